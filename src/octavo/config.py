@@ -1,0 +1,109 @@
+"""Every option octavo has: frozen dataclasses, one per concern, each field with its help and unit.
+
+The only place that validates options and that reads the environment (OCTAVO_HOME, OCTAVO_API_KEY,
+OCTAVO_CPU_ISA, OCTAVO_LOG, and everybody's NO_COLOR). A class elsewhere receives the values it uses, never
+one of these.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+from octavo.core.errors import StartError
+
+GIB = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Environment:
+    """The environment variables, read once at a program's entry."""
+
+    home: pathlib.Path
+    """Where models and caches are kept (OCTAVO_HOME; default ~/.cache/octavo)."""
+    api_key: str | None
+    """Bearer key clients must send (OCTAVO_API_KEY); None: no key is asked for."""
+    cpu_isa: str | None
+    """Force the native kernels' instruction set (OCTAVO_CPU_ISA): portable, avx2, avx512 or amx."""
+    log_level: str
+    """debug, info, warning or error (OCTAVO_LOG)."""
+    no_color: bool = False
+    """No colours, even on a terminal (NO_COLOR, set to anything)."""
+
+    @classmethod
+    def read(cls) -> "Environment":
+        default_home = pathlib.Path(os.environ.get("HOME", "/")) / ".cache" / "octavo"
+        return cls(
+            home=pathlib.Path(os.environ.get("OCTAVO_HOME") or default_home),
+            api_key=os.environ.get("OCTAVO_API_KEY") or None,
+            cpu_isa=os.environ.get("OCTAVO_CPU_ISA") or None,
+            log_level=os.environ.get("OCTAVO_LOG") or "info",
+            no_color=bool(os.environ.get("NO_COLOR")),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What the engine process needs to load a model and to schedule."""
+
+    model: str = "smollm2-135m-instruct"
+    """A GGUF file, or the name of the built-in model."""
+    max_model_len: int | None = None
+    """Tokens of one sequence at most, prompt and answer; default: the model's own context."""
+    max_num_seqs: int = 128
+    """Requests computed in one step at most."""
+    max_num_batched_tokens: int = 512
+    """Tokens computed in one step at most; long prompts are cut into chunks of it."""
+    enable_prefix_caching: bool = True
+    """Reuse the KV blocks of prompts that begin alike."""
+    kv_cache_memory: int | None = None
+    """Bytes for KV blocks; default: a quarter of the memory this process may use, 4 GiB at most."""
+    threads: int | None = None
+    """Threads that compute; default: the cores this process may use."""
+    max_num_queued_requests: int = 1024
+    """Requests that may wait for the engine; one more is answered 503."""
+    step_target_seconds: float = 0.1
+    """While others generate, prompts are computed in chunks that keep a step near this."""
+
+    def __post_init__(self) -> None:
+        _require_at_least("max_num_seqs", self.max_num_seqs, 1)
+        _require_at_least("max_num_batched_tokens", self.max_num_batched_tokens, self.max_num_seqs)
+        _require_at_least("max_num_queued_requests", self.max_num_queued_requests, 1)
+        for name, value in (("max_model_len", self.max_model_len), ("threads", self.threads)):
+            if value is not None:
+                _require_at_least(name, value, 1)
+        if not self.step_target_seconds > 0:
+            raise StartError("--step-target-seconds must be above 0.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What the HTTP server needs besides."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    served_model_name: tuple[str, ...] = ()
+    """Names clients may use for the model (may repeat); `default` always works."""
+    api_key: str | None = None
+    """Bearer key clients must send; default: OCTAVO_API_KEY, else none."""
+    drain_seconds: float = 30.0
+    """After SIGTERM, how long running answers may take to finish."""
+    log_format: str = "text"
+    """Request log on stderr: text or json."""
+    max_body_bytes: int = 32 << 20
+    """A longer request body is answered 413."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise StartError(f"--port is {self.port}; allowed: 0 to 65535.")
+        if self.log_format not in ("text", "json"):
+            raise StartError(f"--log-format is {self.log_format!r}; allowed: text, json.")
+        if self.drain_seconds < 0:
+            raise StartError("--drain-seconds must not be negative.")
+
+
+def _require_at_least(field: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        flag = field.replace("_", "-")
+        raise StartError(f"--{flag} is {value}; allowed: {minimum} or more.")

@@ -1,0 +1,37 @@
+"""What every test shares: reproducible hypothesis runs, and `--full` for the checks on real models."""
+
+import pathlib
+
+import hypothesis
+import pytest
+
+from octavo.config import Environment
+from octavo.models.source import resolve
+
+hypothesis.settings.register_profile(
+    "octavo",
+    derandomize=True,  # the same examples on every machine and run
+    database=None,
+    deadline=None,  # time is never a reason to fail
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("octavo")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run the tests marked `full`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    deselected = [item for item in items if item.get_closest_marker("full") is not None]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item.get_closest_marker("full") is None]
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> pathlib.Path:
+    """The built-in model's file, which `make test` has fetched."""
+    return resolve("default", Environment.read().home)

@@ -1,0 +1,47 @@
+import pathlib
+
+import pytest
+
+from octavo.config import EngineConfig, Environment, ServerConfig
+from octavo.core.errors import StartError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_num_seqs": 0}, "--max-num-seqs is 0; allowed: 1 or more"),
+        ({"max_num_seqs": 64, "max_num_batched_tokens": 63}, "--max-num-batched-tokens is 63"),
+        ({"threads": 0}, "--threads is 0"),
+        ({"max_model_len": 0}, "--max-model-len is 0"),
+        ({"step_target_seconds": 0.0}, "--step-target-seconds"),
+    ],
+)
+def test_engine_options_out_of_range_are_named(options: dict[str, int], message: str) -> None:
+    with pytest.raises(StartError, match=message):
+        EngineConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"port": 65536}, "--port is 65536"),
+        ({"log_format": "xml"}, "--log-format is 'xml'; allowed: text, json"),
+        ({"drain_seconds": -1.0}, "--drain-seconds"),
+    ],
+)
+def test_server_options_out_of_range_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(StartError, match=message):
+        ServerConfig(**options)
+
+
+def test_the_environment_is_read_once_with_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OCTAVO_HOME", "OCTAVO_API_KEY", "OCTAVO_CPU_ISA", "OCTAVO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/somewhere")
+    environment = Environment.read()
+    assert environment.home == pathlib.Path("/somewhere/.cache/octavo")
+    assert environment.api_key is None and environment.cpu_isa is None
+    monkeypatch.setenv("OCTAVO_HOME", "/elsewhere")
+    monkeypatch.setenv("OCTAVO_API_KEY", "secret")
+    assert Environment.read().home == pathlib.Path("/elsewhere")
+    assert Environment.read().api_key == "secret"
