@@ -1,0 +1,222 @@
+"""A back end without tensors: time passes by a formula, tokens are a function of (seed, branch, position).
+
+It runs the real engine for scheduler tests, router tests and the planner, and it is strict: what it "writes"
+into a KV block is a digest of the whole sequence up to each position, and each step it reads a request's
+context back through its block table and compares. A wrong table, a lost copy, a block zeroed or cached
+wrongly is a SimContractError.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.step import LAST_SAMPLED, Admission, CopyKind, RowStatus, StepInput, StepOutput, Ticket
+
+StepSeconds = Callable[[int, int, int], float]  # of tokens, context tokens summed over rows, requests
+
+_DIGEST_BASE = np.uint64(0x9E3779B97F4A7C15)
+_EMPTY = np.uint64(0)
+
+
+class SimContractError(AssertionError):
+    """The engine broke the contract of core/step.py."""
+
+
+def default_step_seconds(num_tokens: int, num_context_tokens: int, num_requests: int) -> float:
+    return 2e-3 + 4e-4 * num_tokens + 1e-7 * num_context_tokens + 1e-5 * num_requests
+
+
+def sim_token(
+    seed: int, branch: int, position: int, vocab_size: int, suppressed: tuple[int, ...] = ()
+) -> int:
+    """The token at a position, whatever came before: a hash (splitmix64), or the next allowed id."""
+    x = (seed * 0x9E3779B97F4A7C15 + branch * 0xC2B2AE3D27D4EB4F + position * 0x165667B19E3779F9) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    token = (x ^ x >> 31) % vocab_size
+    while token in suppressed:
+        token = (token + 1) % vocab_size
+    return token
+
+
+@dataclasses.dataclass(slots=True)
+class _Slot:
+    admission: Admission
+    token_ids: list[int]
+    digests: NDArray[np.uint64]  # [capacity] valid for the positions of token_ids
+    block_table: list[int]
+
+
+class SimBackend:
+    """sleep(seconds) lets a step's time pass: time.sleep, or VirtualClock.sleep."""
+
+    max_in_flight = 1
+
+    def __init__(
+        self,
+        *,
+        num_blocks: int,
+        num_checkpoint_blocks: int = 0,
+        max_num_seqs: int,
+        vocab_size: int = 32_000,
+        sleep: Callable[[float], None],
+        step_seconds: StepSeconds = default_step_seconds,
+    ) -> None:
+        self._content = np.full((num_blocks, BLOCK_SIZE), _EMPTY)
+        self._tier = np.full((num_checkpoint_blocks, BLOCK_SIZE), _EMPTY)
+        self._num_users = [0] * num_blocks  # slots whose table holds the block
+        self._max_num_seqs = max_num_seqs
+        self._vocab_size = vocab_size
+        self._sleep = sleep
+        self._step_seconds = step_seconds
+        self._slots: dict[int, _Slot] = {}
+        self._last_step_id = -1
+        self._pending: tuple[StepInput, float] | None = None
+
+    def submit(self, step: StepInput) -> Ticket:
+        _check(self._pending is None, "a step is in flight already")
+        _check(step.step_id > self._last_step_id, f"step {step.step_id} follows step {self._last_step_id}")
+        self._last_step_id = step.step_id
+        self._apply_changes(step)
+        num_context_tokens = self._compute(step)
+        seconds = self._step_seconds(step.num_tokens, num_context_tokens, step.num_requests)
+        self._pending = (step, seconds)
+        return Ticket(step.step_id)
+
+    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        _check(self._pending is not None, "no step is in flight")
+        assert self._pending is not None
+        step, seconds = self._pending
+        _check(step.step_id == ticket.step_id, f"step {ticket.step_id} is not in flight")
+        self._pending = None
+        self._sleep(seconds)
+        tokens = [self._sample(slot) for slot in step.output_slot.tolist()]
+        status = np.full(len(tokens), RowStatus.OK, np.int32)
+        return StepOutput(step.step_id, np.array(tokens, np.int32), status, seconds)
+
+    def close(self) -> None:
+        self._slots.clear()
+
+    def _apply_changes(self, step: StepInput) -> None:
+        for slot_id in step.released.tolist():
+            for block in self._slot(slot_id).block_table:
+                self._num_users[block] -= 1
+            del self._slots[slot_id]
+        for admission in step.admitted:
+            self._admit(admission)
+        self._copy(step, CopyKind.BLOCK_TO_TIER, self._content, self._tier)
+        for kind, _, block in step.copies.tolist():
+            is_overwritten = kind == CopyKind.TIER_TO_BLOCK and self._num_users[block] > 0
+            _check(not is_overwritten, f"block {block} is overwritten while in use")
+        num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
+        for slot_id, group, index, block in step.new_blocks.tolist():
+            table = self._slot(slot_id).block_table
+            _check(group == 0, f"KV group {group} of 1")
+            _check(
+                index == len(table), f"slot {slot_id} has {len(table)} blocks and takes one at index {index}"
+            )
+            _check(slot_id in num_computed, f"slot {slot_id} takes a block in a step it is not part of")
+            if index * BLOCK_SIZE >= num_computed[slot_id]:
+                _check(self._num_users[block] == 0, f"block {block} is taken while in use")
+                self._content[block] = _EMPTY
+            table.append(block)
+            self._num_users[block] += 1
+        self._copy(step, CopyKind.TIER_TO_BLOCK, self._tier, self._content)
+
+    def _admit(self, admission: Admission) -> None:
+        slot_id = admission.slot
+        _check(0 <= slot_id < self._max_num_seqs, f"slot {slot_id} of {self._max_num_seqs}")
+        _check(slot_id not in self._slots, f"slot {slot_id} is admitted while in use")
+        token_ids = admission.token_ids.tolist()
+        _check(len(token_ids) > 0, f"slot {slot_id} has no tokens")
+        _check(
+            all(0 <= token < self._vocab_size for token in token_ids), "a token id is outside the vocabulary"
+        )
+        self._slots[slot_id] = _Slot(admission, token_ids, sequence_digests(token_ids), [])
+
+    def _copy(
+        self, step: StepInput, kind: CopyKind, source: NDArray[np.uint64], target: NDArray[np.uint64]
+    ) -> None:
+        copies = step.copies[step.copies[:, 0] == kind]
+        _check(len(set(copies[:, 2].tolist())) == len(copies), "two copies have one destination")
+        contents = source[copies[:, 1]]
+        _check(bool((contents != _EMPTY).all()), f"{kind.name} of a block that is not full")
+        target[copies[:, 2]] = contents
+
+    def _compute(self, step: StepInput) -> int:
+        """Check what each request reads, then write what each computes; returns the rows' context tokens."""
+        _check(step.num_requests == len(set(step.slot.tolist())), "a slot is twice in a step")
+        bounds = step.query_start.tolist()
+        _check(bounds[0] == 0 and bounds[-1] == step.num_tokens, "query_start does not span token_ids")
+        num_context_tokens = 0
+        totals, last_rows = {}, {}
+        requests = zip(step.slot.tolist(), step.num_computed.tolist(), bounds, bounds[1:], strict=False)
+        for slot_id, num_computed, begin, end in requests:
+            total = num_computed + end - begin
+            self._check_request(slot_id, num_computed, step.token_ids[begin:end])
+            num_context_tokens += (end - begin) * (num_computed + 1 + total) // 2
+            totals[slot_id], last_rows[slot_id] = total, end - 1
+        for slot_id, num_computed in zip(step.slot.tolist(), step.num_computed.tolist(), strict=True):
+            slot = self._slots[slot_id]
+            positions = np.arange(num_computed, totals[slot_id])
+            blocks = np.array(slot.block_table)[positions // BLOCK_SIZE]
+            self._content[blocks, positions % BLOCK_SIZE] = slot.digests[positions]
+        for slot_id, row in zip(step.output_slot.tolist(), step.output_row.tolist(), strict=True):
+            is_last = last_rows.get(slot_id) == row and totals[slot_id] == len(self._slots[slot_id].token_ids)
+            _check(is_last, f"an output is wanted of slot {slot_id} at another row than its last token's")
+        return num_context_tokens
+
+    def _check_request(self, slot_id: int, num_computed: int, token_ids: NDArray[np.int32]) -> None:
+        slot = self._slot(slot_id)
+        table, total = slot.block_table, num_computed + len(token_ids)
+        _check(len(token_ids) > 0, f"slot {slot_id} computes nothing")
+        _check(total <= len(table) * BLOCK_SIZE, f"slot {slot_id} writes beyond its block table")
+        _check(total <= len(slot.token_ids), f"slot {slot_id} computes tokens it does not have")
+        self._check_tokens(slot, slot_id, num_computed, token_ids)
+        context = self._content[np.array(table)].ravel()[:num_computed]
+        is_own = np.array_equal(context, slot.digests[:num_computed])
+        _check(is_own, f"slot {slot_id} reads KV that is not of its own sequence")
+        written = table[num_computed // BLOCK_SIZE : (total - 1) // BLOCK_SIZE + 1]
+        shared = [block for block in written if self._num_users[block] > 1]
+        _check(not shared, f"slot {slot_id} writes into blocks {shared}, which others use too")
+
+    def _check_tokens(self, slot: _Slot, slot_id: int, first: int, given: NDArray[np.int32]) -> None:
+        known = np.array(slot.token_ids[first : first + len(given)], np.int32)
+        is_last = np.arange(first, first + len(given)) == len(slot.token_ids) - 1
+        is_same = (given == known) | ((given == LAST_SAMPLED) & is_last)
+        _check(bool(is_same.all()), f"slot {slot_id} is given other tokens than its own")
+
+    def _sample(self, slot_id: int) -> int:
+        slot = self._slot(slot_id)
+        admission, position = slot.admission, len(slot.token_ids)
+        is_free = position >= admission.prompt_length + admission.sampling.min_tokens
+        suppressed = () if is_free else admission.suppressed_token_ids
+        token = sim_token(admission.seed, admission.branch, position, self._vocab_size, suppressed)
+        slot.token_ids.append(token)
+        if position >= len(slot.digests):
+            slot.digests = np.resize(slot.digests, 2 * position)
+        slot.digests[position] = (int(slot.digests[position - 1]) + _term(position, token)) % 2**64
+        return token
+
+    def _slot(self, slot_id: int) -> _Slot:
+        _check(slot_id in self._slots, f"slot {slot_id} is used while not admitted")
+        return self._slots[slot_id]
+
+
+def sequence_digests(token_ids: list[int]) -> NDArray[np.uint64]:
+    """For each position a number that depends on every token up to it: sums of a polynomial modulo 2^64."""
+    powers = np.cumprod(np.full(len(token_ids), _DIGEST_BASE))
+    return np.cumsum(powers * (np.array(token_ids, np.uint64) + np.uint64(1)))
+
+
+def _term(position: int, token: int) -> int:
+    return pow(int(_DIGEST_BASE), position + 1, 2**64) * (token + 1)
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise SimContractError(message)

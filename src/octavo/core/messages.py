@@ -1,0 +1,100 @@
+"""What server and engine process say to each other: msgpack frames over a unix socket, one frame per engine
+step.
+
+Every engine frame carries its epoch (how often the engine has been started) and each output the index of its
+first token: a frame of another epoch or a known index is dropped by the client, a gap is a fault.
+"""
+
+import msgspec
+
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+
+
+class Submit(msgspec.Struct, tag=True, array_like=True):
+    """client -> engine: generate. After a crash it is sent again with the tokens so far and suspect marks."""
+
+    request_id: str
+    token_ids: list[int]
+    num_prompt_tokens: int
+    sampling: SamplingParams
+    seed: int
+    arrival: float  # monotonic seconds of the first submission; kept on resubmission
+    priority: int = 0
+    branch: int = 0
+    salt: str = ""
+    is_probe: bool = False  # outside prefix cache, metrics and queue limits
+    is_suspect: bool = False  # runs alone: never in a step with another suspect
+
+
+class Abort(msgspec.Struct, tag=True, array_like=True):
+    """client -> engine: the client of these requests is gone; free their blocks within a step."""
+
+    request_ids: list[str]
+
+
+ClientMessage = Submit | Abort
+
+
+class RequestOutput(msgspec.Struct, array_like=True):
+    """New tokens of one request; finish_reason ends it. error is the sentence for the user when it failed."""
+
+    request_id: str
+    first_index: int  # of token_ids[0] among the output tokens
+    token_ids: list[int]
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+    num_cached_tokens: int = 0
+    queue_seconds: float = 0.0  # arrival to first scheduled
+    prefill_seconds: float = 0.0  # first scheduled to first token
+    num_preemptions: int = 0
+
+
+class EngineStats(msgspec.Struct, array_like=True):
+    """Gauges as of the end of a step, counters since the engine's start."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    kv_usage: float = 0.0  # 0 to 1
+    num_steps: int = 0
+    num_step_tokens: int = 0  # of this step
+    num_preemptions: int = 0
+    num_prompt_tokens: int = 0
+    num_generation_tokens: int = 0
+    num_recomputed_tokens: int = 0
+    prefix_cache_queries: int = 0  # tokens
+    prefix_cache_hits: int = 0  # tokens
+
+
+class Ready(msgspec.Struct, tag=True, array_like=True):
+    """engine -> client: the model is loaded and a first token was computed."""
+
+    epoch: int
+    max_model_len: int
+    vocab_size: int
+    num_blocks: int
+    memory: dict[str, int]  # the fields of MemoryPlan
+    boot_seconds: dict[str, float]  # phase -> duration, in order
+    fingerprint: str
+    threads: int
+    isa: str
+    kv_cache_memory: int | None = None  # bytes that give a successor as many blocks
+
+
+class StepFrame(msgspec.Struct, tag=True, array_like=True):
+    """engine -> client: everything one step produced."""
+
+    epoch: int
+    step_id: int
+    outputs: list[RequestOutput]
+    stats: EngineStats
+
+
+class StartFailure(msgspec.Struct, tag=True, array_like=True):
+    """engine -> client: the engine cannot start. is_final: a StartError, trying again would not help."""
+
+    message: str
+    is_final: bool = True
+
+
+EngineMessage = Ready | StepFrame | StartFailure

@@ -1,0 +1,106 @@
+"""The only contract between scheduling and computing: what a step is asked to do, and what comes back.
+
+All arrays are NumPy, structure of arrays; no tensor type crosses it. Per-request state (token history,
+sampler, block tables) lives in the back end in slots; a step sends changes, not everything again.
+
+Within one step the order is: released, admitted, copies BLOCK_TO_TIER, new_blocks, copies TIER_TO_BLOCK,
+forward pass. A new block whose first position (16 * index) is not below its request's num_computed is fresh
+and is zeroed; one below it already holds computed tokens (a prefix hit, or about to be copied back from the
+tier) and is left alone.
+"""
+
+import dataclasses
+import enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.core.sampling_params import SamplingParams
+
+Int32Array = NDArray[np.int32]
+
+LAST_SAMPLED = -1  # in StepInput.token_ids: the token this slot sampled last
+
+
+class OutputKind(enum.IntEnum):
+    """What is wanted of an output row."""
+
+    SAMPLE = 0  # choose the next token with the slot's sampling parameters
+
+
+class CopyKind(enum.IntEnum):
+    """From where to where a KV block's bytes are copied. A tier is the back end's host-memory checkpoint
+    store."""
+
+    BLOCK_TO_TIER = 0
+    TIER_TO_BLOCK = 1
+
+
+class RowStatus(enum.IntEnum):
+    OK = 0
+    NOT_FINITE = 1  # the row's logits hold NaN or Inf: its request fails, its blocks must not be cached
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Admission:
+    """A request takes a slot. Sent again, with all tokens so far, after a preemption or a crash.
+
+    suppressed_token_ids are not sampled before position prompt_length + sampling.min_tokens.
+    branch tells apart the choices of one request and enters the Gumbel noise with seed.
+    """
+
+    slot: int
+    token_ids: Int32Array  # [num_tokens], prompt first
+    prompt_length: int
+    sampling: SamplingParams
+    seed: int
+    branch: int = 0
+    suppressed_token_ids: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(slots=True)
+class StepInput:
+    """One step. R requests compute T tokens and S of those rows produce an output.
+
+    Request r computes rows query_start[r] to query_start[r+1] at positions num_computed[r], num_computed[r] +
+    1, ... The token sampled from a row at position p is at position p + 1.
+    """
+
+    step_id: int
+    epoch: int
+    admitted: tuple[Admission, ...]
+    released: Int32Array  # [slots] whose request ended or was preempted
+    copies: Int32Array  # [C, 3] CopyKind, source, destination
+    new_blocks: Int32Array  # [N, 4] slot, KV group, index in the block table, block
+    slot: Int32Array  # [R]
+    query_start: Int32Array  # [R + 1]
+    num_computed: Int32Array  # [R] tokens already in the KV cache
+    token_ids: Int32Array  # [T]
+    output_row: Int32Array  # [S] row in [0, T)
+    output_slot: Int32Array  # [S]
+    output_kind: Int32Array  # [S] OutputKind
+
+    @property
+    def num_requests(self) -> int:
+        return len(self.slot)
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclasses.dataclass(slots=True)
+class StepOutput:
+    """What a step produced, in the order of StepInput.output_row; seconds is the back end's own time."""
+
+    step_id: int
+    token: Int32Array  # [S]
+    status: Int32Array  # [S] RowStatus
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ticket:
+    """A submitted step whose output is still to be collected."""
+
+    step_id: int

@@ -1,0 +1,144 @@
+"""The engine's loop without its process: messages in, steps, outputs out.
+
+Runs in the engine process, and in-process for the Python API. Knows nothing of sockets, text or tensors.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from octavo.backends.base import Backend
+from octavo.core.block_hash import BlockHash, root_hash
+from octavo.core.messages import EngineStats, RequestOutput, Submit
+from octavo.core.request import FinishReason, Request
+from octavo.scheduler.scheduler import Scheduler
+
+
+class Journal(Protocol):
+    """Survives the engine's death: who was in the step that killed it."""
+
+    def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
+        """Called before each submit. New: for whom it is the first of its kind (chunk, decode)."""
+
+
+class NullJournal:
+    """For an engine in the caller's own process."""
+
+    def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
+        pass
+
+
+class EngineCore:
+    """fingerprint names model, numerics and KV format in every block's identity.
+
+    Without prefix caching requests have unrelated identities, so each finds only its own blocks, after a
+    preemption. clock is that of Submit.arrival.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        backend: Backend,
+        *,
+        max_model_len: int,
+        vocab_size: int,
+        eos_token_ids: frozenset[int],
+        fingerprint: bytes,
+        enable_prefix_caching: bool = True,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scheduler = scheduler
+        self._backend = backend
+        self._max_model_len = max_model_len
+        self._vocab_size = vocab_size
+        self._eos_token_ids = eos_token_ids
+        self._fingerprint = fingerprint
+        self._enable_prefix_caching = enable_prefix_caching
+        self._journal = journal or NullJournal()
+        self._clock = clock
+        self._outputs: list[RequestOutput] = []  # of requests that ended without a step
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._outputs) or self._scheduler.has_work
+
+    def add(self, submit: Submit) -> None:
+        """Queue a request. If it is refused, the next step's outputs say so."""
+        error = self._find_error(submit)
+        if error is not None:
+            num_output_tokens = max(0, len(submit.token_ids) - submit.num_prompt_tokens)
+            output = RequestOutput(submit.request_id, num_output_tokens, [], FinishReason.ERROR, error)
+            self._outputs.append(output)
+            return
+        last_output = self._scheduler.add(self._to_request(submit))
+        if last_output is not None:
+            self._outputs.append(last_output)
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """Their clients are gone: no further output; unknown ids are ignored."""
+        self._scheduler.abort(request_ids)
+
+    def step(self) -> tuple[list[RequestOutput], EngineStats]:
+        outputs, self._outputs = self._outputs, []
+        plan = self._scheduler.schedule(self._clock())
+        if plan is not None:
+            self._journal.record(
+                plan.step.step_id,
+                [request.request_id for request in plan.requests],
+                [request.request_id for request in plan.new_in_kind],
+            )
+            ticket = self._backend.submit(plan.step)
+            result = self._backend.collect(ticket)
+            outputs += self._scheduler.update(plan, result, self._clock())
+        return outputs, self._scheduler.stats()
+
+    def close(self) -> None:
+        self._backend.close()
+
+    def _find_error(self, submit: Submit) -> str | None:
+        """What would be a defect further down; the server checks it earlier, in the user's own terms."""
+        num_tokens = len(submit.token_ids)
+        if not 1 <= submit.num_prompt_tokens <= num_tokens:
+            return f"num_prompt_tokens is {submit.num_prompt_tokens}; allowed: 1 to {num_tokens} (token_ids)."
+        if submit.num_prompt_tokens >= self._max_model_len:
+            return (
+                f"The prompt has {submit.num_prompt_tokens} tokens; allowed: less than "
+                f"{self._max_model_len}, the longest sequence (--max-model-len)."
+            )
+        for field, token_ids in (
+            ("token_ids", submit.token_ids),
+            ("stop_token_ids", submit.sampling.stop_token_ids),
+        ):
+            if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
+                return f"{field} has an id outside the vocabulary; allowed: 0 to {self._vocab_size - 1}."
+        return None
+
+    def _to_request(self, submit: Submit) -> Request:
+        sampling = submit.sampling
+        max_total_tokens = self._max_model_len
+        if sampling.max_tokens is not None:
+            max_total_tokens = min(max_total_tokens, submit.num_prompt_tokens + sampling.max_tokens)
+        eos_token_ids = frozenset() if sampling.ignore_eos else self._eos_token_ids
+        return Request(
+            request_id=submit.request_id,
+            token_ids=list(submit.token_ids),
+            num_prompt_tokens=submit.num_prompt_tokens,
+            sampling=sampling,
+            seed=submit.seed,
+            arrival=submit.arrival,
+            max_total_tokens=max_total_tokens,
+            stop_ids=eos_token_ids.union(sampling.stop_token_ids),
+            priority=submit.priority,
+            branch=submit.branch,
+            cache_root=self._cache_root(submit),
+            is_suspect=submit.is_suspect,
+            is_probe=submit.is_probe,
+        )
+
+    def _cache_root(self, submit: Submit) -> BlockHash | None:
+        if submit.is_probe:
+            return None
+        if not self._enable_prefix_caching:
+            return root_hash(b"of one request: " + submit.request_id.encode(), salt=submit.salt)
+        return root_hash(self._fingerprint, salt=submit.salt)

@@ -1,0 +1,369 @@
+"""Decides what each step computes. Runs in the engine process; knows nothing of tensors, text or sockets.
+
+There is no prefill mode and no decode mode. Each request has num_tokens, of which num_computed_tokens are in
+the KV cache; each step hands out tokens so that the second catches up with the first, and a request that
+caught up samples its next token. Prefill in chunks, prefix hits, preemption and resuming after a crash are
+this one rule.
+
+Two invariants keep memory simple. The sequences of all running requests fit together, whole: a request is
+admitted only when there is room for all of its tokens, and when the running ones outgrow the cache the last
+in order (lowest priority, newest) is preempted. So the first in order is never preempted and finishes,
+whatever the load.
+"""
+
+import bisect
+from collections.abc import Sequence
+
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.messages import EngineStats, RequestOutput
+from octavo.core.request import FinishReason, Request, RequestStatus
+from octavo.core.step import RowStatus, StepOutput
+from octavo.kv.manager import KVManager, num_blocks_of
+from octavo.scheduler.followers import Followers
+from octavo.scheduler.plan import Plan, StepBuilder
+from octavo.scheduler.step_budget import StepBudget
+from octavo.scheduler.step_time import StepCost, StepTimeModel
+from octavo.scheduler.waiting_queue import WaitingQueue
+
+MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
+
+NOT_FINITE_ERROR = "The model's output for this request is not a finite number; it cannot be continued."
+
+
+class Scheduler:
+    """Owns every request from add to its end. One step is in flight at a time: schedule, execute, update.
+
+    now is monotonic seconds, of the same clock as Request.arrival.
+    """
+
+    def __init__(
+        self,
+        kv: KVManager,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        step_target_seconds: float = 0.1,
+        step_cost: StepCost | None = None,
+        epoch: int = 0,
+    ) -> None:
+        assert 1 <= max_num_seqs <= max_num_batched_tokens
+        self._kv = kv
+        self._max_num_seqs = max_num_seqs
+        self.step_time = StepTimeModel(step_cost or StepCost())
+        self._budget = StepBudget(
+            self.step_time,
+            max_num_batched_tokens=max_num_batched_tokens,
+            step_target_seconds=step_target_seconds,
+        )
+        self._builder = StepBuilder(kv, max_num_seqs, epoch)
+        self._requests: dict[str, Request] = {}
+        self._running: list[Request] = []  # by priority, then arrival
+        self._waiting = WaitingQueue()
+        self._followers = Followers()
+        self._waiting_suspects = WaitingQueue()
+        self._suspect: Request | None = None  # the running one
+        self._was_suspect_step = False
+        self._new_in_kind: set[Request] = set()
+        self._without_token: set[Request] = set()  # no token since they were added
+        self._stats = EngineStats()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._requests)
+
+    def add(self, request: Request) -> RequestOutput | None:
+        """Queue a request. An output is already its last: it is refused, or was complete as it came."""
+        if request.request_id in self._requests:
+            return _refusal(request, f"A request with id {request.request_id!r} is running already.")
+        if request.num_prompt_tokens + 1 > self._kv.num_tokens:
+            return _refusal(
+                request,
+                f"The prompt has {request.num_prompt_tokens} tokens; the KV cache holds "
+                f"{self._kv.num_tokens}, one of them for the answer. --kv-cache-memory makes it larger.",
+            )
+        # The token sampled at the last position that fits is never computed itself.
+        request.max_total_tokens = min(request.max_total_tokens, self._kv.num_tokens + 1)
+        if request.num_tokens >= request.max_total_tokens:
+            return RequestOutput(request.request_id, request.num_output_tokens, [], FinishReason.LENGTH)
+        self._requests[request.request_id] = request
+        self._without_token.add(request)
+        self._enqueue(request)
+        return None
+
+    def abort(self, request_ids: Sequence[str]) -> None:
+        """End requests without an output; unknown ids are ignored. Their blocks are free at once."""
+        for request_id in request_ids:
+            request = self._requests.get(request_id)
+            if request is None:
+                continue
+            if request.status is RequestStatus.RUNNING:
+                self._running.remove(request)
+            else:
+                queues = (self._waiting, self._waiting_suspects, self._followers)
+                is_found = any(queue.remove(request) for queue in queues)
+                assert is_found
+            self._end(request)
+
+    def schedule(self, now: float) -> Plan | None:
+        """The next step; None when there is nothing to compute."""
+        num_missing_blocks, has_preempted = self._make_room()
+        if not has_preempted:
+            num_missing_blocks += self._admit_suspect(num_missing_blocks)
+        may_admit = not has_preempted and (self._suspect is not None or not self._waiting_suspects)
+        requests: list[Request] = []
+        counts: list[int] = []
+        if self._suspect is None or self._was_suspect_step:
+            requests, counts = self._choose(num_missing_blocks if may_admit else None)
+        self._was_suspect_step = not requests and self._suspect is not None
+        if self._was_suspect_step:
+            requests, counts = self._choose_suspect()
+        if not requests:
+            return None
+        return self._builder.build(requests, counts, self._take_new_in_kind(requests, now))
+
+    def update(self, plan: Plan, output: StepOutput, now: float) -> list[RequestOutput]:
+        """Apply a step's result: append tokens, end what is finished. One output per sampled request."""
+        step = plan.step
+        self.step_time.observe(step.num_tokens, plan.num_context_tokens, step.num_requests, output.seconds)
+        self._stats.num_steps += 1
+        self._stats.num_step_tokens = step.num_tokens
+        outputs = self._fail_not_finite(plan, output) if output.status.any() else []
+        running = RequestStatus.RUNNING
+        for request, count in zip(plan.requests, plan.num_new_tokens, strict=True):
+            if request.status is running:
+                self._advance(request, request.num_computed_tokens + count)
+        for request, token in zip(plan.sampled, output.token.tolist(), strict=True):
+            if request.status is running:
+                outputs.append(self._append(request, token, now))
+        if any(item.finish_reason is not None for item in outputs):
+            self._running = [request for request in self._running if request.status is running]
+        return outputs
+
+    def stats(self) -> EngineStats:
+        """As of now; the object is the caller's."""
+        stats = self._stats
+        return EngineStats(
+            num_running=sum(not request.is_probe for request in self._running),
+            num_waiting=len(self._waiting) + len(self._waiting_suspects) + len(self._followers),
+            kv_usage=self._kv.usage,
+            num_steps=stats.num_steps,
+            num_step_tokens=stats.num_step_tokens,
+            num_preemptions=stats.num_preemptions,
+            num_prompt_tokens=stats.num_prompt_tokens,
+            num_generation_tokens=stats.num_generation_tokens,
+            num_recomputed_tokens=stats.num_recomputed_tokens,
+            prefix_cache_queries=stats.prefix_cache_queries,
+            prefix_cache_hits=stats.prefix_cache_hits,
+        )
+
+    # Planning
+
+    def _make_room(self) -> tuple[int, bool]:
+        """Preempt until the sequences of all running requests fit.
+
+        Returns the blocks they have still to take, and whether any was preempted.
+        """
+        num_missing = sum(
+            [num_blocks_of(len(request.token_ids)) - len(request.block_table) for request in self._running]
+        )
+        has_preempted = False
+        while num_missing > self._kv.num_free_blocks:
+            assert len(self._running) > 1, "a request alone always fits: add sees to it"
+            request = self._running.pop()
+            num_missing -= num_blocks_of(request.num_tokens) - len(request.block_table)
+            self._preempt(request)
+            has_preempted = True
+        return num_missing, has_preempted
+
+    def _preempt(self, request: Request) -> None:
+        self._stop_running(request)
+        self._kv.preempt(request)
+        request.status = RequestStatus.PREEMPTED
+        request.num_preemptions += 1
+        self._stats.num_preemptions += 1
+        self._enqueue(request)
+
+    def _enqueue(self, request: Request) -> None:
+        (self._waiting_suspects if request.is_suspect else self._waiting).push(request)
+
+    def _choose(self, num_missing_blocks: int | None) -> tuple[list[Request], list[int]]:
+        """Which requests compute how many tokens; without num_missing_blocks, nobody new."""
+        decodes, prefills = [], []
+        num_context_tokens = 0
+        for request in self._running:
+            num_tokens = len(request.token_ids)
+            if request.is_suspect:
+                continue
+            if num_tokens - request.num_computed_tokens == 1:
+                decodes.append(request)
+                num_context_tokens += num_tokens
+            else:
+                prefills.append(request)
+        self._budget.open(len(decodes), num_context_tokens)
+        if num_missing_blocks is not None and self._waiting:
+            self._admit_waiting(prefills, num_missing_blocks)
+        counts = [1] * len(decodes)
+        if prefills:
+            prefills.sort(key=_order)
+            is_oldest_turn = self._builder.next_step_id % 2 == 0
+            shares = self._budget.share(prefills, is_oldest_turn=is_oldest_turn)
+            granted = [(request, share) for request, share in zip(prefills, shares, strict=True) if share]
+            decodes.extend(request for request, _ in granted)
+            counts.extend(share for _, share in granted)
+        return decodes, counts
+
+    def _admit_waiting(self, prefills: list[Request], num_missing_blocks: int) -> None:
+        """Admit in order while sequences fit whole; followers step aside."""
+        num_wanted = sum(request.num_tokens - request.num_computed_tokens for request in prefills)
+        while self._waiting and len(self._running) < self._max_num_seqs:
+            if len(prefills) >= MAX_PARTIAL_PREFILLS and num_wanted >= self._budget.affordable_tokens(0):
+                return
+            request = self._waiting.peek()
+            match = self._kv.match(request)
+            awaited = self._followers.find_awaited_block(request, match.num_hit_blocks)
+            if awaited is not None:
+                self._followers.park(self._waiting.pop(), awaited)
+                continue
+            if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
+                return
+            num_missing_blocks += self._admit(self._waiting.pop())
+            num_wanted += request.num_tokens - request.num_computed_tokens
+            prefills.append(request)
+
+    def _has_room(self, num_blocks: int) -> bool:
+        """Each running request may take one more block before it would have to be preempted for a new one."""
+        return num_blocks + len(self._running) <= self._kv.num_free_blocks
+
+    def _admit(self, request: Request) -> int:
+        """Returns the blocks it has still to take."""
+        num_computed_before = request.num_computed_tokens
+        self._kv.admit(request)
+        if request.status is RequestStatus.PREEMPTED:
+            self._stats.num_recomputed_tokens += max(0, num_computed_before - request.num_computed_tokens)
+        else:
+            request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
+            if self._kv.enable_prefix_caching and request.cache_root is not None:
+                self._stats.prefix_cache_queries += request.num_tokens
+                self._stats.prefix_cache_hits += request.num_computed_tokens
+        request.status = RequestStatus.RUNNING
+        bisect.insort(self._running, request, key=_order)
+        self._followers.lead(request)
+        self._new_in_kind.add(request)
+        return num_blocks_of(request.num_tokens) - len(request.block_table)
+
+    def _admit_suspect(self, num_missing_blocks: int) -> int:
+        """One suspect runs at a time. While the next has no room, nobody else is admitted either."""
+        if (
+            self._suspect is not None
+            or not self._waiting_suspects
+            or len(self._running) >= self._max_num_seqs
+        ):
+            return 0
+        match = self._kv.match(self._waiting_suspects.peek())
+        if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
+            return 0
+        self._suspect = self._waiting_suspects.pop()
+        return self._admit(self._suspect)
+
+    def _choose_suspect(self) -> tuple[list[Request], list[int]]:
+        """A suspect has the step to itself; steps with and without it alternate."""
+        assert self._suspect is not None
+        self._budget.open(0, 0)
+        return [self._suspect], self._budget.share([self._suspect], is_oldest_turn=True)
+
+    def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:
+        if not self._new_in_kind:
+            return []
+        new_in_kind = [request for request in requests if request in self._new_in_kind]
+        self._new_in_kind.difference_update(new_in_kind)
+        for request in new_in_kind:
+            if request in self._without_token and not request.queue_seconds:
+                request.queue_seconds = max(0.0, now - request.arrival)
+        return new_in_kind
+
+    # Applying results
+
+    def _fail_not_finite(self, plan: Plan, output: StepOutput) -> list[RequestOutput]:
+        outputs = []
+        for request, status in zip(plan.sampled, output.status.tolist(), strict=True):
+            if status == RowStatus.NOT_FINITE and request.status is RequestStatus.RUNNING:
+                outputs.append(self._output(request, [], FinishReason.ERROR, NOT_FINITE_ERROR))
+                self._end(request, is_poisoned=True)
+        return outputs
+
+    def _advance(self, request: Request, num_computed_tokens: int) -> None:
+        first, end = request.num_computed_tokens // BLOCK_SIZE, num_computed_tokens // BLOCK_SIZE
+        self._kv.commit(request, num_computed_tokens)
+        if first < end:
+            self._wake(request, first, end)
+
+    def _wake(self, request: Request, first_block: int, end_block: int | None = None) -> None:
+        for follower in self._followers.wake(request, first_block, end_block):
+            self._waiting.push(follower)
+
+    def _append(self, request: Request, token: int, now: float) -> RequestOutput:
+        request.token_ids.append(token)
+        num_output_tokens = len(request.token_ids) - request.num_prompt_tokens
+        finish_reason = None
+        if token in request.stop_ids and num_output_tokens > request.sampling.min_tokens:
+            finish_reason = FinishReason.STOP
+        elif len(request.token_ids) >= request.max_total_tokens:
+            finish_reason = FinishReason.LENGTH
+        if request in self._without_token:
+            self._note_first_token(request, num_output_tokens, now)
+        if not request.is_probe:
+            self._stats.num_generation_tokens += 1
+        output = self._output(request, [token], finish_reason, None)
+        if finish_reason is not None:
+            self._end(request)
+        return output
+
+    def _note_first_token(self, request: Request, num_output_tokens: int, now: float) -> None:
+        self._without_token.remove(request)
+        self._new_in_kind.add(request)
+        request.prefill_seconds = max(0.0, now - request.arrival - request.queue_seconds)
+        if num_output_tokens == 1 and not request.is_probe:
+            self._stats.num_prompt_tokens += request.num_prompt_tokens
+        if request.is_suspect:
+            request.is_suspect = False
+            self._suspect = None
+
+    def _output(
+        self, request: Request, token_ids: list[int], finish_reason: FinishReason | None, error: str | None
+    ) -> RequestOutput:
+        return RequestOutput(
+            request.request_id,
+            request.num_output_tokens - len(token_ids),
+            token_ids,
+            finish_reason,
+            error,
+            request.num_cached_tokens,
+            request.queue_seconds,
+            request.prefill_seconds,
+            request.num_preemptions,
+        )
+
+    def _end(self, request: Request, *, is_poisoned: bool = False) -> None:
+        """Give back everything a request holds, except its place in the running list."""
+        if request.status is RequestStatus.RUNNING:
+            self._stop_running(request)
+        self._kv.free(request, is_poisoned=is_poisoned)
+        request.status = RequestStatus.FINISHED
+        self._without_token.discard(request)
+        del self._requests[request.request_id]
+
+    def _stop_running(self, request: Request) -> None:
+        """Its slot is released, it leads nobody any more; blocks and the running list are the caller's."""
+        self._builder.release(request)
+        self._new_in_kind.discard(request)
+        if self._suspect is request:
+            self._suspect = None
+        self._wake(request, request.num_computed_tokens // BLOCK_SIZE)
+
+
+def _order(request: Request) -> tuple[int, float]:
+    return request.priority, request.arrival
+
+
+def _refusal(request: Request, error: str) -> RequestOutput:
+    return RequestOutput(request.request_id, request.num_output_tokens, [], FinishReason.ERROR, error)

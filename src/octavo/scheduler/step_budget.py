@@ -1,0 +1,81 @@
+"""What a step may compute besides its decodes, in tokens and predicted time. Runs in the engine process."""
+
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.request import Request
+from octavo.scheduler.step_time import StepTimeModel
+
+
+class StepBudget:
+    """Opened for each step, then asked for one prefill chunk after another.
+
+    While anything decodes, chunks fit into step_target_seconds as the model predicts it; but the first chunk
+    has always at least one block (or what is left of the tokens or of the prompt), so prefill progresses at
+    any load. A chunk that does not finish its prompt ends on a block boundary when it can.
+    """
+
+    def __init__(
+        self, model: StepTimeModel, *, max_num_batched_tokens: int, step_target_seconds: float
+    ) -> None:
+        self._model = model
+        self._max_num_batched_tokens = max_num_batched_tokens
+        self._step_target_seconds = step_target_seconds
+        self.num_tokens_left = 0
+        self._seconds_left: float | None = None  # None: nothing decodes, time does not matter
+        self._has_granted = False
+
+    def open(self, num_decodes: int, num_decode_context_tokens: int) -> None:
+        """A new step, which computes one token for each of num_decodes requests."""
+        self.num_tokens_left = self._max_num_batched_tokens - num_decodes
+        self._has_granted = False
+        self._seconds_left = None
+        if num_decodes:
+            seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
+            self._seconds_left = self._step_target_seconds - seconds
+
+    def affordable_tokens(self, num_computed: int) -> int:
+        """What one chunk after num_computed could still get at most."""
+        if self._seconds_left is None:
+            return self.num_tokens_left
+        return min(self.num_tokens_left, self._model.chunk_tokens(self._seconds_left, num_computed))
+
+    def share(self, prefills: list[Request], *, is_oldest_turn: bool) -> list[int]:
+        """Tokens for each of prefills, which come in order of priority, then arrival.
+
+        Half goes to the oldest, so that a long prompt is never starved; the rest goes to those with the least
+        left to compute, so that a short one does not wait behind it. Of an odd number of blocks the oldest
+        gets the larger half on its turn, the smaller one otherwise.
+        """
+        counts = [0] * len(prefills)
+        remaining = [request.num_tokens - request.num_computed_tokens for request in prefills]
+
+        def grant(index: int, at_most: int) -> None:
+            done = counts[index]
+            computed = prefills[index].num_computed_tokens + done
+            counts[index] += self.take(remaining[index] - done, computed, at_most)
+
+        num_blocks = max(self.affordable_tokens(prefills[0].num_computed_tokens) // BLOCK_SIZE, 1)
+        grant(0, (num_blocks + is_oldest_turn) // 2 * BLOCK_SIZE)
+        for index in sorted(range(len(prefills)), key=lambda i: (prefills[i].priority, remaining[i])):
+            if not self.num_tokens_left:
+                break
+            grant(index, remaining[index])
+        return counts
+
+    def take(self, num_remaining: int, num_computed: int, at_most: int) -> int:
+        """Tokens for a chunk of a prompt with num_remaining to compute after num_computed; may be 0."""
+        wanted = min(num_remaining, at_most, self.num_tokens_left)
+        granted = wanted
+        if self._seconds_left is not None:
+            granted = min(granted, self._model.chunk_tokens(self._seconds_left, num_computed))
+            if not self._has_granted:
+                granted = max(granted, min(wanted, BLOCK_SIZE - num_computed % BLOCK_SIZE))
+        if granted < num_remaining:
+            aligned = (num_computed + granted) // BLOCK_SIZE * BLOCK_SIZE - num_computed
+            if aligned > 0 or self._has_granted:
+                granted = max(aligned, 0)
+        if granted:
+            self._has_granted = True
+            self.num_tokens_left -= granted
+            if self._seconds_left is not None:
+                self._seconds_left -= self._model.chunk_seconds(granted, num_computed)
+        return granted

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from octavo.core.errors import ModelFileError
+from octavo.core.metadata import ModelMetadata
+
+METADATA = ModelMetadata(
+    "m.gguf",
+    {
+        "one": 1,
+        "zero": 0,
+        "half": 0.5,
+        "word": "w",
+        "yes": True,
+        "words": ["a", "b"],
+        "ids": np.array([1, 2], np.int32),
+        "floats": np.array([0.5], np.float32),
+    },
+)
+
+
+def test_values_are_read_by_type() -> None:
+    assert METADATA.integer("zero") == 0
+    assert METADATA.positive("one") == 1
+    assert METADATA.number("half") == 0.5
+    assert METADATA.number("one") == 1.0
+    assert METADATA.text("word") == "w"
+    assert METADATA.flag("yes") is True
+    assert METADATA.strings("words") == ["a", "b"]
+    assert METADATA.integers("ids") == [1, 2]
+
+
+def test_a_default_stands_in_for_a_missing_key_only() -> None:
+    assert METADATA.integer("none", 7) == 7
+    assert METADATA.integer("zero", 7) == 0
+    assert METADATA.integers("none", [3]) == [3]
+    with pytest.raises(ModelFileError, match=r"m\.gguf: metadata key none is missing"):
+        METADATA.integer("none")
+
+
+@pytest.mark.parametrize(
+    ("read", "key"),
+    [
+        (METADATA.integer, "half"),
+        (METADATA.integer, "yes"),
+        (METADATA.positive, "zero"),
+        (METADATA.number, "word"),
+        (METADATA.number, "yes"),
+        (METADATA.text, "one"),
+        (METADATA.flag, "one"),
+        (METADATA.strings, "ids"),
+        (METADATA.strings, "word"),
+        (METADATA.integers, "floats"),
+        (METADATA.integers, "words"),
+    ],
+)
+def test_another_type_is_refused_by_key(read, key: str) -> None:
+    with pytest.raises(ModelFileError, match=f"m.gguf: metadata key {key} is .*; expected "):
+        read(key)
+
+
+def test_long_values_are_cut_in_the_error() -> None:
+    metadata = ModelMetadata("m.gguf", {"long": "x" * 1000})
+    with pytest.raises(ModelFileError) as caught:
+        metadata.integer("long")
+    assert len(str(caught.value)) < 120

@@ -1,0 +1,385 @@
+"""The scheduler above the sim back end, which checks every block that is read."""
+
+import random
+
+import pytest
+
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from tests.fakes_engine import SimEngine
+
+
+def prompt(num_tokens, seed=0):
+    rng = random.Random(seed)
+    return [rng.randrange(1000) for _ in range(num_tokens)]
+
+
+def step_sizes(engine, request_id):
+    """How many tokens of a request each recorded step computed, for a request that kept one slot."""
+    sizes = []
+    for step, (_, ids, _) in zip(engine.backend.steps, engine.journal.steps, strict=True):
+        counts = (step.query_start[1:] - step.query_start[:-1]).tolist()
+        sizes.append(dict(zip(ids, counts, strict=True)).get(request_id, 0))
+    return sizes
+
+
+def test_a_prompt_is_computed_in_chunks_then_one_token_a_step():
+    engine = SimEngine(max_num_batched_tokens=64)
+    request_id = engine.add(prompt(150), max_tokens=4)
+    engine.run()
+    engine.check_complete(request_id)
+    assert step_sizes(engine, request_id) == [64, 64, 22, 1, 1, 1]
+
+
+def test_running_and_waiting_requests_share_steps():
+    engine = SimEngine(max_num_batched_tokens=64)
+    first = engine.add(prompt(20, 1), max_tokens=10)
+    engine.step()
+    second = engine.add(prompt(100, 2), max_tokens=2)
+    engine.step()
+    assert step_sizes(engine, first) == [20, 1]
+    assert step_sizes(engine, second) == [0, 48]
+    engine.run()
+    engine.check_complete(first)
+    engine.check_complete(second)
+
+
+def test_a_short_prompt_overtakes_a_long_one_and_neither_starves():
+    engine = SimEngine(max_num_batched_tokens=64)
+    long = engine.add(prompt(1000, 1))
+    engine.step()
+    short = engine.add(prompt(30, 2))
+    engine.run_until_token(short)
+    assert len(engine.backend.steps) <= 3
+    while not engine.tokens[long]:
+        engine.add(prompt(60, len(engine.submitted)))
+        engine.step()
+    assert len(engine.backend.steps) <= 2 * 1000 / 64 + 3
+
+
+def test_higher_priority_is_admitted_first_and_arrival_decides_among_equals():
+    engine = SimEngine(max_num_seqs=1)
+    ids = [
+        engine.add(prompt(10, i), request_id=name, priority=p)
+        for i, (name, p) in enumerate([("b", 0), ("c", 0), ("z", 3), ("a", -1)])
+    ]
+    ended = []
+    while engine.core.has_work:
+        ended += [output.request_id for output in engine.step()]
+    assert ended == ["a", "b", "c", "z"]
+    assert sorted(ended) == sorted(ids)
+
+
+def test_no_more_requests_run_than_there_are_slots():
+    engine = SimEngine(max_num_seqs=3)
+    ids = [engine.add(prompt(5, i), max_tokens=4) for i in range(10)]
+    engine.step()
+    assert (engine.stats.num_running, engine.stats.num_waiting) == (3, 7)
+    engine.run()
+    for request_id in ids:
+        engine.check_complete(request_id)
+    assert (engine.stats.num_running, engine.stats.num_waiting) == (0, 0)
+
+
+def test_while_others_decode_prompt_chunks_keep_the_step_time():
+    engine = SimEngine(max_num_batched_tokens=512, step_target_seconds=0.05)
+    engine.add(prompt(10, 1), max_tokens=200)
+    engine.step()
+    long = engine.add(prompt(2000, 2))
+    durations = []
+    while not engine.tokens[long]:
+        before = engine.clock.now()
+        engine.step()
+        durations.append(engine.clock.now() - before)
+    assert max(durations) <= 0.055
+    assert len(durations) <= 2000 / 80
+
+
+def test_a_second_request_with_the_same_prefix_finds_it():
+    engine = SimEngine()
+    engine.add(prompt(100))
+    engine.run()
+    second = engine.add([*prompt(100), 1, 2, 3])
+    engine.run()
+    assert engine.last[second].num_cached_tokens == 96
+    assert engine.stats.prefix_cache_queries == 203
+    assert engine.stats.prefix_cache_hits == 96
+
+
+def test_a_next_turn_finds_the_answer_too():
+    engine = SimEngine()
+    first = engine.add(prompt(50), max_tokens=31)
+    engine.run()
+    second = engine.add(prompt(50) + engine.tokens[first] + [5] * 10)
+    engine.run()
+    assert engine.last[second].num_cached_tokens == 80
+
+
+@pytest.mark.parametrize("arrive_together", [True, False])
+def test_ten_requests_that_share_500_tokens_hold_them_once(arrive_together):
+    engine = SimEngine(num_blocks=200)
+    shared = prompt(500)
+    ids = [engine.add(shared + prompt(20, 1), max_tokens=40)]
+    if not arrive_together:
+        engine.run_until_token(ids[0])
+    ids += [engine.add(shared + prompt(20, 2 + i), max_tokens=40) for i in range(9)]
+    while engine.stats.num_running < 10:
+        engine.step()
+    num_own_blocks = 4  # 20 + 4 of prompt, up to 40 of answer
+    assert engine.kv.pool.num_used <= 500 // 16 + 10 * num_own_blocks
+    engine.run()
+    computed = sum(step.num_tokens for step in engine.backend.steps)
+    assert computed == 10 * 39 + 520 + 9 * (520 - 496)
+    for request_id in ids:
+        engine.check_complete(request_id)
+
+
+def test_followers_do_not_block_those_behind_them():
+    engine = SimEngine(max_num_batched_tokens=64)
+    shared = prompt(500)
+    engine.add([*shared, 1])
+    engine.add([*shared, 2])
+    other = engine.add(prompt(20, 9))
+    engine.run_until_token(other)
+    assert len(engine.backend.steps) == 1
+    engine.run()
+
+
+def test_when_the_leader_is_aborted_its_followers_go_on():
+    engine = SimEngine(max_num_batched_tokens=64)
+    leader, *followers = [engine.add([*prompt(500), i], max_tokens=3) for i in range(4)]
+    engine.step()
+    engine.step()
+    engine.abort([leader])
+    engine.run()
+    for request_id in followers:
+        engine.check_complete(request_id)
+    assert sum(step.num_tokens for step in engine.backend.steps) < 2 * 501
+    assert not engine.tokens[leader]
+
+
+def overcommitted(*, num_checkpoint_blocks, enable_prefix_caching=True):
+    """Four requests of 10 blocks in the end, in 24."""
+    engine = SimEngine(
+        num_blocks=24,
+        num_checkpoint_blocks=num_checkpoint_blocks,
+        enable_prefix_caching=enable_prefix_caching,
+    )
+    for i in range(4):
+        engine.add(prompt(40, i), max_tokens=120)
+    return engine
+
+
+@pytest.mark.parametrize("enable_prefix_caching", [True, False])
+def test_preemption_loses_15_tokens_at_most(enable_prefix_caching):
+    engine = overcommitted(num_checkpoint_blocks=24, enable_prefix_caching=enable_prefix_caching)
+    engine.run()
+    assert engine.stats.num_preemptions > 0
+    assert engine.stats.num_recomputed_tokens <= 15 * engine.stats.num_preemptions
+    assert sum(len(step.copies) for step in engine.backend.steps) > 0
+    for request_id in engine.submitted:
+        engine.check_complete(request_id)
+
+
+def test_past_the_bound_of_the_checkpoint_store_more_is_recomputed_and_counted():
+    engine = overcommitted(num_checkpoint_blocks=0)
+    engine.run()
+    computed = sum(step.num_tokens for step in engine.backend.steps)
+    assert engine.stats.num_recomputed_tokens == computed - 4 * (40 + 119)
+    assert engine.stats.num_recomputed_tokens > 15 * engine.stats.num_preemptions
+    for request_id in engine.submitted:
+        engine.check_complete(request_id)
+
+
+def test_the_newest_of_the_lowest_priority_is_preempted():
+    engine = SimEngine(num_blocks=12)
+    ids = {}
+    for name, priority in (("low old", 1), ("low new", 1), ("high", 0)):
+        ids[name] = engine.add(prompt(30, len(ids)), request_id=name, max_tokens=40, priority=priority)
+        engine.step()
+    engine.run()
+    preemptions = {name: engine.last[name].num_preemptions for name in ids}
+    assert preemptions["low new"] >= 1
+    assert preemptions["high"] == 0
+    assert preemptions["low old"] <= preemptions["low new"]
+
+
+def test_requests_are_not_preempted_again_and_again():
+    engine = SimEngine(num_blocks=40, num_checkpoint_blocks=40, max_num_seqs=16)
+    for i in range(16):
+        engine.add(prompt(60, i), max_tokens=100)
+    engine.run()
+    assert max(output.num_preemptions for output in engine.last.values()) <= 4
+
+
+@pytest.mark.parametrize(("num_tokens", "is_admitted"), [(64, True), (65, False)])
+def test_a_request_is_admitted_when_it_fits_whole_and_the_running_one_may_grow_by_a_block(
+    num_tokens, is_admitted
+):
+    engine = SimEngine(num_blocks=8)
+    engine.add(prompt(45), max_tokens=40)
+    engine.step()
+    engine.add(prompt(num_tokens, 1))
+    engine.step()
+    assert engine.stats.num_running == (2 if is_admitted else 1)
+
+
+def test_a_prompt_that_can_never_fit_is_refused():
+    engine = SimEngine(num_blocks=4)
+    fits = engine.add(prompt(63))
+    too_long = engine.add(prompt(64))
+    engine.run()
+    engine.check_complete(fits)
+    assert engine.last[too_long].finish_reason is FinishReason.ERROR
+    assert "64 tokens" in engine.last[too_long].error
+
+
+def test_a_request_that_fills_the_cache_alone_ends_by_length():
+    engine = SimEngine(num_blocks=4)
+    request_id = engine.add(prompt(10), max_tokens=100)
+    engine.run()
+    assert engine.last[request_id].finish_reason is FinishReason.LENGTH
+    assert engine.tokens[request_id] == engine.expected_tokens(request_id, 64 + 1 - 10)
+
+
+def test_a_stop_token_ends_the_answer_and_is_part_of_it():
+    engine = SimEngine()
+    request_id = engine.add(prompt(10), max_tokens=50)
+    stop = engine.expected_tokens(request_id, 5)[4]
+    engine.abort([request_id])
+    again = engine.add(prompt(10), seed=0, sampling=SamplingParams(max_tokens=50, stop_token_ids=(stop,)))
+    engine.run()
+    assert engine.last[again].finish_reason is FinishReason.STOP
+    assert engine.tokens[again] == engine.expected_tokens(again, 5)
+
+
+def test_until_min_tokens_a_stop_token_is_suppressed():
+    engine = SimEngine()
+    expected = engine.add(prompt(10), seed=7, max_tokens=20)
+    engine.run()
+    stop = engine.tokens[expected][2]
+    sampling = SamplingParams(max_tokens=20, min_tokens=10, stop_token_ids=(stop,))
+    request_id = engine.add(prompt(10), seed=7, sampling=sampling)
+    engine.run()
+    assert len(engine.tokens[request_id]) == 20
+    assert engine.tokens[request_id][2] == (stop + 1) % 1000
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 3])
+def test_aborted_requests_leave_at_once_wherever_they_are(num_steps):
+    engine = SimEngine(num_blocks=30, max_num_seqs=2)
+    ids = [engine.add(prompt(100, i % 3), max_tokens=50) for i in range(6)]
+    for _ in range(num_steps):
+        engine.step()
+    engine.abort([*ids, "unknown"])
+    assert engine.kv.pool.num_used == 0
+    assert not engine.core.has_work
+    later = engine.add(prompt(100, 0), max_tokens=5)
+    engine.run()
+    engine.check_complete(later)
+
+
+def test_a_preempted_request_can_be_aborted():
+    engine = overcommitted(num_checkpoint_blocks=24)
+    while not engine.stats.num_preemptions:
+        engine.step()
+    preempted = [i for i, output in engine.last.items() if i not in engine.journal.steps[-1][1]]
+    engine.abort(preempted)
+    engine.run()
+    assert len(engine.kv.checkpoints) == 0
+    for request_id in set(engine.submitted) - set(preempted):
+        engine.check_complete(request_id)
+
+
+def test_a_row_that_is_not_finite_fails_its_request_alone_and_its_blocks_are_not_cached():
+    engine = SimEngine(max_num_batched_tokens=64)
+    engine.backend.not_finite_seeds.add(99)
+    bad = engine.add(prompt(200, 1), seed=99, max_tokens=5)
+    good = engine.add(prompt(200, 2), max_tokens=5)
+    engine.run()
+    assert engine.last[bad].finish_reason is FinishReason.ERROR
+    assert "finite" in engine.last[bad].error
+    assert engine.tokens[bad] == []
+    engine.check_complete(good)
+    again = engine.add(prompt(200, 1))
+    engine.run()
+    assert engine.last[again].num_cached_tokens == 0
+
+
+def test_a_suspect_shares_no_step_until_it_has_a_token():
+    engine = SimEngine(max_num_batched_tokens=64)
+    others = [engine.add(prompt(30, i), max_tokens=30) for i in range(3)]
+    engine.step()
+    suspects = [engine.add(prompt(150, 10 + i), is_suspect=True, max_tokens=5) for i in range(2)]
+    suspected = set(suspects)
+    while engine.core.has_work:
+        outputs = engine.step()
+        in_step = set(engine.journal.steps[-1][1])
+        if in_step & suspected:
+            assert len(in_step) == 1
+        suspected -= {output.request_id for output in outputs}
+    for request_id in others + suspects:
+        engine.check_complete(request_id)
+
+
+def test_others_go_on_while_a_suspect_is_computed():
+    engine = SimEngine(max_num_batched_tokens=64)
+    other = engine.add(prompt(30), max_tokens=30)
+    engine.step()
+    engine.add(prompt(640, 1), is_suspect=True)
+    for _ in range(10):
+        engine.step()
+    assert len(engine.tokens[other]) == 6
+
+
+def test_a_suspect_gets_room_even_when_others_keep_coming():
+    engine = SimEngine(num_blocks=20, max_num_seqs=8)
+    for i in range(4):
+        engine.add(prompt(60, i), max_tokens=20)
+    engine.step()
+    suspect = engine.add(prompt(200, 50), is_suspect=True)
+    for i in range(200):
+        engine.add(prompt(60, 100 + i), max_tokens=20)
+        engine.step()
+    engine.check_complete(suspect)
+
+
+def test_a_probe_is_neither_cached_nor_counted():
+    engine = SimEngine()
+    probe = engine.add(prompt(100), is_probe=True, max_tokens=3)
+    engine.step()
+    engine.step()
+    assert engine.stats.num_running == 0
+    engine.run()
+    engine.check_complete(probe)
+    assert engine.kv.pool.num_cached == 0
+    stats = engine.stats
+    assert (stats.num_prompt_tokens, stats.num_generation_tokens, stats.prefix_cache_queries) == (0, 0, 0)
+
+
+def test_counts_of_tokens_and_steps():
+    engine = SimEngine()
+    engine.add(prompt(100, 1), max_tokens=5)
+    engine.add(prompt(30, 2), max_tokens=7)
+    engine.run()
+    assert engine.stats.num_prompt_tokens == 130
+    assert engine.stats.num_generation_tokens == 12
+    assert engine.stats.num_steps == len(engine.backend.steps)
+
+
+def test_tenants_with_other_salts_share_nothing():
+    engine = SimEngine()
+    engine.add(prompt(100), salt="a")
+    engine.run()
+    other, same = engine.add(prompt(100), salt="b"), engine.add(prompt(100), salt="a")
+    engine.run()
+    assert engine.last[other].num_cached_tokens == 0
+    assert engine.last[same].num_cached_tokens == 96
+
+
+def test_the_step_time_model_learns_from_the_steps():
+    engine = SimEngine()
+    for i in range(20):
+        engine.add(prompt(50 + i, i), max_tokens=10)
+    engine.run()
+    assert engine.scheduler.step_time.predict(64, 2000, 3) == pytest.approx(2e-3 + 64 * 4e-4, rel=0.05)

@@ -1,0 +1,85 @@
+import pytest
+
+from octavo.core.request import Request
+from octavo.core.sampling_params import SamplingParams
+from octavo.scheduler.step_budget import StepBudget
+from octavo.scheduler.step_time import StepCost, StepTimeModel
+
+MODEL = StepTimeModel(StepCost())  # 0.4 ms per token
+
+
+def budget(*, num_decodes=0, max_tokens=512, target=0.1):
+    result = StepBudget(MODEL, max_num_batched_tokens=max_tokens, step_target_seconds=target)
+    result.open(num_decodes, num_decodes * 100)
+    return result
+
+
+def prefill(num_remaining, *, num_computed=0, priority=0):
+    tokens = [0] * (num_computed + num_remaining)
+    r = Request("a", tokens, len(tokens), SamplingParams(), 0, 0.0, 10_000, priority=priority)
+    r.num_computed_tokens = num_computed
+    return r
+
+
+def shares(sizes, is_oldest_turn=True, **options):
+    return budget(**options).share([prefill(n) for n in sizes], is_oldest_turn=is_oldest_turn)
+
+
+def test_alone_a_prompt_gets_the_whole_step():
+    assert shares([2000]) == [512]
+    assert shares([100]) == [100]
+
+
+def test_a_short_prompt_does_not_wait_behind_a_long_one():
+    assert shares([8000, 40]) == [464, 40]
+    assert shares([8000, 8000, 40]) == [464, 0, 40]
+
+
+def test_a_long_prompt_is_not_starved_by_short_ones():
+    assert shares([8000, 200, 200, 200]) == [256, 200, 48, 0]
+
+
+def test_of_equal_prompts_the_oldest_comes_first():
+    assert shares([400, 400, 400]) == [400, 112, 0]
+
+
+def test_priority_comes_before_length():
+    prefills = [prefill(1000, priority=0), prefill(20, priority=1)]
+    assert budget().share(prefills, is_oldest_turn=True) == [512, 0]
+
+
+def test_while_others_decode_a_step_stays_within_its_time():
+    opened = budget(num_decodes=20)
+    (granted,) = opened.share([prefill(2000)], is_oldest_turn=True)
+    assert 100 < granted < 250
+    assert granted % 16 == 0
+    step_seconds = MODEL.predict(20 + granted, 2000 + granted * (granted + 1) // 2, 21)
+    assert step_seconds <= 0.1
+    assert step_seconds + MODEL.chunk_seconds(16, granted) > 0.1
+
+
+def test_deep_in_a_sequence_chunks_are_smaller():
+    (early,) = budget(num_decodes=20).share([prefill(5000)], is_oldest_turn=True)
+    (late,) = budget(num_decodes=20).share([prefill(5000, num_computed=16_000)], is_oldest_turn=True)
+    assert 16 <= late < early
+
+
+@pytest.mark.parametrize("is_oldest_turn", [True, False])
+def test_at_any_load_one_block_is_computed_and_the_oldest_and_the_shortest_take_turns(is_oldest_turn):
+    granted = shares([800, 300], is_oldest_turn, num_decodes=100, target=0.001)
+    assert granted == ([16, 0] if is_oldest_turn else [0, 16])
+
+
+def test_chunks_end_on_block_boundaries():
+    assert budget(max_tokens=100).share([prefill(200, num_computed=5)], is_oldest_turn=True) == [91]
+    assert budget(max_tokens=100).share([prefill(100)], is_oldest_turn=True) == [100]
+
+
+def test_fewer_tokens_than_a_block_are_used_all_the_same():
+    assert shares([200], num_decodes=95, max_tokens=100, target=10) == [5]
+
+
+def test_never_more_than_the_tokens_of_a_step():
+    for num_decodes in (0, 1, 17, 63):
+        granted = shares([1000, 3, 70, 16], num_decodes=num_decodes, max_tokens=64, target=10)
+        assert 0 < sum(granted) <= 64 - num_decodes
