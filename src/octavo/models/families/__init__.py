@@ -1,0 +1,1 @@
+"""The model families octavo runs: one file each, stating only what differs."""

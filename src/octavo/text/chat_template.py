@@ -1,0 +1,150 @@
+"""Messages to prompt tokens, by the template in the model's file.
+
+The template's control tokens become tokens; the same characters typed by a user stay text: in every string of
+the messages, the characters without which no control token can be spelled are swapped for private ones while
+the template runs, and swapped back once the control tokens have been cut out.
+"""
+
+import collections
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from octavo.core.errors import InvalidRequestError, ModelFileError
+from octavo.core.metadata import ModelMetadata
+from octavo.text.template_sandbox import SandboxedTemplate, TemplateLimitError, TemplateRaisedError
+from octavo.text.tokenizer import Tokenizer
+
+TIME_LIMIT_SECONDS = 1.0  # of CPU; templates of today take well under a millisecond per message
+
+Message = Mapping[str, Any]
+
+_PRIVATE_CHARACTERS = range(0xF0000, 0x10FFFE)
+
+
+class ChatTemplate:
+    """source None stands for a model without a template: it refuses every chat."""
+
+    def __init__(
+        self, source: str | None, tokenizer: Tokenizer, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+    ) -> None:
+        """Raises what SandboxedTemplate raises for a source that cannot be compiled."""
+        self._tokenizer = tokenizer
+        self._template = None
+        if source is not None:
+            self._template = SandboxedTemplate(source, time_limit_seconds=time_limit_seconds)
+        vocabulary = tokenizer.vocabulary
+        control_names = [vocabulary.tokens[token_id] for token_id in vocabulary.control_ids]
+        self._telling = telling_characters(control_names)
+        self._source_characters = frozenset(source or "")
+        self._names = {
+            "bos_token": "" if vocabulary.bos_id is None else vocabulary.tokens[vocabulary.bos_id],
+            "eos_token": "" if vocabulary.eos_id is None else vocabulary.tokens[vocabulary.eos_id],
+        }
+
+    @classmethod
+    def of_gguf(cls, metadata: ModelMetadata, tokenizer: Tokenizer) -> "ChatTemplate":
+        """Raises ModelFileError for a template that is not valid."""
+        source = metadata.text("tokenizer.chat_template", "")
+        try:
+            return cls(source or None, tokenizer)
+        except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
+            raise ModelFileError(f"{metadata.source}: the chat template is not valid: {error}.") from error
+
+    @property
+    def is_present(self) -> bool:
+        return self._template is not None
+
+    def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
+        """The prompt's token ids. Raises InvalidRequestError (param messages) if that fails."""
+        swap = self._swap_for(messages)
+        restore = {ord(private): telling for telling, private in swap.items()}
+        guarded = _translated(messages, str.maketrans(swap)) if swap else messages
+        rendered = self.render(guarded, add_generation_prompt=add_generation_prompt)
+        ids: list[int] = []
+        for is_control, piece in self._tokenizer.split_control(rendered):
+            if is_control:
+                ids.append(self._tokenizer.control_id(piece))
+            else:
+                ids += self._tokenizer.encode_plain(piece.translate(restore))
+        return ids
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """The prompt as text, for people to read: a user's and the template's control tokens look alike."""
+        if self._template is None:
+            raise _refusal("This model's file has no chat template; use /v1/completions with a prompt.")
+        variables = {
+            "messages": messages,
+            "add_generation_prompt": add_generation_prompt,
+            "tools": None,
+            "documents": None,
+            **self._names,
+        }
+        try:
+            return self._template.render(variables)
+        except TemplateRaisedError as error:
+            raise _refusal(f"The model's chat template refuses: {error}") from error
+        except TemplateLimitError as error:
+            raise _refusal(f"The model's chat template was stopped: {error}.") from error
+        except Exception as error:  # foreign code: whatever it raises concerns this request only
+            raise _refusal(f"The model's chat template cannot render these messages: {error}") from error
+
+    def _swap_for(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Telling character -> a private one that messages and template do not use; empty if not needed."""
+        text = "".join(_strings(messages))
+        if not any(character in text for character in self._telling):
+            return {}
+        taken = self._source_characters | set(text)
+        free = (character for code in _PRIVATE_CHARACTERS if (character := chr(code)) not in taken)
+        swap = dict(zip(self._telling, free, strict=False))
+        if len(swap) < len(self._telling):
+            raise _refusal("The messages use every private character of Unicode.")
+        return swap
+
+
+def _refusal(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, param="messages")
+
+
+def telling_characters(names: Iterable[str]) -> str:
+    """A few characters of which every name holds one: text without them spells no name.
+
+    Greedy. Of equals, the one templates are least likely to look for in what users wrote: letters, and what
+    joins letters to names, last; brackets of tags before them.
+    """
+    remaining = {name for name in names if name}
+    chosen = ""
+    while remaining:
+        counts = collections.Counter(itertools.chain.from_iterable(map(set, remaining)))
+        best = min(
+            counts, key=lambda char: (-counts[char], char.isalnum() or char in "_- ", char in "<>[]", char)
+        )
+        chosen += best
+        remaining = {name for name in remaining if best not in name}
+    return chosen
+
+
+def _strings(value: Any) -> Iterable[str]:
+    """Every string in a JSON-like value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _strings(key)
+            yield from _strings(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _strings(item)
+
+
+def _translated(value: Any, table: Mapping[int, str]) -> Any:
+    """The value with every string in it translated."""
+    if isinstance(value, str):
+        return value.translate(table)
+    if isinstance(value, Mapping):
+        return {_translated(key, table): _translated(item, table) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_translated(item, table) for item in value]
+    return value

@@ -1,0 +1,30 @@
+"""Token ids to text, as they come: bytes that do not yet make a character are held back."""
+
+import codecs
+from collections.abc import Iterable
+
+from octavo.text.vocabulary import Vocabulary
+
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class Detokenizer:
+    """One answer's text: whatever the chunking, what push and flush return adds up to the same.
+
+    Control tokens have no text unless skip_control is False. Ids outside the vocabulary have none: a model's
+    head may be wider than its tokenizer.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, skip_control: bool = True) -> None:
+        self._table = vocabulary.token_bytes
+        self._skipped = vocabulary.control_ids if skip_control else frozenset()
+        self._decoder = _Utf8Decoder(errors="replace")
+
+    def push(self, token_ids: Iterable[int]) -> str:
+        table, skipped = self._table, self._skipped
+        spelled = [table[i] for i in token_ids if i not in skipped and i < len(table)]
+        return self._decoder.decode(b"".join(spelled))
+
+    def flush(self) -> str:
+        """The held-back bytes at the end of the answer: U+FFFD, since no character came of them."""
+        return self._decoder.decode(b"", final=True)

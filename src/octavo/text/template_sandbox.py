@@ -1,0 +1,186 @@
+"""Runs a model's Jinja2 template so that neither the template nor the messages can take the server down.
+
+Guarded: attribute access and calls (Jinja's immutable sandbox); CPU time, read at loop turns, calls and
+output; the size of sums, products and powers, of concatenations and captured blocks, and of the result. Not
+guarded: one single call of a filter or string method that by itself builds a huge string.
+"""
+
+import datetime
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from jinja2 import Environment, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+MAX_CHARACTERS = 1 << 25  # of any string, and items of any list, that a template builds
+MAX_INTEGER_BITS = 1 << 12
+
+_STEPS_PER_CLOCK_READ = 64
+
+
+class TemplateLimitError(Exception):
+    """The template ran too long or built something too large."""
+
+
+class TemplateRaisedError(Exception):
+    """The template called raise_exception: these messages are not what it was written for."""
+
+
+class SandboxedTemplate:
+    """A compiled template with the functions and filters that chat templates expect. Threads may share it."""
+
+    def __init__(self, source: str, *, time_limit_seconds: float) -> None:
+        """The limit is of CPU time of the rendering thread.
+
+        Raises jinja2.TemplateSyntaxError, SyntaxError or RecursionError for a source that cannot be compiled.
+        """
+        self._environment = _GuardedEnvironment(time_limit_seconds)
+        self._template = self._environment.from_string(source)
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """Raises TemplateLimitError, TemplateRaisedError, or whatever the template's own mistakes raise."""
+        environment, context = self._environment, self._template.new_context(dict(variables))
+        environment.start_clock()
+        chunks, num_characters = [], 0
+        for chunk in self._template.root_render_func(context):
+            environment.count_step()
+            num_characters += len(chunk)
+            _require_size(num_characters)
+            chunks.append(chunk)
+        return "".join(chunks)
+
+
+class _GuardedEnvironment(ImmutableSandboxedEnvironment):
+    """Counts what a template does, by rewriting its loops and concatenations before they are compiled."""
+
+    intercepted_binops = frozenset({"+", "*", "**"})
+
+    def __init__(self, time_limit_seconds: float) -> None:
+        super().__init__(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols", _GenerationTag],
+        )
+        self._time_limit_seconds = time_limit_seconds
+        self._clock = threading.local()  # deadline and steps of the render under way in this thread
+        self.globals["raise_exception"] = _raise_exception
+        self.globals["strftime_now"] = _strftime_now
+        self.filters["tojson"] = _to_json
+        self.filters[_LOOP_FILTER] = self._count_turns
+        self.filters[_SIZE_FILTER] = _require_string_size
+
+    @staticmethod
+    def concat(chunks: Iterable[str]) -> str:
+        """What captured blocks and macros are put together with."""
+        return _require_string_size("".join(chunks))
+
+    def start_clock(self) -> None:
+        self._clock.num_steps = 0
+        self._clock.deadline = time.thread_time() + self._time_limit_seconds
+
+    def count_step(self) -> None:
+        clock = self._clock
+        clock.num_steps += 1
+        if clock.num_steps % _STEPS_PER_CLOCK_READ == 0 and time.thread_time() > clock.deadline:
+            raise TemplateLimitError(f"it takes more than {self._time_limit_seconds:g} s")
+
+    # Jinja passes its own arguments first; a keyword of the template's may have any name.
+    def call(self, context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        self.count_step()
+        result = super().call(context, function, *args, **kwargs)
+        if isinstance(result, str):
+            _require_size(len(result))
+        return result
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        _require_small_result(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree: nodes.Template = _GuardInserter().visit(super()._parse(source, name, filename))
+        return tree
+
+    def _count_turns(self, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            self.count_step()
+            yield item
+
+
+_LOOP_FILTER, _SIZE_FILTER = "octavo_loop", "octavo_size"
+
+
+class _GuardInserter(NodeTransformer):
+    """`for x in y` becomes `for x in y | octavo_loop`; `a ~ b` becomes `(a ~ b) | octavo_size`."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        self.generic_visit(node)
+        node.iter = nodes.Filter(node.iter, _LOOP_FILTER, [], [], None, None, lineno=node.lineno)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:
+        self.generic_visit(node)
+        return nodes.Filter(node, _SIZE_FILTER, [], [], None, None, lineno=node.lineno)
+
+
+class _GenerationTag(Extension):
+    """{% generation %} ... {% endgeneration %} marks words for training; here it does nothing."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _require_size(size: int) -> None:
+    if size > MAX_CHARACTERS:
+        raise TemplateLimitError(f"it builds more than {MAX_CHARACTERS} characters")
+
+
+def _require_string_size(text: str) -> str:
+    _require_size(len(text))
+    return text
+
+
+def _require_small_result(operator: str, left: Any, right: Any) -> None:
+    """Refuses, before it is computed, a result that would be large."""
+    if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
+        _require_size(len(left) + len(right))
+    elif operator == "*" and hasattr(left, "__len__") and isinstance(right, int):
+        _require_size(len(left) * right)
+    elif operator == "*" and isinstance(left, int) and hasattr(right, "__len__"):
+        _require_size(left * len(right))
+    elif operator != "+" and isinstance(left, int) and isinstance(right, int):
+        num_bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
+        if num_bits > MAX_INTEGER_BITS:
+            raise TemplateLimitError(f"it computes a number of more than {MAX_INTEGER_BITS} bits")
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateRaisedError(str(message))
+
+
+def _strftime_now(format: str) -> str:
+    return datetime.datetime.now().strftime(format)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without the HTML escapes of Jinja's own filter: the model is to see the JSON as it is."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )

@@ -1,0 +1,95 @@
+"""The weights of one model by the names its program uses: each part as the file stores it.
+
+Knows no file format and no program: what lies above hands it tensors, and the shapes the program asks for.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from octavo.core.errors import ModelFileError
+from octavo.weights.formats import Tensor
+
+Shape = tuple[int, int]  # rows, columns; a vector has one column
+
+_MAX_NAMES_SHOWN = 4
+
+
+class Checkpoint:
+    """Tensors by part name ("layers.0.q"): complete, and each of the shape the program asks for."""
+
+    def __init__(self, source: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> None:
+        """Raises ModelFileError, naming source and the parts that are missing or of another shape."""
+        self._source = source
+        missing = [part for part in shapes if part not in tensors]
+        if missing:
+            raise ModelFileError(f"{source}: no tensor for {_shown(missing)}.")
+        self.parts: Mapping[str, Tensor] = {part: tensors[part] for part in shapes}
+        for part, shape in shapes.items():
+            self._check(part, shape)
+
+    @classmethod
+    def of_file(
+        cls,
+        source: str,
+        tensors: Mapping[str, Tensor],
+        names: Mapping[str, str],
+        shapes: Mapping[str, Shape],
+    ) -> "Checkpoint":
+        """A file's tensors under the part names of `names` (part -> tensor name).
+
+        Raises ModelFileError also for a tensor without a part: it would silently not be computed with.
+        """
+        missing = [name for name in names.values() if name not in tensors]
+        if missing:
+            raise ModelFileError(f"{source}: tensors are missing: {_shown(missing)}.")
+        known = set(names.values())
+        unknown = [name for name in tensors if name not in known]
+        if unknown:
+            raise ModelFileError(
+                f"{source}: tensors that this model family does not have, or has only with a feature"
+                f" that is not supported: {_shown(unknown)}."
+            )
+        return cls(source, {part: tensors[name] for part, name in names.items()}, shapes)
+
+    @classmethod
+    def of_arrays(
+        cls, arrays: Mapping[str, NDArray[np.float32] | NDArray[np.uint16]], shapes: Mapping[str, Shape]
+    ) -> "Checkpoint":
+        """A checkpoint in memory: float32 arrays become F32 tensors; uint16 ones hold bits of BF16."""
+        return cls("memory", {part: Tensor.of(part, array) for part, array in arrays.items()}, shapes)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(tensor.num_bytes for tensor in self.parts.values())
+
+    def fingerprint(self, context: Iterable[bytes]) -> str:
+        """128 bits of hex over every part's name, format, shape and bytes, and over context (in order).
+
+        context is whatever else decides the results: numerics version, rope, tokenizer. A fast hash: it tells
+        models apart, it does not withstand an attacker who crafts weights.
+        """
+        state = xxhash.xxh3_128()
+        for field in context:
+            state.update(len(field).to_bytes(8, "little") + field)
+        for part in sorted(self.parts):
+            tensor = self.parts[part]
+            state.update(f"{part} {tensor.format.label} {tensor.num_rows} {tensor.num_columns}\n".encode())
+            state.update(tensor.data.data)
+        return state.hexdigest()
+
+    def _check(self, part: str, shape: Shape) -> None:
+        tensor = self.parts[part]
+        found = (tensor.num_rows, tensor.num_columns)
+        if found != shape:
+            raise ModelFileError(
+                f"{self._source}: tensor {tensor.name} has {found[0]} rows of {found[1]}; "
+                f"expected {shape[0]} rows of {shape[1]}."
+            )
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    return ", ".join(names[:_MAX_NAMES_SHOWN]) + more
