@@ -1,0 +1,227 @@
+"""The reference back end: interprets a program in the exact arithmetic, one op at a time. Slow, and the
+specification.
+
+Runs in the engine process (or a test). Expands every weight to bf16 at load; keeps KV as plain arrays.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from octavo.backends.base import StepLimits
+from octavo.backends.reference.arithmetic import (
+    BF16,
+    F32,
+    f32,
+    f64,
+    from_bf16,
+    linear,
+    rms_norm,
+    silu_mul,
+    to_bf16,
+)
+from octavo.backends.reference.attention import attend
+from octavo.backends.reference.sampling import sample
+from octavo.backends.reference.tables import rope_table
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.step import LAST_SAMPLED, Admission, CopyKind, RowStatus, StepInput, StepOutput, Ticket
+from octavo.models.ops import OpKind
+from octavo.models.program import DType, Op, Program, Rows, Weight
+from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
+
+
+@dataclasses.dataclass(slots=True)
+class _Slot:
+    admission: Admission
+    block_table: list[int]
+    last_token: int
+
+
+@dataclasses.dataclass(slots=True)
+class _Rows:
+    """What the ops of one step read: rows [begin, end) of each request, its slot and first position."""
+
+    requests: list[tuple[int, int, _Slot, int]]
+    token_ids: np.ndarray  # [T]
+    positions: np.ndarray  # [T]
+    output_row: np.ndarray  # [S]
+
+
+class ReferenceBackend:
+    """tensors: part name in the program -> Tensor; matrices are held expanded to bf16, vectors as float32."""
+
+    max_in_flight = 1
+
+    def __init__(
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        limits: StepLimits,
+        num_blocks: int,
+        num_checkpoint_blocks: int = 0,
+    ) -> None:
+        self._program = program
+        self._weights = {weight.name: _expand(weight, tensors) for weight in program.weights}
+        arch = program.architecture
+        self._rope = rope_table(limits.max_model_len, arch.head_dim, arch.rope_base)
+        self._blocks = [  # per KV group: [block, K or V, layer, kv_head, token, head_dim]
+            np.zeros(
+                (num_blocks, 2, group.num_layers, group.num_kv_heads, BLOCK_SIZE, group.head_dim), np.uint16
+            )
+            for group in program.kv_groups
+        ]
+        self._tier = [
+            np.zeros((num_checkpoint_blocks, *blocks.shape[1:]), np.uint16) for blocks in self._blocks
+        ]
+        self._slots: dict[int, _Slot] = {}
+        self._pending: tuple[StepInput, _Rows] | None = None
+        self._started = 0.0
+        self.buffers: dict[str, np.ndarray] = {}  # of the last step, for inspection
+
+    def submit(self, step: StepInput) -> Ticket:
+        self._started = time.perf_counter()
+        self._apply_changes(step)
+        rows = self._rows(step)
+        for op in self._program.ops:
+            self._run(op, rows)
+        self._pending = (step, rows)
+        return Ticket(step.step_id)
+
+    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        assert self._pending is not None and self._pending[0].step_id == ticket.step_id
+        step, rows = self._pending
+        logits = self.buffers[Program.logits]
+        tokens, statuses = [], []
+        for row, (output_row, slot_id) in enumerate(zip(step.output_row, step.output_slot, strict=True)):
+            slot = self._slots[int(slot_id)]
+            finite = bool(np.isfinite(logits[row]).all())
+            token = self._sample(logits[row], slot, int(rows.positions[output_row]) + 1) if finite else 0
+            slot.last_token = token
+            tokens.append(token)
+            statuses.append(RowStatus.OK if finite else RowStatus.NOT_FINITE)
+        self._pending = None
+        seconds = time.perf_counter() - self._started
+        return StepOutput(step.step_id, np.array(tokens, np.int32), np.array(statuses, np.int32), seconds)
+
+    def close(self) -> None:
+        self._slots.clear()
+
+    def _sample(self, logits: F32, slot: _Slot, position: int) -> int:
+        admission = slot.admission
+        free_at = admission.prompt_length + admission.sampling.min_tokens
+        suppressed = admission.suppressed_token_ids if position < free_at else ()
+        return sample(logits, admission.sampling, admission.seed, admission.branch, position, suppressed)
+
+    def _apply_changes(self, step: StepInput) -> None:
+        for slot in step.released:
+            del self._slots[int(slot)]
+        for admission in step.admitted:
+            self._slots[admission.slot] = _Slot(admission, [], int(admission.token_ids[-1]))
+        self._copy(step, CopyKind.BLOCK_TO_TIER)
+        num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
+        for slot, group, index, block in step.new_blocks.tolist():
+            table = self._slots[slot].block_table
+            assert index == len(table)
+            table.append(block)
+            if index * BLOCK_SIZE >= num_computed[slot]:
+                self._blocks[group][block] = 0
+        self._copy(step, CopyKind.TIER_TO_BLOCK)
+
+    def _copy(self, step: StepInput, kind: CopyKind) -> None:
+        for copy_kind, source, destination in step.copies.tolist():
+            if copy_kind == kind:
+                for blocks, tier in zip(self._blocks, self._tier, strict=True):
+                    if kind is CopyKind.BLOCK_TO_TIER:
+                        tier[destination] = blocks[source]
+                    else:
+                        blocks[destination] = tier[source]
+
+    def _rows(self, step: StepInput) -> _Rows:
+        token_ids = step.token_ids.copy()
+        positions = np.empty(step.num_tokens, np.int64)
+        requests = []
+        for r, slot_id in enumerate(step.slot.tolist()):
+            begin, end = int(step.query_start[r]), int(step.query_start[r + 1])
+            slot, first = self._slots[slot_id], int(step.num_computed[r])
+            positions[begin:end] = np.arange(first, first + end - begin)
+            token_ids[begin:end][token_ids[begin:end] == LAST_SAMPLED] = slot.last_token
+            requests.append((begin, end, slot, first))
+        return _Rows(requests, token_ids, positions, step.output_row)
+
+    def _run(self, op: Op, rows: _Rows) -> None:
+        inputs = [self.buffers[name] for name in op.inputs]
+        weight = self._weights[op.weight] if op.weight else None
+        result = self._compute(op, inputs, weight, rows)
+        if op.output is None:
+            return
+        buffer = self._program.buffer(op.output)
+        num_rows = len(rows.token_ids) if buffer.rows is Rows.TOKENS else len(rows.output_row)
+        assert result.shape == (num_rows, buffer.width)
+        is_rounded = result.dtype == np.uint16 or buffer.dtype is DType.F32
+        self.buffers[op.output] = result if is_rounded else to_bf16(result)
+
+    def _compute(self, op: Op, inputs: list[Any], weight: Any, rows: _Rows) -> Any:
+        attrs: Any = op.attrs
+        match op.kind:
+            case OpKind.EMBED:
+                return f32(f64(from_bf16(weight[rows.token_ids])) * f64(np.float32(attrs.scale)))
+            case OpKind.NORM:
+                return rms_norm(inputs[0], weight, attrs.epsilon)
+            case OpKind.LINEAR:
+                y = linear(inputs[0], weight)
+                return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
+            case OpKind.ROPE:
+                return self._rotate(inputs[0], attrs, rows)
+            case OpKind.KV_WRITE:
+                return self._write_kv(inputs[0], attrs, rows)
+            case OpKind.ATTENTION:
+                return self._attend(inputs[0], attrs, rows)
+            case OpKind.ACT_MUL:
+                return silu_mul(inputs[0][:, : attrs.width], inputs[0][:, attrs.width :])
+            case OpKind.GATHER:
+                return inputs[0][rows.output_row]
+
+    def _rotate(self, qkv: F32, attrs: Any, rows: _Rows) -> F32:
+        num_rotated = attrs.num_heads + attrs.num_kv_heads
+        heads = qkv[:, : num_rotated * attrs.head_dim].reshape(len(qkv), num_rotated, attrs.head_dim)
+        half = attrs.head_dim // 2
+        first = (
+            (slice(0, None, 2), slice(1, None, 2))
+            if attrs.is_interleaved
+            else (slice(0, half), slice(half, None))
+        )
+        cos, sin = (f64(table[rows.positions])[:, None, :] for table in self._rope)
+        a, b = f64(heads[..., first[0]]), f64(heads[..., first[1]])
+        out = np.empty_like(heads)
+        out[..., first[0]] = f32(f64(f32(a * cos)) - f64(f32(b * sin)))
+        out[..., first[1]] = f32(f64(f32(b * cos)) + f64(f32(a * sin)))
+        return np.concatenate([out.reshape(len(qkv), -1), qkv[:, num_rotated * attrs.head_dim :]], axis=1)
+
+    def _write_kv(self, rotated: BF16, attrs: Any, rows: _Rows) -> None:
+        kv = rotated[:, attrs.num_heads * attrs.head_dim :].reshape(-1, 2, attrs.num_kv_heads, attrs.head_dim)
+        for begin, end, slot, first in rows.requests:
+            for row in range(begin, end):
+                block, offset = divmod(first + row - begin, BLOCK_SIZE)
+                self._blocks[attrs.group][slot.block_table[block], :, attrs.layer, :, offset] = kv[row]
+
+    def _attend(self, rotated: BF16, attrs: Any, rows: _Rows) -> BF16:
+        width = attrs.num_heads * attrs.head_dim
+        out = np.empty((len(rotated), width), np.uint16)
+        for begin, end, slot, first in rows.requests:
+            context = first + end - begin
+            table = slot.block_table[: -(-context // BLOCK_SIZE)]
+            kv = self._blocks[attrs.group][table, :, attrs.layer]  # [blocks, 2, kv_head, token, head_dim]
+            kv = kv.transpose(1, 0, 3, 2, 4).reshape(2, -1, attrs.num_kv_heads, attrs.head_dim)[:, :context]
+            query = rotated[begin:end, :width].reshape(end - begin, attrs.num_heads, attrs.head_dim)
+            out[begin:end] = attend(query, kv[0], kv[1], first, attrs.scale)
+        return out
+
+
+def _expand(weight: Weight, tensors: Mapping[str, Tensor]) -> BF16 | F32:
+    parts = [tensors[name] for name, _ in weight.parts]
+    if weight.is_vector:
+        return expand_to_f32(parts[0]).reshape(-1)
+    return np.concatenate([expand_to_bf16(part) for part in parts])

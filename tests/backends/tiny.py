@@ -1,0 +1,132 @@
+"""A small random model and random steps over it, for comparing back ends."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from octavo.backends.base import StepLimits
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.sampling_params import SamplingParams
+from octavo.core.step import Admission, OutputKind, StepInput
+from octavo.models.architecture import Architecture, RopePairing
+from octavo.models.program import Program, lower
+from octavo.weights.formats import Tensor, TensorFormat
+
+TINY = Architecture(
+    family="llama",
+    num_layers=2,
+    hidden_size=96,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=16,
+    ffn_size=80,
+    vocab_size=211,
+    max_position=700,
+    norm_epsilon=1e-5,
+    rope_base=10000.0,
+    rope_pairing=RopePairing.INTERLEAVED,
+    is_embedding_tied=False,
+)
+LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=640, max_model_len=700)
+NUM_BLOCKS = 120
+
+
+def random_tensors(program: Program, seed: int = 1) -> dict[str, Tensor]:
+    """Weights of every format a matrix can have, by turns."""
+    rng = np.random.default_rng(seed)
+    formats = [TensorFormat.F32, TensorFormat.Q4_1, TensorFormat.BF16, TensorFormat.Q8_0, TensorFormat.F16]
+    tensors = {}
+    for i, weight in enumerate(program.weights):
+        for j, (name, rows) in enumerate(weight.parts):
+            format = TensorFormat.F32 if weight.is_vector else formats[(i + j) % len(formats)]
+            if format.is_quantized and weight.num_columns % format.block_size:
+                format = TensorFormat.BF16
+            tensors[name] = _random_tensor(rng, name, format, rows, weight.num_columns)
+    return tensors
+
+
+def _random_tensor(
+    rng: np.random.Generator, name: str, format: TensorFormat, rows: int, columns: int
+) -> Tensor:
+    values = rng.normal(size=(rows, columns)).astype(np.float32) * np.float32(
+        columns**-0.5 if columns > 1 else 1
+    )
+    match format:
+        case TensorFormat.F32:
+            return Tensor.of(name, values if columns > 1 else values.reshape(-1))
+        case TensorFormat.F16:
+            return Tensor.of(name, values.astype(np.float16))
+        case TensorFormat.BF16:
+            return Tensor.of(name, (values.view(np.uint32) >> 16).astype(np.uint16))
+    num_blocks = rows * columns // format.block_size
+    data = rng.integers(0, 256, (num_blocks, format.block_bytes), np.uint8)
+    scale = 0.1 if format is TensorFormat.Q4_1 else 0.002
+    data[:, :2] = (rng.uniform(0.5, 1, (num_blocks, 1)) * scale).astype("<f2").view(np.uint8)
+    if format is TensorFormat.Q4_1:
+        data[:, 2:4] = (rng.uniform(-1, -0.5, (num_blocks, 1))).astype("<f2").view(np.uint8)
+    return Tensor(name, format, rows, columns, data.reshape(-1))
+
+
+def tiny_model(**changes: object) -> tuple[Program, Mapping[str, Tensor]]:
+    program = lower(dataclasses.replace(TINY, **changes))
+    return program, random_tensors(program)
+
+
+class StepMaker:
+    """Builds steps for several requests by hand: each call computes the given number of tokens of each
+    request."""
+
+    def __init__(self, prompts: dict[int, list[int]], sampling: SamplingParams) -> None:
+        self._tokens = {slot: list(prompt) for slot, prompt in prompts.items()}
+        self._computed = dict.fromkeys(prompts, 0)
+        self._num_blocks = dict.fromkeys(prompts, 0)
+        self._free = iter(np.random.default_rng(3).permutation(NUM_BLOCKS).tolist())
+        self._sampling = sampling
+        self._step_id = 0
+
+    def step(self, counts: dict[int, int]) -> StepInput:
+        admitted, new_blocks, query_start, token_ids, output_row, output_slot = [], [], [0], [], [], []
+        num_computed = []
+        for slot, count in counts.items():
+            tokens, first = self._tokens[slot], self._computed[slot]
+            if first == 0:
+                prompt = np.array(tokens, np.int32)
+                admitted.append(Admission(slot, prompt, len(tokens), self._sampling, seed=7 + slot))
+            while self._num_blocks[slot] * BLOCK_SIZE < first + count:
+                new_blocks.append((slot, 0, self._num_blocks[slot], next(self._free)))
+                self._num_blocks[slot] += 1
+            token_ids += tokens[first : first + count]
+            num_computed.append(first)
+            query_start.append(len(token_ids))
+            self._computed[slot] = first + count
+            if first + count == len(tokens):
+                output_row.append(len(token_ids) - 1)
+                output_slot.append(slot)
+        self._step_id += 1
+        ints = lambda values, shape=-1: np.array(values, np.int32).reshape(shape)  # noqa: E731
+        return StepInput(
+            self._step_id, 0, tuple(admitted), ints([]), ints([], (0, 3)), ints(new_blocks, (-1, 4)),
+            ints(list(counts)), ints(query_start), ints(num_computed), ints(token_ids), ints(output_row),
+            ints(output_slot), ints([OutputKind.SAMPLE] * len(output_row)),
+        )  # fmt: skip
+
+    def append(self, step: StepInput, tokens: np.ndarray) -> None:
+        for slot, token in zip(step.output_slot.tolist(), tokens.tolist(), strict=True):
+            self._tokens[slot].append(token)
+
+
+def mixed_steps(maker: StepMaker) -> Iterator[StepInput]:
+    """A prompt alone, chunks beside decodes, a long context, then all decoding. Slots 0 to 3; append after
+    each."""
+    yield maker.step({0: 5})
+    yield maker.step({0: 1, 1: 48, 2: 33})
+    yield maker.step({0: 1, 2: 500, 1: 5})
+    yield maker.step({1: 1, 0: 1, 2: 1, 3: 17})
+    for _ in range(3):
+        yield maker.step({3: 1, 2: 1, 1: 1, 0: 1})
+
+
+def mixed_prompts(vocab_size: int) -> dict[int, list[int]]:
+    rng = np.random.default_rng(5)
+    return {slot: rng.integers(0, vocab_size, n).tolist() for slot, n in ((0, 5), (1, 53), (2, 533), (3, 17))}
