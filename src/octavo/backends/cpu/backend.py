@@ -1,0 +1,226 @@
+"""The CPU back end: hands a program to the native executor and then, per step, the step's arrays in one call.
+
+Runs in the engine process. The native call releases the GIL; nothing is allocated natively after
+construction.
+"""
+
+import ctypes
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.backends.base import MemoryPlan, StepLimits
+from octavo.backends.cpu import library as native
+from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
+from octavo.core.errors import ModelFileError, StartError
+from octavo.core.step import Admission, RowStatus, StepInput, StepOutput, Ticket
+from octavo.models.ops import OpKind
+from octavo.models.program import DType, Op, Program, Rows
+from octavo.weights.formats import Tensor
+
+_ERROR_BYTES = 512
+_HEAD_DIM_MULTIPLE = 16
+
+
+def default_isa() -> str:
+    """The fastest instruction set this processor can run."""
+    name: bytes = native.load_library().octavo_default_isa()
+    return name.decode()
+
+
+def plan_memory(
+    program: Program,
+    tensors: Mapping[str, Tensor],
+    limits: StepLimits,
+    num_blocks: int,
+    num_checkpoint_blocks: int,
+) -> MemoryPlan:
+    """What a CpuBackend of these arguments will hold. Raises ModelFileError for weights the kernels do not
+    read."""
+    return MemoryPlan(
+        weight_bytes=sum(packed_bytes(weight, tensors) for weight in program.weights),
+        workspace_bytes=sum(_buffer_bytes(buffer, limits) for buffer in program.buffers),
+        block_bytes=sum(group.block_bytes for group in program.kv_groups),
+        num_blocks=num_blocks,
+        num_checkpoint_blocks=num_checkpoint_blocks,
+    )
+
+
+def _buffer_bytes(buffer: Any, limits: StepLimits) -> int:
+    rows = limits.max_num_batched_tokens if buffer.rows is Rows.TOKENS else limits.max_num_seqs
+    return int(rows * buffer.width * buffer.dtype.num_bytes)
+
+
+class CpuBackend:
+    """tensors: part name in the program -> Tensor; they are not read after construction.
+
+    isa None takes the fastest. Raises StartError or ModelFileError when the model or the machine does not
+    fit.
+    """
+
+    max_in_flight = 1
+
+    def __init__(
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        limits: StepLimits,
+        num_blocks: int,
+        num_checkpoint_blocks: int = 0,
+        *,
+        num_threads: int = 1,
+        isa: str | None = None,
+    ) -> None:
+        _check_supported(program)
+        self._library = native.load_library()
+        self._isa = (isa or default_isa()).encode()
+        if not self._library.octavo_has_isa(self._isa):
+            raise StartError(
+                f"OCTAVO_CPU_ISA is {isa!r}, which this processor or this build of octavo cannot run."
+            )
+        self._program = program
+        self._vocab_size = program.architecture.vocab_size
+        self._weights = PackedWeights(program, tensors, num_threads)
+        self._buffer_index = {buffer.name: i for i, buffer in enumerate(program.buffers)}
+        self._desc = self._describe(limits, num_blocks, num_checkpoint_blocks, num_threads)
+        self._error = ctypes.create_string_buffer(_ERROR_BYTES)
+        self._executor = self._library.octavo_executor_create(
+            self._desc, self._isa, self._error, _ERROR_BYTES
+        )
+        if not self._executor:
+            raise StartError(f"The native executor cannot start: {self._error.value.decode()}.")
+        self._step = native.StepDesc()
+        self._submitted: StepInput | None = None
+        self._started = 0.0
+
+    def submit(self, step: StepInput) -> Ticket:
+        self._started = time.perf_counter()
+        kept_alive = _fill(self._step, step)
+        status = self._library.octavo_executor_forward(self._executor, self._step, self._error, _ERROR_BYTES)
+        del kept_alive
+        if status:
+            raise ValueError(f"Step {step.step_id} is not executable: {self._error.value.decode()}.")
+        self._submitted = step
+        return Ticket(step.step_id)
+
+    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        assert self._submitted is not None and self._submitted.step_id == ticket.step_id
+        tokens = np.empty(len(self._submitted.output_row), np.int32)
+        self._library.octavo_executor_sample(self._executor, tokens.ctypes.data)
+        self._submitted = None
+        failed = tokens < 0
+        status = np.where(failed, np.int32(RowStatus.NOT_FINITE), np.int32(RowStatus.OK))
+        seconds = time.perf_counter() - self._started
+        return StepOutput(ticket.step_id, np.where(failed, np.int32(0), tokens), status, seconds)
+
+    def close(self) -> None:
+        """Ends the team and frees the KV cache; the back end cannot be used afterwards."""
+        if self._executor:
+            self._library.octavo_executor_destroy(self._executor)
+            self._executor = None
+
+    def buffer(self, name: str, num_rows: int) -> NDArray[Any]:
+        """A copy of the first rows of a buffer as the last step left it: float32, or uint16 with bf16
+        bits."""
+        buffer = self._program.buffer(name)
+        stride = native.Long()
+        index = self._buffer_index[name]
+        address = self._library.octavo_executor_buffer(self._executor, index, ctypes.byref(stride))
+        c_type: Any = ctypes.c_float if buffer.dtype is DType.F32 else ctypes.c_uint16
+        flat = np.ctypeslib.as_array((c_type * (num_rows * stride.value)).from_address(address))
+        return flat.reshape(num_rows, stride.value)[:, : buffer.width].copy()
+
+    def _describe(
+        self, limits: StepLimits, num_blocks: int, num_checkpoint_blocks: int, num_threads: int
+    ) -> native.ExecutorDesc:
+        program = self._program
+        buffers = (native.BufferDesc * len(program.buffers))(
+            *(
+                native.BufferDesc(b.rows is Rows.OUTPUTS, b.dtype is DType.BF16, b.width)
+                for b in program.buffers
+            )
+        )
+        groups = (native.KVGroupDesc * len(program.kv_groups))(
+            *(native.KVGroupDesc(group.num_layers, group.block_bytes) for group in program.kv_groups)
+        )
+        ops = (native.OpDesc * len(program.ops))(*(self._op_desc(op) for op in program.ops))
+        return native.ExecutorDesc(
+            ops=ops,
+            buffers=buffers,
+            weights=self._weights.descs,
+            kv_groups=groups,
+            num_ops=len(ops),
+            num_buffers=len(buffers),
+            num_weights=len(self._weights.descs),
+            num_kv_groups=len(groups),
+            vocab_size=self._vocab_size,
+            logits_buffer=self._buffer_index[Program.logits],
+            max_seqs=limits.max_num_seqs,
+            max_tokens=limits.max_num_batched_tokens,
+            max_model_len=limits.max_model_len,
+            num_blocks=num_blocks,
+            num_tier_blocks=num_checkpoint_blocks,
+            num_threads=num_threads,
+        )
+
+    def _op_desc(self, op: Op) -> native.OpDesc:
+        desc = native.OpDesc(
+            kind=op.kind,
+            input=self._buffer_index[op.inputs[0]] if op.inputs else -1,
+            output=self._buffer_index[op.output] if op.output else -1,
+            weight=self._weights.index[op.weight] if op.weight else -1,
+        )
+        fields = [getattr(op.attrs, field.name) for field in dataclasses.fields(op.attrs)]
+        packed = b"".join(
+            (np.float64 if isinstance(value, float) else np.int64)(value).tobytes() for value in fields
+        )
+        ctypes.memmove(desc.attrs, packed, len(packed))
+        return desc
+
+
+_STEP_ARRAYS = (
+    "copies", "new_blocks", "slot", "query_start", "num_computed", "token_ids", "output_row", "output_slot",
+)  # fmt: skip
+
+
+def _fill(desc: native.StepDesc, step: StepInput) -> list[object]:
+    """Point desc into the step; what is returned must live until the native call is over."""
+    arrays = {name: np.ascontiguousarray(getattr(step, name), np.int32) for name in _STEP_ARRAYS}
+    for name, array in arrays.items():
+        setattr(desc, name, array.ctypes.data)
+    desc.num_copies = len(step.copies)
+    desc.num_new_blocks = len(step.new_blocks)
+    desc.num_requests = step.num_requests
+    desc.num_tokens = step.num_tokens
+    desc.num_outputs = len(step.output_row)
+    admitted = (native.AdmissionDesc * max(len(step.admitted), 1))()
+    suppressed = [_fill_admission(*pair) for pair in zip(admitted, step.admitted, strict=False)]
+    desc.admitted, desc.num_admitted = admitted, len(step.admitted)
+    return [arrays, admitted, suppressed]
+
+
+def _fill_admission(desc: native.AdmissionDesc, admission: Admission) -> object:
+    sampling = admission.sampling
+    suppressed = np.array(admission.suppressed_token_ids, np.int32)
+    desc.slot = admission.slot
+    desc.last_token = int(admission.token_ids[-1])
+    desc.temperature = sampling.temperature
+    desc.top_k, desc.top_p, desc.min_p = sampling.top_k, sampling.top_p, sampling.min_p
+    desc.num_suppressed, desc.suppressed = len(suppressed), suppressed.ctypes.data
+    desc.seed = admission.seed & (2**64 - 1)
+    desc.branch = admission.branch
+    desc.suppressed_until = admission.prompt_length + sampling.min_tokens
+    return suppressed
+
+
+def _check_supported(program: Program) -> None:
+    for op in program.ops:
+        if op.kind is OpKind.ATTENTION and program.architecture.head_dim % _HEAD_DIM_MULTIPLE:
+            raise ModelFileError(
+                f"The model's head size is {program.architecture.head_dim}; the CPU back end needs a"
+                f" multiple of {_HEAD_DIM_MULTIPLE}."
+            )

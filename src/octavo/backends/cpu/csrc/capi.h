@@ -1,0 +1,104 @@
+// The plain C ABI between Python (ctypes, backends/cpu/library.py) and the native executor.
+//
+// Every call that can fail returns a status (0 is success) and writes a sentence into `error`. Nothing here
+// keeps a pointer into a step's arrays after the call; weights and the program's arrays must outlive the
+// executor.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.h"
+
+#define OCTAVO_API extern "C" __attribute__((visibility("default")))
+
+namespace octavo {
+
+constexpr int MAX_SEGMENTS = 4; // tensors stacked in one weight
+
+struct BufferDesc {
+  int32_t is_per_output; // rows: outputs of the step, else tokens
+  int32_t is_bf16;       // else fp32
+  int64_t width;
+};
+
+struct WeightDesc {
+  const float *vector; // a norm's weight, else null
+  int32_t num_segments;
+  LinearWeight segments[MAX_SEGMENTS]; // stacked: columns of the output from left to right
+};
+
+struct KVGroupDesc {
+  int64_t num_layers;
+  int64_t block_bytes;
+};
+
+struct OpDesc {
+  OpKind kind;
+  int32_t input;  // buffer, or -1
+  int32_t output; // buffer, or -1
+  int32_t weight; // or -1
+  alignas(8) uint8_t attrs[MAX_ATTRIBUTE_BYTES];
+
+  template <class Attrs> const Attrs &as() const { return *(const Attrs *)attrs; }
+};
+
+struct ExecutorDesc {
+  const OpDesc *ops;
+  const BufferDesc *buffers;
+  const WeightDesc *weights;
+  const KVGroupDesc *kv_groups;
+  int32_t num_ops, num_buffers, num_weights, num_kv_groups;
+  int32_t vocab_size;
+  int32_t logits_buffer;
+  int32_t max_seqs, max_tokens, max_model_len;
+  int32_t num_blocks, num_tier_blocks;
+  int32_t num_threads;
+};
+
+// One request takes a slot: what sampling needs of it. suppressed is copied.
+struct AdmissionDesc {
+  int32_t slot;
+  int32_t last_token;
+  float temperature;
+  int32_t top_k;
+  double top_p;
+  float min_p;
+  int32_t num_suppressed;
+  const int32_t *suppressed;
+  uint64_t seed;
+  int64_t branch;
+  int64_t suppressed_until; // position from which the suppressed ids may be sampled
+};
+
+struct StepDesc {
+  const AdmissionDesc *admitted;
+  const int32_t *copies;     // [num_copies][3] kind, source, destination
+  const int32_t *new_blocks; // [num_new_blocks][4] slot, group, index, block
+  const int32_t *slot;       // [num_requests]
+  const int32_t *query_start;
+  const int32_t *num_computed;
+  const int32_t *token_ids;   // [num_tokens], -1: the slot's last sampled token
+  const int32_t *output_row;  // [num_outputs]
+  const int32_t *output_slot; // [num_outputs]
+  int32_t num_admitted, num_copies, num_new_blocks, num_requests, num_tokens, num_outputs;
+};
+
+} // namespace octavo
+
+// The instruction set that runs by default here, and whether `isa` can run here.
+OCTAVO_API const char *octavo_default_isa(void);
+OCTAVO_API int octavo_has_isa(const char *isa);
+
+OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t head_dim, double base, float *cos,
+                                  float *sin);
+
+OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *, const char *isa, char *error,
+                                        size_t error_size);
+OCTAVO_API void octavo_executor_destroy(void *executor);
+// Applies the step's changes and runs the forward pass; the logits of the outputs are then ready.
+OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *, char *error,
+                                       size_t error_size);
+// Samples the outputs of the last forward pass: tokens[num_outputs], -1 where the logits are not finite.
+OCTAVO_API void octavo_executor_sample(void *executor, int32_t *tokens);
+// A buffer of the last step, for tests and inspection: its rows start here, `stride` elements apart.
+OCTAVO_API const void *octavo_executor_buffer(void *executor, int32_t buffer, int64_t *stride);

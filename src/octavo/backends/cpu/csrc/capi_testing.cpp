@@ -1,0 +1,51 @@
+// One op at a time on any instruction set that can run here: for tests and inspection, never on the engine's
+// path.
+//
+// Each call returns 0, or 1 when `isa` cannot run here, and leaves the calling thread's floating-point mode
+// as it was.
+#include <cstdlib>
+
+#include "capi.h"
+#include "dispatch.h"
+#include "float_mode.h"
+
+using namespace octavo;
+
+// The builds that can run here, best first; null past the last.
+OCTAVO_API const char *octavo_test_isa(int32_t index) { return available_kernels(index); }
+
+OCTAVO_API int32_t octavo_test_linear_num_items(const char *isa, const LinearArgs *args) {
+  const KernelTable *kernels = select_kernels(isa);
+  return kernels ? kernels->linear_num_items(*args) : -1;
+}
+
+// Computes items [item_begin, item_end) of a layer.
+OCTAVO_API int32_t octavo_test_linear(const char *isa, const LinearArgs *args, int32_t item_begin,
+                                      int32_t item_end) {
+  const KernelTable *kernels = select_kernels(isa);
+  if (!kernels)
+    return 1;
+  const size_t bytes = kernels->linear_scratch_bytes(args->weight.depth);
+  uint8_t *scratch = (uint8_t *)aligned_alloc(MAX_SCRATCH_ALIGN, (bytes + 63) / 64 * 64);
+  if (!scratch)
+    return 1;
+  {
+    FloatMode mode;
+    kernels->thread_begin();
+    for (int32_t item = item_begin; item < item_end; item++)
+      kernels->linear_item(*args, item, scratch);
+    kernels->thread_end();
+  }
+  free(scratch);
+  return 0;
+}
+
+OCTAVO_API int32_t octavo_test_unpack_row(const char *isa, const LinearWeight *weight, int32_t row,
+                                          float *out) {
+  const KernelTable *kernels = select_kernels(isa);
+  if (!kernels)
+    return 1;
+  FloatMode mode;
+  kernels->unpack_row(*weight, row, out);
+  return 0;
+}

@@ -1,0 +1,21 @@
+// The entries of rowwise.cpp, attention.cpp and sample.cpp in this build's KernelTable; kernels.h says what
+// they promise.
+#pragma once
+#include "isa.h"
+#include "kernels.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+
+void norm_row(const float *x, const float *weight, bf16 *y, int width, float epsilon);
+void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
+void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, const KVWriteAttrs &);
+void act_mul_row(const float *x, bf16 *y, int width);
+void scale_row(float *x, int width, float scale);
+
+size_t attention_scratch_bytes(int32_t head_dim);
+void attention_rows(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
+
+size_t sample_scratch_bytes(int32_t vocab_size);
+int32_t sample_row(const SampleArgs &, uint8_t *scratch);
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,405 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <sys/mman.h>
+
+#include "float_mode.h"
+#include "tables.h"
+
+namespace octavo {
+
+namespace {
+
+constexpr int ROWS_PER_ITEM = 4;     // of a row-wise op
+constexpr int QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
+constexpr int ROW_ALIGN = 16;        // matrix units read whole tiles of rows
+constexpr size_t CACHE_LINE = 64;
+
+size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+bool is_rowwise(OpKind kind) {
+  return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
+         kind == OpKind::ACT_MUL || kind == OpKind::GATHER;
+}
+
+} // namespace
+
+Memory::Memory(size_t bytes) : bytes_(round_up(std::max<size_t>(bytes, 1), 4096)) {
+  void *data =
+      mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED)
+    throw std::bad_alloc();
+  madvise(data, bytes_, MADV_HUGEPAGE);
+  data_ = (uint8_t *)data;
+}
+
+Memory::~Memory() {
+  if (data_)
+    munmap(data_, bytes_);
+}
+
+Memory::Memory(Memory &&other) noexcept { *this = std::move(other); }
+
+Memory &Memory::operator=(Memory &&other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
+    : desc_(desc), kernels_(kernels), slots_(desc.max_seqs), team_(desc.num_threads) {
+  blocks_per_slot_ = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
+  block_tables_.resize((size_t)desc.num_kv_groups * desc.max_seqs * blocks_per_slot_);
+
+  // Activations: each buffer at its largest, rows padded to whole cache lines and tiles.
+  std::vector<size_t> offsets;
+  size_t total = 0;
+  for (int b = 0; b < desc.num_buffers; b++) {
+    const BufferDesc &buffer = desc.buffers[b];
+    const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
+    const size_t rows = round_up(buffer.is_per_output ? desc.max_seqs : desc.max_tokens, ROW_ALIGN);
+    size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
+    if (row_bytes % 4096 == 0) // rows a power of two apart would share cache sets
+      row_bytes += CACHE_LINE;
+    strides_.push_back(row_bytes / element);
+    offsets.push_back(total);
+    total += round_up(rows * row_bytes, 4096) + 2 * CACHE_LINE;
+    total = round_up(total, CACHE_LINE);
+  }
+  arena_ = Memory(total);
+  for (size_t offset : offsets)
+    buffers_.push_back(arena_.data() + offset);
+
+  for (int g = 0; g < desc.num_kv_groups; g++) {
+    blocks_.emplace_back((size_t)desc.num_blocks * desc.kv_groups[g].block_bytes);
+    tier_.emplace_back((size_t)desc.num_tier_blocks * desc.kv_groups[g].block_bytes);
+  }
+
+  // Consecutive row-wise ops share a phase: a row's values only depend on that row.
+  scratch_bytes_ = kernels.sample_scratch_bytes(desc.vocab_size);
+  for (int i = 0; i < desc.num_ops; i++) {
+    const OpDesc &op = desc.ops[i];
+    const bool joins =
+        i > 0 && is_rowwise(op.kind) && is_rowwise(desc.ops[i - 1].kind) && op.kind != OpKind::GATHER;
+    if (joins)
+      phases_.back().end = i + 1;
+    else
+      phases_.push_back({i, i + 1});
+    if (op.kind == OpKind::LINEAR)
+      for (int s = 0; s < desc.weights[op.weight].num_segments; s++)
+        scratch_bytes_ =
+            std::max(scratch_bytes_, kernels.linear_scratch_bytes(desc.weights[op.weight].segments[s].depth));
+    if (op.kind == OpKind::ATTENTION)
+      scratch_bytes_ =
+          std::max(scratch_bytes_, kernels.attention_scratch_bytes(op.as<AttentionAttrs>().head_dim));
+    if (op.kind == OpKind::ROPE && !rope_pairs_) {
+      const RopeAttrs &rope = op.as<RopeAttrs>();
+      rope_pairs_ = rope.head_dim / 2;
+      const size_t count = (size_t)desc.max_model_len * rope_pairs_;
+      rope_ = Memory(2 * count * sizeof(float));
+      rope_cos_ = (float *)rope_.data();
+      rope_sin_ = rope_cos_ + count;
+      rope_table(desc.max_model_len, rope.head_dim, rope.base, rope_cos_, rope_sin_);
+    }
+  }
+  counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
+  scratch_bytes_ = round_up(scratch_bytes_, 4096) + CACHE_LINE;
+  scratch_ = Memory(scratch_bytes_ * desc.num_threads);
+
+  token_ids_.resize(desc.max_tokens);
+  row_request_.resize(desc.max_tokens);
+  positions_.resize(desc.max_tokens);
+  tiles_.reserve(desc.max_tokens);
+  output_position_.resize(desc.max_seqs);
+  output_slots_.resize(desc.max_seqs);
+}
+
+std::string Executor::check(const StepDesc &step) const {
+  if (step.num_tokens > desc_.max_tokens || step.num_outputs > desc_.max_seqs ||
+      step.num_requests > desc_.max_seqs)
+    return "the step is larger than the executor was built for";
+  for (int i = 0; i < step.num_new_blocks; i++) {
+    const int32_t *entry = step.new_blocks + 4 * i;
+    if (entry[0] < 0 || entry[0] >= desc_.max_seqs || entry[1] < 0 || entry[1] >= desc_.num_kv_groups ||
+        entry[2] < 0 || entry[2] >= blocks_per_slot_ || entry[3] < 0 || entry[3] >= desc_.num_blocks)
+      return "new_blocks names a slot, group, index or block that does not exist";
+  }
+  for (int r = 0; r < step.num_requests; r++) {
+    const int32_t rows = step.query_start[r + 1] - step.query_start[r];
+    if (step.slot[r] < 0 || step.slot[r] >= desc_.max_seqs ||
+        step.num_computed[r] + rows > desc_.max_model_len)
+      return "a request names no slot or is longer than max_model_len";
+  }
+  for (int t = 0; t < step.num_tokens; t++)
+    if (step.token_ids[t] < -1 || step.token_ids[t] >= desc_.vocab_size)
+      return "a token id lies outside the vocabulary";
+  return "";
+}
+
+void Executor::forward(const StepDesc &step) {
+  step_ = step;
+  apply_changes(step);
+  make_rows(step);
+  make_tiles();
+  run_job(forward_job, true);
+  for (int s = 0; s < step.num_outputs; s++) {
+    output_position_[s] = positions_[step.output_row[s]] + 1;
+    output_slots_[s] = step.output_slot[s];
+  }
+}
+
+void Executor::apply_changes(const StepDesc &step) {
+  for (int i = 0; i < step.num_admitted; i++) {
+    const AdmissionDesc &admission = step.admitted[i];
+    Slot &slot = slots_[admission.slot];
+    slot.admission = admission;
+    slot.suppressed.assign(admission.suppressed, admission.suppressed + admission.num_suppressed);
+  }
+  // Copies out of a block come before the block is cleared for its next owner.
+  for (int c = 0; c < step.num_copies; c++) {
+    const int32_t *copy = step.copies + 3 * c;
+    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 0; g++) {
+      const int64_t bytes = desc_.kv_groups[g].block_bytes;
+      memcpy(tier_[g].data() + copy[2] * bytes, block(g, copy[1]), bytes);
+    }
+  }
+  for (int i = 0; i < step.num_new_blocks; i++) {
+    const int32_t *entry = step.new_blocks + 4 * i;
+    block_table(entry[1], entry[0])[entry[2]] = entry[3];
+  }
+}
+
+void Executor::make_rows(const StepDesc &step) {
+  for (int r = 0; r < step.num_requests; r++)
+    for (int row = step.query_start[r]; row < step.query_start[r + 1]; row++) {
+      row_request_[row] = r;
+      positions_[row] = step.num_computed[r] + row - step.query_start[r];
+      const int32_t token = step.token_ids[row];
+      token_ids_[row] = token >= 0 ? token : slots_[step.slot[r]].admission.last_token;
+    }
+}
+
+// Long contexts first, so that no thread is left with one at the end.
+void Executor::make_tiles() {
+  tiles_.clear();
+  const auto attention = std::find_if(desc_.ops, desc_.ops + desc_.num_ops,
+                                      [](const OpDesc &op) { return op.kind == OpKind::ATTENTION; });
+  if (attention == desc_.ops + desc_.num_ops)
+    return;
+  const AttentionAttrs &attrs = attention->as<AttentionAttrs>();
+  const int rows_per_tile = std::max<int>(1, QUERIES_PER_TILE * attrs.num_kv_heads / attrs.num_heads);
+  for (int r = 0; r < step_.num_requests; r++) {
+    const int rows = step_.query_start[r + 1] - step_.query_start[r];
+    for (int row = 0; row < rows; row += rows_per_tile)
+      tiles_.push_back({r, row, std::min(row + rows_per_tile, rows)});
+  }
+  std::sort(tiles_.begin(), tiles_.end(), [this](const Tile &a, const Tile &b) {
+    return step_.num_computed[a.request] + a.row_end > step_.num_computed[b.request] + b.row_end;
+  });
+}
+
+// Item of the first phase: a fresh block is zeroed, a block copied back from the tier is filled.
+void Executor::clear_and_restore(int item) {
+  if (item < step_.num_copies) {
+    const int32_t *copy = step_.copies + 3 * item;
+    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 1; g++) {
+      const int64_t bytes = desc_.kv_groups[g].block_bytes;
+      memcpy(block(g, copy[2]), tier_[g].data() + copy[1] * bytes, bytes);
+    }
+    return;
+  }
+  const int32_t *entry = step_.new_blocks + 4 * (item - step_.num_copies);
+  for (int r = 0; r < step_.num_requests; r++)
+    if (step_.slot[r] == entry[0] && entry[2] * BLOCK_SIZE >= step_.num_computed[r])
+      memset(block(entry[1], entry[3]), 0, desc_.kv_groups[entry[1]].block_bytes);
+}
+
+void Executor::forward_job(void *context, int thread) {
+  Executor &self = *(Executor *)context;
+  FloatMode mode;
+  self.kernels_.thread_begin();
+  Counter *counter = self.counters_.get();
+  self.run_items(*counter++, self.step_.num_copies + self.step_.num_new_blocks,
+                 [&](int item) { self.clear_and_restore(item); });
+  for (const Phase &phase : self.phases_) {
+    self.team_.barrier().wait();
+    self.run_items(*counter++, self.num_items(phase), [&](int item) { self.run_item(phase, item, thread); });
+  }
+  self.kernels_.thread_end();
+}
+
+template <class Fn> void Executor::run_items(Counter &counter, int count, Fn &&fn) {
+  for (int item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < count;)
+    fn(item);
+}
+
+void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
+  for (size_t i = 0; i <= phases_.size(); i++)
+    counters_[i].next.store(0, std::memory_order_relaxed);
+  team_.run(job, this, keep_warm);
+}
+
+int Executor::rows_of(int32_t buffer) const {
+  return desc_.buffers[buffer].is_per_output ? step_.num_outputs : step_.num_tokens;
+}
+
+int Executor::num_items(const Phase &phase) const {
+  const OpDesc &op = desc_.ops[phase.begin];
+  if (op.kind == OpKind::ATTENTION)
+    return (int)tiles_.size() * op.as<AttentionAttrs>().num_kv_heads;
+  if (op.kind != OpKind::LINEAR)
+    return (rows_of(op.output >= 0 ? op.output : op.input) + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM;
+  if (rows_of(op.output) == 0)
+    return 0;
+  int items = 0;
+  for (int s = 0; s < desc_.weights[op.weight].num_segments; s++)
+    items += kernels_.linear_num_items(linear_args(op, s, 0));
+  return items;
+}
+
+void Executor::run_item(const Phase &phase, int item, int thread) {
+  const OpDesc &op = desc_.ops[phase.begin];
+  if (op.kind == OpKind::LINEAR)
+    return run_linear(op, item, thread);
+  if (op.kind == OpKind::ATTENTION)
+    return run_attention(op, item, thread);
+  const int rows = rows_of(op.output >= 0 ? op.output : op.input);
+  const int begin = item * ROWS_PER_ITEM, end = std::min(begin + ROWS_PER_ITEM, rows);
+  for (int i = phase.begin; i < phase.end; i++)
+    run_rows(desc_.ops[i], begin, end);
+}
+
+void Executor::run_rows(const OpDesc &op, int begin, int end) {
+  for (int row = begin; row < end; row++)
+    switch (op.kind) {
+    case OpKind::EMBED: {
+      const LinearWeight &table = desc_.weights[op.weight].segments[0];
+      kernels_.unpack_row(table, token_ids_[row], f32_row(op.output, row));
+      kernels_.scale_row(f32_row(op.output, row), table.depth, (float)op.as<EmbedAttrs>().scale);
+      break;
+    }
+    case OpKind::NORM:
+      kernels_.norm_row(f32_row(op.input, row), desc_.weights[op.weight].vector, bf16_row(op.output, row),
+                        (int)desc_.buffers[op.input].width, (float)op.as<NormAttrs>().epsilon);
+      break;
+    case OpKind::ROPE: {
+      const int64_t at = (int64_t)positions_[row] * rope_pairs_;
+      kernels_.rope_row(f32_row(op.input, row), bf16_row(op.output, row), rope_cos_ + at, rope_sin_ + at,
+                        op.as<RopeAttrs>());
+      break;
+    }
+    case OpKind::KV_WRITE: {
+      const KVWriteAttrs &attrs = op.as<KVWriteAttrs>();
+      const int32_t slot = step_.slot[row_request_[row]], position = positions_[row];
+      uint8_t *target = block(attrs.group, block_table(attrs.group, slot)[position / BLOCK_SIZE]);
+      kernels_.kv_write_row(bf16_row(op.input, row), target, position % BLOCK_SIZE,
+                            (int)desc_.kv_groups[attrs.group].num_layers, attrs);
+      break;
+    }
+    case OpKind::ACT_MUL:
+      kernels_.act_mul_row(f32_row(op.input, row), bf16_row(op.output, row), (int)op.as<ActMulAttrs>().width);
+      break;
+    case OpKind::GATHER:
+      memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[row]),
+             sizeof(float) * desc_.buffers[op.input].width);
+      break;
+    case OpKind::LINEAR:
+    case OpKind::ATTENTION:
+      break; // not row-wise
+    }
+}
+
+LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) const {
+  return {desc_.weights[op.weight].segments[segment],
+          bf16_row(op.input, 0),
+          strides_[op.input],
+          f32_row(op.output, 0) + column,
+          strides_[op.output],
+          rows_of(op.output),
+          (int32_t)op.as<LinearAttrs>().has_residual};
+}
+
+void Executor::run_linear(const OpDesc &op, int item, int thread) {
+  int64_t column = 0;
+  for (int s = 0; s < desc_.weights[op.weight].num_segments; s++) {
+    const LinearArgs args = linear_args(op, s, column);
+    const int items = kernels_.linear_num_items(args);
+    if (item < items)
+      return kernels_.linear_item(args, item, scratch_.data() + scratch_bytes_ * thread);
+    item -= items;
+    column += args.weight.num_columns;
+  }
+}
+
+void Executor::run_attention(const OpDesc &op, int item, int thread) {
+  const AttentionAttrs &attrs = op.as<AttentionAttrs>();
+  const Tile &tile = tiles_[item / attrs.num_kv_heads];
+  const int32_t group = (int32_t)attrs.group, first_row = step_.query_start[tile.request];
+  const AttentionArgs args = {&attrs,
+                              bf16_row(op.input, first_row),
+                              strides_[op.input],
+                              bf16_row(op.output, first_row),
+                              strides_[op.output],
+                              step_.num_computed[tile.request],
+                              blocks_[group].data(),
+                              desc_.kv_groups[group].block_bytes,
+                              (int32_t)desc_.kv_groups[group].num_layers,
+                              block_table(group, step_.slot[tile.request])};
+  kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
+                          scratch_.data() + scratch_bytes_ * thread);
+}
+
+void Executor::sample(int32_t *tokens) {
+  sampled_ = tokens;
+  run_job(sample_job, false);
+  for (int s = 0; s < step_.num_outputs; s++)
+    slots_[output_slots_[s]].admission.last_token = std::max(tokens[s], 0);
+}
+
+void Executor::sample_job(void *context, int thread) {
+  Executor &self = *(Executor *)context;
+  FloatMode mode;
+  self.run_items(self.counters_[0], self.step_.num_outputs, [&](int s) {
+    const Slot &slot = self.slots_[self.output_slots_[s]];
+    const AdmissionDesc &admission = slot.admission;
+    const int64_t position = self.output_position_[s];
+    const bool suppresses = position < admission.suppressed_until;
+    const SampleArgs args = {self.f32_row(self.desc_.logits_buffer, s),
+                             self.desc_.vocab_size,
+                             admission.temperature,
+                             admission.top_k,
+                             admission.top_p,
+                             admission.min_p,
+                             admission.seed,
+                             admission.branch,
+                             position,
+                             slot.suppressed.data(),
+                             suppresses ? (int32_t)slot.suppressed.size() : 0};
+    self.sampled_[s] = self.kernels_.sample_row(args, self.scratch_.data() + self.scratch_bytes_ * thread);
+  });
+}
+
+const void *Executor::buffer(int32_t index, int64_t *stride) const {
+  *stride = strides_[index];
+  return buffers_[index];
+}
+
+float *Executor::f32_row(int32_t buffer, int64_t row) const {
+  return (float *)buffers_[buffer] + row * strides_[buffer];
+}
+
+bf16 *Executor::bf16_row(int32_t buffer, int64_t row) const {
+  return (bf16 *)buffers_[buffer] + row * strides_[buffer];
+}
+
+int32_t *Executor::block_table(int32_t group, int32_t slot) {
+  return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * blocks_per_slot_;
+}
+
+uint8_t *Executor::block(int32_t group, int64_t index) const {
+  return blocks_[group].data() + index * desc_.kv_groups[group].block_bytes;
+}
+
+} // namespace octavo

@@ -1,0 +1,105 @@
+// Runs a program: one call per step on a persistent team, dynamic items per op, no allocation after
+// construction.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "capi.h"
+#include "team.h"
+
+namespace octavo {
+
+// Zeroed, page-aligned memory from the kernel, in huge pages where it can be had.
+class Memory {
+public:
+  Memory() = default;
+  explicit Memory(size_t bytes);
+  ~Memory();
+  Memory(Memory &&other) noexcept;
+  Memory &operator=(Memory &&other) noexcept;
+  uint8_t *data() const { return data_; }
+
+private:
+  uint8_t *data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+class Executor {
+public:
+  Executor(const ExecutorDesc &desc, const KernelTable &kernels);
+
+  // Checks a step against the limits; an empty string when it can run.
+  std::string check(const StepDesc &step) const;
+  void forward(const StepDesc &step);
+  void sample(int32_t *tokens);
+  const void *buffer(int32_t index, int64_t *stride) const;
+
+private:
+  struct Slot {
+    AdmissionDesc admission;
+    std::vector<int32_t> suppressed;
+  };
+  // A request's rows in this step that one attention item computes.
+  struct Tile {
+    int32_t request, row_begin, row_end;
+  };
+  // A step of the forward pass between two barriers: ops [begin, end) run on the same item by the same
+  // thread.
+  struct Phase {
+    int32_t begin, end;
+  };
+  struct alignas(64) Counter {
+    std::atomic<int32_t> next{0};
+  };
+
+  void apply_changes(const StepDesc &step);
+  void make_rows(const StepDesc &step);
+  void make_tiles();
+  void clear_and_restore(int item);
+  int num_items(const Phase &phase) const;
+  void run_item(const Phase &phase, int item, int thread);
+  void run_rows(const OpDesc &op, int begin, int end);
+  void run_linear(const OpDesc &op, int item, int thread);
+  void run_attention(const OpDesc &op, int item, int thread);
+  LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
+  int rows_of(int32_t buffer) const;
+  template <class Fn> void run_items(Counter &counter, int count, Fn &&fn);
+  void run_job(void (*job)(void *, int), bool keep_warm);
+  static void forward_job(void *self, int thread);
+  static void sample_job(void *self, int thread);
+
+  float *f32_row(int32_t buffer, int64_t row) const;
+  bf16 *bf16_row(int32_t buffer, int64_t row) const;
+  int32_t *block_table(int32_t group, int32_t slot);
+  uint8_t *block(int32_t group, int64_t index) const;
+
+  const ExecutorDesc desc_;
+  const KernelTable &kernels_;
+  std::vector<Phase> phases_;
+  std::unique_ptr<Counter[]> counters_; // one per phase, and one each before and after
+  std::vector<Slot> slots_;
+  std::vector<int32_t> block_tables_; // [group][slot][max blocks of a sequence]
+  int64_t blocks_per_slot_;
+  Memory arena_;
+  std::vector<uint8_t *> buffers_;
+  std::vector<int64_t> strides_; // elements
+  std::vector<Memory> blocks_, tier_;
+  Memory scratch_;
+  size_t scratch_bytes_; // per thread
+  Memory rope_;
+  float *rope_cos_, *rope_sin_;
+  int32_t rope_pairs_ = 0;
+
+  // The step being run.
+  StepDesc step_{};
+  std::vector<int32_t> token_ids_, row_request_, positions_;
+  std::vector<Tile> tiles_;
+  std::vector<int32_t> output_position_; // of the token an output samples
+  std::vector<int32_t> output_slots_;
+  int32_t *sampled_ = nullptr;
+  Team team_;
+};
+
+} // namespace octavo

@@ -1,0 +1,30 @@
+// This build's table: what the executor calls.
+#include "entries.h"
+#include "linear.h"
+
+#define OCTAVO_STRING(x) #x
+#define OCTAVO_NAME(x) OCTAVO_STRING(x)
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+
+extern const KernelTable KERNELS;
+const KernelTable KERNELS = {
+    OCTAVO_NAME(OCTAVO_ISA),
+    linear_num_items,
+    linear_item,
+    linear_scratch_bytes,
+    unpack_row,
+    norm_row,
+    rope_row,
+    kv_write_row,
+    act_mul_row,
+    scale_row,
+    attention_scratch_bytes,
+    attention_rows,
+    sample_scratch_bytes,
+    sample_row,
+    thread_begin,
+    thread_end,
+};
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

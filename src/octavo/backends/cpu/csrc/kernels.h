@@ -1,0 +1,108 @@
+// What one instruction set's build offers to the executor: a table of plain functions over plain structs.
+//
+// Kernel sources are compiled once per instruction set, in namespace octavo::<isa>. They include no standard
+// container and define nothing outside that namespace, so that the linker can never mix code of two builds.
+// All arithmetic runs with denormals flushed (FTZ and DAZ), set by the caller, and in the one order that
+// docs/exactness.md defines.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "ops.h"
+
+namespace octavo {
+
+constexpr int BLOCK_SIZE = 16;        // tokens in a KV block
+constexpr int PANEL = 16;             // output columns in a weight panel
+constexpr int CHUNK = 32;             // K elements in one even/odd pair of chains
+constexpr int MAX_SCRATCH_ALIGN = 64; // every pointer into scratch and weights is aligned to this
+
+using bf16 = uint16_t;
+
+// How the weights of one linear layer lie in memory. Column n of the layer is row n of the matrix.
+//   [panel of 16 columns][group of 32 k] -> one group: what unpack turns into 32 x 16 bf16
+//   BF16  1024 B  16 pairs of k x 16 columns x (even k, odd k)
+//   Q8_0   544 B  32 k x 16 columns x signed byte, then 16 f16 scales d                   w = bf16(d * q)
+//   Q4_1   320 B  4 x 16 columns x 8 nibbles (k ascending), then 16 f16 d, 16 f16 m       w = bf16(d * q + m)
+// Columns beyond N and k beyond K are zero.
+enum class WeightFormat : int32_t { BF16 = 0, Q8_0 = 1, Q4_1 = 2 };
+
+struct LinearWeight {
+  const uint8_t *data;
+  WeightFormat format;
+  int32_t num_columns; // N
+  int32_t depth;       // K
+};
+
+// y[m, n] = sum over k of x[m, k] * w[n, k], added to the old y[m, n] at the end if has_residual.
+// x: bf16 rows of x_stride elements (a multiple of 32, zero beyond K, 64-byte aligned), readable up to a
+// multiple of 16 rows, where anything may stand beyond num_rows; y: fp32 rows of y_stride.
+struct LinearArgs {
+  LinearWeight weight;
+  const bf16 *x;
+  int64_t x_stride;
+  float *y;
+  int64_t y_stride;
+  int32_t num_rows;
+  int32_t has_residual;
+};
+
+// Attention of one request's rows: query row r (from the request's first row) is at first_position + r.
+struct AttentionArgs {
+  const AttentionAttrs *attrs;
+  const bf16 *query;
+  int64_t query_stride;
+  bf16 *out;
+  int64_t out_stride;
+  int64_t first_position;
+  const uint8_t *blocks;      // the KV group's memory
+  int64_t block_stride;       // bytes
+  int32_t num_layers;         // of the KV group
+  const int32_t *block_table; // of the request
+};
+
+struct SampleArgs {
+  const float *logits; // [vocab_size], left as they are
+  int32_t vocab_size;
+  float temperature;
+  int32_t top_k; // 0 or less keeps all
+  double top_p;
+  float min_p;
+  uint64_t seed;
+  int64_t branch;
+  int64_t position;          // of the token being sampled
+  const int32_t *suppressed; // token ids that must not be sampled
+  int32_t num_suppressed;
+};
+
+struct KernelTable {
+  const char *name;
+
+  // linear.cpp: a layer is cut into independent items; scratch is per thread.
+  int (*linear_num_items)(const LinearArgs &);
+  void (*linear_item)(const LinearArgs &, int item, uint8_t *scratch);
+  size_t (*linear_scratch_bytes)(int32_t depth);
+  // One row of the matrix, expanded to bf16 and then fp32 (the embedding look-up): out[depth].
+  void (*unpack_row)(const LinearWeight &, int32_t row, float *out);
+
+  // rowwise.cpp: one row a call.
+  void (*norm_row)(const float *x, const float *weight, bf16 *y, int width, float epsilon);
+  void (*rope_row)(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
+  void (*kv_write_row)(const bf16 *rotated, uint8_t *block, int offset, int num_layers, const KVWriteAttrs &);
+  void (*act_mul_row)(const float *x, bf16 *y, int width);
+  void (*scale_row)(float *x, int width, float scale);
+
+  // attention.cpp: rows of one request for one KV head.
+  size_t (*attention_scratch_bytes)(int32_t head_dim);
+  void (*attention_rows)(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
+
+  // sample.cpp: the next token, or -1 when the row holds NaN or Inf.
+  size_t (*sample_scratch_bytes)(int32_t vocab_size);
+  int32_t (*sample_row)(const SampleArgs &, uint8_t *scratch);
+
+  // Prepares and releases the calling thread (AMX tile configuration); called once per thread and step.
+  void (*thread_begin)();
+  void (*thread_end)();
+};
+
+} // namespace octavo

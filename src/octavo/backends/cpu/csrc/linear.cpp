@@ -1,0 +1,113 @@
+// y[m, n] = sum over k of x[m, k] * w[n, k], in the one order every build keeps: chunk() in linear_block.h.
+//
+// A work item is a few panels of 16 columns with all rows. Few rows: a panel is unpacked in registers as it
+// streams from memory. More rows: linear_staged.h or, with tiles, linear_amx.h.
+#include "linear.h"
+#include "linear_block.h"
+#if defined(OCTAVO_ISA_amx)
+#include "linear_amx.h"
+#else
+#include "linear_staged.h"
+#endif
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+namespace {
+
+constexpr int MAX_ITEMS = 128;
+constexpr int ITEM_PANELS = 2; // an item holds a multiple of these
+
+// ---- few rows: one panel at a time, unpacked in registers; scratch is [rows of x as fp32][sums] ----
+
+template <WeightFormat F, int R>
+static void few_rows_panel(const LinearArgs &args, int panel, const float *x, float *sums) {
+  const int groups = num_groups(args.weight);
+  const uint8_t *group = panel_data<F>(args.weight, panel);
+  memset(sums, 0, R * PANEL * sizeof(float));
+  for (int g = 0; g < groups; g++, group += Group<F>::BYTES) {
+    prefetch<F>(group + PREFETCH_BYTES);
+    const Packed<F> weights[1] = {{Group<F>::open(group)}};
+    chunk<R, 1>(weights, x + g * CHUNK, (int64_t)groups * CHUNK, sums);
+  }
+  add_columns(args, panel, 1, 0, R, sums);
+}
+
+template <WeightFormat F, int R>
+static void few_rows_item(const LinearArgs &args, PanelRange range, float *scratch) {
+  if constexpr (R < FEW_ROWS)
+    if (args.num_rows > R)
+      return few_rows_item<F, R + 1>(args, range, scratch);
+  const int width = num_groups(args.weight) * CHUNK;
+  for (int r = 0; r < R; r++)
+    expand(args.x + r * args.x_stride, width, scratch + (int64_t)r * width);
+  for (int panel = range.begin; panel < range.end; panel++)
+    few_rows_panel<F, R>(args, panel, scratch, scratch + (int64_t)R * width);
+}
+
+// ---- items ----
+
+int pairs_of_panels(const LinearWeight &weight) {
+  return (num_panels(weight) + ITEM_PANELS - 1) / ITEM_PANELS;
+}
+int pairs_per_item(const LinearWeight &weight) {
+  return (pairs_of_panels(weight) + MAX_ITEMS - 1) / MAX_ITEMS;
+}
+
+template <WeightFormat F>
+static void format_item(const LinearArgs &args, PanelRange range, uint8_t *scratch) {
+  if constexpr (FEW_ROWS > 0)
+    if (args.num_rows <= FEW_ROWS)
+      return few_rows_item<F, 1>(args, range, (float *)scratch);
+  many_rows_item<F>(args, range, scratch);
+}
+
+template <WeightFormat F> static void format_row(const LinearWeight &weight, int32_t row, float *out) {
+  const uint8_t *group = panel_data<F>(weight, row / PANEL);
+  for (int k = 0; k < weight.depth; k += CHUNK, group += Group<F>::BYTES) {
+    alignas(64) float unpacked[STAGED_FLOATS];
+    stage<F>(group, unpacked);
+    for (int j = 0; j < CHUNK && k + j < weight.depth; j++)
+      out[k + j] = unpacked[j * PANEL + row % PANEL];
+  }
+}
+
+} // namespace
+
+int linear_num_items(const LinearArgs &args) {
+  const int per_item = pairs_per_item(args.weight);
+  return (pairs_of_panels(args.weight) + per_item - 1) / per_item;
+}
+
+void linear_item(const LinearArgs &args, int item, uint8_t *scratch) {
+  const int per_item = pairs_per_item(args.weight) * ITEM_PANELS, panels = num_panels(args.weight);
+  const int begin = item * per_item, end = begin + per_item < panels ? begin + per_item : panels;
+  switch (args.weight.format) {
+  case WeightFormat::BF16:
+    return format_item<WeightFormat::BF16>(args, {begin, end}, scratch);
+  case WeightFormat::Q8_0:
+    return format_item<WeightFormat::Q8_0>(args, {begin, end}, scratch);
+  case WeightFormat::Q4_1:
+    return format_item<WeightFormat::Q4_1>(args, {begin, end}, scratch);
+  }
+}
+
+size_t linear_scratch_bytes(int32_t depth) {
+  const size_t width = (depth + CHUNK - 1) / CHUNK * CHUNK;
+  const size_t few = FEW_ROWS * (width + PANEL) * sizeof(float);
+  return few > MANY_ROWS_SCRATCH_BYTES ? few : MANY_ROWS_SCRATCH_BYTES;
+}
+
+void unpack_row(const LinearWeight &weight, int32_t row, float *out) {
+  switch (weight.format) {
+  case WeightFormat::BF16:
+    return format_row<WeightFormat::BF16>(weight, row, out);
+  case WeightFormat::Q8_0:
+    return format_row<WeightFormat::Q8_0>(weight, row, out);
+  case WeightFormat::Q4_1:
+    return format_row<WeightFormat::Q4_1>(weight, row, out);
+  }
+}
+
+void thread_begin() { prepare_thread(); }
+void thread_end() { release_thread(); }
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

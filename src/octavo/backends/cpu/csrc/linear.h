@@ -1,0 +1,15 @@
+// The entries of linear.cpp in this build's KernelTable; kernels.h says what they promise.
+#pragma once
+#include "isa.h"
+#include "kernels.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+
+int linear_num_items(const LinearArgs &);
+void linear_item(const LinearArgs &, int item, uint8_t *scratch);
+size_t linear_scratch_bytes(int32_t depth);
+void unpack_row(const LinearWeight &, int32_t row, float *out);
+void thread_begin();
+void thread_end();
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,84 @@
+// What the ways to compute a linear layer share: the order of operations, where panels lie, where sums go.
+#pragma once
+#include "unpack.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+namespace {
+
+constexpr int MAX_SUM_ROWS = 1024;   // rows whose sums wait in scratch at one time
+constexpr int PREFETCH_BYTES = 4096; // ahead in the stream of weights
+
+struct PanelRange {
+  int begin, end;
+};
+
+OCTAVO_INLINE int num_panels(const LinearWeight &weight) { return (weight.num_columns + PANEL - 1) / PANEL; }
+OCTAVO_INLINE int num_groups(const LinearWeight &weight) { return (weight.depth + CHUNK - 1) / CHUNK; }
+
+template <WeightFormat F> OCTAVO_INLINE const uint8_t *panel_data(const LinearWeight &weight, int panel) {
+  return weight.data + (int64_t)panel * num_groups(weight) * Group<F>::BYTES;
+}
+
+OCTAVO_INLINE int rows_from(const LinearArgs &args, int row) {
+  return args.num_rows - row < MAX_SUM_ROWS ? args.num_rows - row : MAX_SUM_ROWS;
+}
+
+// bf16 to fp32; width is a multiple of 32.
+OCTAVO_INLINE void expand(const bf16 *x, int width, float *out) {
+  for (int k = 0; k < width; k += PANEL)
+    store(out + k, load_bf16(x + k));
+}
+
+// The order of operations. sums[r][p] += one chunk of 32 k, as a chain of fma over the even k and one over
+// the odd k, both from +0, added to each other first. R rows of x (fp32, x_stride apart), P panels.
+template <int R, int P, class Source>
+OCTAVO_INLINE void chunk(const Source (&weights)[P], const float *x, int64_t x_stride, float *sums) {
+  Vec even[R][P], odd[R][P];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      even[r][p] = odd[r][p] = zero();
+#pragma GCC unroll 16
+  for (int j = 0; j < PAIRS; j++) {
+    Vec w_even[P], w_odd[P];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      weights[p].pair(j, w_even[p], w_odd[p]);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+      const Vec x_even = broadcast(x[r * x_stride + 2 * j]), x_odd = broadcast(x[r * x_stride + 2 * j + 1]);
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++) {
+        even[r][p] = fma(w_even[p], x_even, even[r][p]);
+        odd[r][p] = fma(w_odd[p], x_odd, odd[r][p]);
+      }
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++) {
+      float *sum = sums + (r * P + p) * PANEL;
+      store(sum, add(load(sum), add(even[r][p], odd[r][p])));
+    }
+}
+
+// Writes sums[rows][num_panels * 16] to their columns of y, of which the last panel may have fewer than 16.
+static void add_columns(const LinearArgs &args, int panel, int num_panels, int first_row, int rows,
+                        const float *sums) {
+  const int first_column = panel * PANEL, width = num_panels * PANEL;
+  const int columns =
+      args.weight.num_columns - first_column < width ? args.weight.num_columns - first_column : width;
+  for (int r = 0; r < rows; r++, sums += width) {
+    float *y = args.y + (first_row + r) * args.y_stride + first_column;
+    int c = 0;
+    for (; c + PANEL <= columns; c += PANEL)
+      store(y + c, args.has_residual ? add(load(y + c), load(sums + c)) : load(sums + c));
+    for (; c < columns; c++)
+      y[c] = args.has_residual ? y[c] + sums[c] : sums[c];
+  }
+}
+
+} // namespace
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,190 @@
+// The next token of one row of raw logits: see docs/exactness.md, "sampling". Survivors of top-k, top-p and
+// min-p are found by a threshold from integer histograms, never by a sort; integer sums do not depend on
+// their order.
+#include "vec16.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+
+namespace {
+
+constexpr float PROBABILITY_ONE = 1073741824.0f; // 2^30: the integer weight of the most probable token
+constexpr int DIGIT_BITS[] = {11, 11, 10};       // of the 32-bit sort key, from the top
+constexpr int MAX_BUCKETS = 1 << 11;
+
+// Every lane of p beyond `size` reads as `fill`.
+OCTAVO_INLINE f32x16 load_or(const float *p, int64_t at, int64_t size, float fill) {
+  if (at + LANES <= size)
+    return load<f32x16>(p + at);
+  f32x16 v = splat(fill);
+  memcpy(&v, p + at, sizeof(float) * (size - at));
+  return v;
+}
+
+bool is_finite(const float *x, int64_t size) {
+  i32x16 bad = {};
+  for (int64_t i = 0; i < size; i += LANES) {
+    u32x16 magnitude = as_bits(load_or(x, i, size, 0.0f)) & 0x7fffffffu;
+    bad |= (i32x16)(magnitude >= splat(0x7f800000u));
+  }
+  for (int lane = 0; lane < LANES; lane++)
+    if (bad[lane])
+      return false;
+  return true;
+}
+
+struct Best {
+  f32x16 value = splat(-__builtin_inff());
+  i32x16 index = splat(INT32_MAX);
+
+  OCTAVO_INLINE_MEMBER void take(f32x16 candidate, i32x16 id) {
+    i32x16 better = candidate > value;
+    value = better ? candidate : value;
+    index = better ? id : index;
+  }
+  int32_t lowest_id() const {
+    float top = tree_max(value);
+    int32_t id = INT32_MAX;
+    for (int lane = 0; lane < LANES; lane++)
+      if (value[lane] == top && index[lane] < id)
+        id = index[lane];
+    return id;
+  }
+};
+
+int32_t argmax(const float *x, int64_t size) {
+  Best best;
+  for (int64_t i = 0; i < size; i += LANES)
+    best.take(load_or(x, i, size, -__builtin_inff()), lane_index() + (int32_t)i);
+  return best.lowest_id();
+}
+
+// Unsigned keys that order as the floats do (no NaN, no -0).
+OCTAVO_INLINE uint32_t sort_key(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+OCTAVO_INLINE float from_sort_key(uint32_t key) {
+  uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+// The largest key such that the tokens at or above it (and at or above `floor`) weigh at least `target`
+// together. weight == nullptr counts tokens.
+uint32_t key_reaching(const float *scaled, const uint32_t *weight, int64_t size, uint32_t floor,
+                      double target, uint64_t *histogram) {
+  uint32_t prefix = 0;
+  uint64_t above = 0;
+  int shift = 32;
+  for (int bits : DIGIT_BITS) {
+    const uint64_t above_mask = shift == 32 ? 0 : ~0ull << shift;
+    shift -= bits;
+    const uint32_t num_buckets = 1u << bits;
+    memset(histogram, 0, sizeof(uint64_t) * num_buckets);
+    for (int64_t i = 0; i < size; i++) {
+      uint32_t key = sort_key(scaled[i]);
+      if (key >= floor && (key & above_mask) == prefix)
+        histogram[(key >> shift) & (num_buckets - 1)] += weight ? weight[i] : 1;
+    }
+    uint32_t bucket = num_buckets - 1;
+    while (bucket > 0 && (double)(above + histogram[bucket]) < target)
+      above += histogram[bucket--];
+    prefix |= bucket << shift;
+  }
+  return prefix;
+}
+
+// The smallest scaled logit that survives top-k, then top-p among those, and min-p.
+float threshold(const SampleArgs &args, const float *scaled, uint32_t *weight, uint64_t *histogram) {
+  const int64_t size = args.vocab_size;
+  uint32_t floor = sort_key(-__builtin_inff());
+  if (args.top_k > 0 && args.top_k < size)
+    floor = key_reaching(scaled, nullptr, size, floor, args.top_k, histogram);
+  if (args.top_p >= 1.0 && args.min_p <= 0.0f)
+    return from_sort_key(floor);
+  float best = scaled[argmax(scaled, size)];
+  uint64_t total = 0;
+  float likely = best;
+  for (int64_t i = 0; i < size; i += LANES) {
+    f32x16 s = load_or(scaled, i, size, -__builtin_inff());
+    f32x16 probability = exp(s - best);
+    i32x16 integer = __builtin_convertvector(probability * PROBABILITY_ONE, i32x16);
+    for (int lane = 0; lane < LANES && i + lane < size; lane++) {
+      weight[i + lane] = integer[lane];
+      if (sort_key(s[lane]) >= floor)
+        total += integer[lane];
+      if (probability[lane] >= args.min_p && s[lane] < likely)
+        likely = s[lane];
+    }
+  }
+  if (args.top_p < 1.0)
+    floor = key_reaching(scaled, weight, size, floor, args.top_p * (double)total, histogram);
+  float result = from_sort_key(floor);
+  return args.min_p > 0.0f && likely > result ? likely : result;
+}
+
+OCTAVO_INLINE uint64_t splitmix64(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+// -log(E), E exponential, from 32 hashed bits per token id.
+OCTAVO_INLINE f32x16 gumbel(uint64_t key, i32x16 token) {
+  u32x16 h = ((u32x16)token * 0x9e3779b1u) ^ splat((uint32_t)key);
+  h = (h ^ (h >> 16)) * splat((uint32_t)(key >> 32) | 1u);
+  h = (h ^ (h >> 15)) * 0x846ca68bu;
+  h = h ^ (h >> 16);
+  f32x16 high = __builtin_convertvector((i32x16)(h >> 16), f32x16);
+  f32x16 low = __builtin_convertvector((i32x16)(h & 0xffffu), f32x16);
+  f32x16 uniform = (high * 65536.0f + low) * 0x1p-32f + 0x1p-33f;
+  uniform = minimum(uniform, splat(1.0f - 0x1p-24f));
+  f32x16 near_zero = uniform + (uniform * uniform) * 0.5f;
+  f32x16 exponential = uniform < splat(0x1p-12f) ? near_zero : -log(1.0f - uniform);
+  return -log(exponential);
+}
+
+} // namespace
+
+size_t sample_scratch_bytes(int32_t vocab_size) {
+  const size_t padded = ((size_t)vocab_size + 63) / 64 * 64;
+  return padded * (sizeof(float) + sizeof(uint32_t)) + sizeof(uint64_t) * MAX_BUCKETS;
+}
+
+// The sampled token id, or -1 when the row holds NaN or Inf. logits are left as they are.
+int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
+  const int64_t size = args.vocab_size, padded = (size + 63) / 64 * 64;
+  if (!is_finite(args.logits, size))
+    return -1;
+  float *scaled = (float *)scratch;
+  const float *logits = args.logits;
+  if (args.num_suppressed > 0) {
+    memcpy(scaled, logits, sizeof(float) * size);
+    for (int32_t i = 0; i < args.num_suppressed; i++)
+      scaled[args.suppressed[i]] = -__builtin_inff();
+    logits = scaled;
+  }
+  if (args.temperature == 0.0f)
+    return argmax(logits, size);
+  for (int64_t i = 0; i < size; i += LANES) {
+    f32x16 s = load_or(logits, i, size, 0.0f) / args.temperature + 0.0f;
+    memcpy(scaled + i, &s, sizeof(float) * (size - i < LANES ? size - i : LANES));
+  }
+  uint32_t *weight = (uint32_t *)(scaled + padded);
+  float floor = threshold(args, scaled, weight, (uint64_t *)(weight + padded));
+  const uint64_t key =
+      splitmix64(splitmix64(splitmix64(args.seed) ^ (uint64_t)args.branch) ^ (uint64_t)args.position);
+  Best best;
+  for (int64_t i = 0; i < size; i += LANES) {
+    f32x16 s = load_or(scaled, i, size, -__builtin_inff());
+    i32x16 token = lane_index() + (int32_t)i;
+    f32x16 score = s + gumbel(key, token);
+    best.take(s >= splat(floor) ? score : splat(-__builtin_inff()), token);
+  }
+  return best.lowest_id();
+}
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,233 @@
+// Sixteen lanes of fp32 or 32-bit integers as 1, 2 or 4 machine registers, for the linear kernels.
+//
+// vec16.h serves everything else; its 64-byte GCC vectors pass through memory where registers are narrower,
+// which only the innermost loops of a linear layer notice. Every function gives the same bits under every
+// instruction set.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "isa.h"
+#include "kernels.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int PARTS = 1;
+#elif defined(__AVX2__)
+constexpr int PARTS = 2;
+#else
+constexpr int PARTS = 4;
+#endif
+constexpr int PART_LANES = PANEL / PARTS;
+
+typedef float FloatPart __attribute__((vector_size(4 * PART_LANES)));
+typedef uint32_t BitsPart __attribute__((vector_size(4 * PART_LANES)));
+typedef int32_t IntPart __attribute__((vector_size(4 * PART_LANES)));
+typedef uint16_t HalvesPart __attribute__((vector_size(2 * PART_LANES)));
+
+struct Vec {
+  FloatPart part[PARTS];
+};
+struct Bits {
+  BitsPart part[PARTS];
+};
+
+#define OCTAVO_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; i++)
+
+OCTAVO_INLINE Vec zero() { return Vec{}; }
+
+OCTAVO_INLINE Vec load(const float *p) {
+  Vec r;
+  OCTAVO_EACH_PART memcpy(&r.part[i], p + i * PART_LANES, sizeof r.part[i]);
+  return r;
+}
+
+OCTAVO_INLINE void store(float *p, const Vec &a) {
+  OCTAVO_EACH_PART memcpy(p + i * PART_LANES, &a.part[i], sizeof a.part[i]);
+}
+
+OCTAVO_INLINE Bits load_bits(const uint8_t *p) {
+  Bits r;
+  OCTAVO_EACH_PART memcpy(&r.part[i], p + i * sizeof r.part[i], sizeof r.part[i]);
+  return r;
+}
+
+OCTAVO_INLINE void store_bits(uint8_t *p, const Bits &a) {
+  OCTAVO_EACH_PART memcpy(p + i * sizeof a.part[i], &a.part[i], sizeof a.part[i]);
+}
+
+OCTAVO_INLINE Vec broadcast(float x) {
+  Vec r;
+  OCTAVO_EACH_PART r.part[i] = x - FloatPart{};
+  return r;
+}
+
+OCTAVO_INLINE Vec add(const Vec &a, const Vec &b) {
+  Vec r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] + b.part[i];
+  return r;
+}
+
+OCTAVO_INLINE Vec multiply(const Vec &a, const Vec &b) {
+  Vec r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] * b.part[i];
+  return r;
+}
+
+OCTAVO_INLINE FloatPart fma_part(FloatPart a, FloatPart b, FloatPart c) {
+#if defined(__AVX512F__)
+  return (FloatPart)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (FloatPart)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__SSE2__)
+  __m128 x = (__m128)a, y = (__m128)b, z = (__m128)c;
+  __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z));
+  x = _mm_movehl_ps(x, x), y = _mm_movehl_ps(y, y), z = _mm_movehl_ps(z, z);
+  __m128d high = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z));
+  return (FloatPart)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+#else
+  FloatPart r;
+  for (int lane = 0; lane < PART_LANES; lane++)
+    r[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+  return r;
+#endif
+}
+
+// a * b + c, rounded once. Without the instruction: the product of two bf16 is exact in double, and the
+// double sum of two numbers of 24 bits rounds to fp32 as the exact sum does (53 >= 2 * 24 + 1 bits).
+OCTAVO_INLINE Vec fma(const Vec &a, const Vec &b, const Vec &c) {
+  Vec r;
+  OCTAVO_EACH_PART r.part[i] = fma_part(a.part[i], b.part[i], c.part[i]);
+  return r;
+}
+
+// a * b + c where the product is exact, so that one rounding or two are the same.
+OCTAVO_INLINE Vec multiply_add(const Vec &a, const Vec &b, const Vec &c) {
+#if defined(__FMA__)
+  return fma(a, b, c);
+#else
+  return add(multiply(a, b), c);
+#endif
+}
+
+OCTAVO_INLINE Bits add(const Bits &a, uint32_t b) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] + b;
+  return r;
+}
+
+OCTAVO_INLINE Bits bit_and(const Bits &a, uint32_t mask) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] & mask;
+  return r;
+}
+
+OCTAVO_INLINE Bits bit_or(const Bits &a, const Bits &b) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] | b.part[i];
+  return r;
+}
+
+OCTAVO_INLINE Bits shift_left(const Bits &a, int count) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] << count;
+  return r;
+}
+
+OCTAVO_INLINE Bits shift_right(const Bits &a, int count) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = a.part[i] >> count;
+  return r;
+}
+
+OCTAVO_INLINE Bits as_bits(const Vec &a) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = (BitsPart)a.part[i];
+  return r;
+}
+
+OCTAVO_INLINE Vec as_float(const Bits &a) {
+  Vec r;
+  OCTAVO_EACH_PART r.part[i] = (FloatPart)a.part[i];
+  return r;
+}
+
+// The low four bits of every lane, as 0.0 to 15.0.
+OCTAVO_INLINE Vec low_nibbles(const Bits &a) {
+  Vec r;
+#if defined(__AVX512F__)
+  // A permutation reads four bits of each index: look-up and mask in one instruction.
+  const __m512 digits = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  r.part[0] = (FloatPart)_mm512_maskz_permutexvar_ps(0xffff, (__m512i)a.part[0], digits);
+#else
+  OCTAVO_EACH_PART r.part[i] = __builtin_convertvector((IntPart)(a.part[i] & 15u), FloatPart);
+#endif
+  return r;
+}
+
+OCTAVO_INLINE Vec load_signed_bytes(const uint8_t *p) {
+  Vec r;
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+  r.part[0] = __builtin_convertvector((IntPart)_mm512_maskz_cvtepi8_epi32(0xffff, bytes), FloatPart);
+#elif defined(__AVX2__)
+  OCTAVO_EACH_PART {
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(p + i * PART_LANES));
+    r.part[i] = __builtin_convertvector((IntPart)_mm256_cvtepi8_epi32(bytes), FloatPart);
+  }
+#else
+  float lane[PANEL];
+  for (int i = 0; i < PANEL; i++)
+    lane[i] = (float)(int8_t)p[i];
+  r = load(lane);
+#endif
+  return r;
+}
+
+OCTAVO_INLINE Bits load_halves(const uint8_t *p) {
+  Bits r;
+  OCTAVO_EACH_PART {
+    HalvesPart halves;
+    memcpy(&halves, p + i * sizeof halves, sizeof halves);
+    r.part[i] = __builtin_convertvector(halves, BitsPart);
+  }
+  return r;
+}
+
+OCTAVO_INLINE Vec load_bf16(const bf16 *p) {
+  return as_float(shift_left(load_halves((const uint8_t *)p), 16));
+}
+
+// Exact, subnormal numbers included: where there is no instruction, 2^-14 is put in front of their fraction
+// and subtracted again. DAZ does not apply to half-precision operands.
+OCTAVO_INLINE Vec load_f16(const uint8_t *p) {
+  Vec r;
+#if defined(__AVX512F__)
+  r.part[0] = (FloatPart)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i *)p));
+#elif defined(__AVX2__)
+  OCTAVO_EACH_PART r.part[i] = (FloatPart)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + i));
+#else
+  const uint32_t exponent = 0x7c00u << 13, rebias = 112u << 23;
+  Bits half = load_halves(p);
+  OCTAVO_EACH_PART {
+    BitsPart magnitude = (half.part[i] & 0x7fffu) << 13;
+    BitsPart normal = magnitude + rebias;
+    BitsPart tiny = (BitsPart)((FloatPart)(normal + (1u << 23)) - 0x1p-14f);
+    BitsPart is_infinite = (BitsPart)((magnitude & exponent) == exponent);
+    BitsPart is_tiny = (BitsPart)((magnitude & exponent) == 0);
+    BitsPart bits =
+        (is_infinite & (normal + rebias)) | (is_tiny & tiny) | (~(is_infinite | is_tiny) & normal);
+    r.part[i] = (FloatPart)(bits | (half.part[i] & 0x8000u) << 16);
+  }
+#endif
+  return r;
+}
+
+} // namespace
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,156 @@
+// 16 lanes of fp32 and int32 on GCC vector types: the same source gives the same bits under every instruction
+// set.
+//
+// Only + - * / compare, select and integer operations, and fma where the order of operations says fma. No
+// libm.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "isa.h"
+#include "kernels.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+
+constexpr int LANES = 16;
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef double f64x16 __attribute__((vector_size(128)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+
+template <class V, class T> OCTAVO_INLINE V load(const T *p) {
+  V v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class V, class T> OCTAVO_INLINE void store(T *p, V v) { memcpy(p, &v, sizeof v); }
+
+// The first `count` lanes from p, the others zero; and back.
+OCTAVO_INLINE f32x16 load_first(const float *p, int count) {
+  f32x16 v = {};
+  memcpy(&v, p, sizeof(float) * count);
+  return v;
+}
+
+OCTAVO_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+OCTAVO_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
+OCTAVO_INLINE u32x16 splat(uint32_t x) { return u32x16{} + x; }
+OCTAVO_INLINE i32x16 lane_index() { return i32x16{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+OCTAVO_INLINE f32x16 as_float(u32x16 x) { return (f32x16)x; }
+OCTAVO_INLINE u32x16 as_bits(f32x16 x) { return (u32x16)x; }
+
+// max and min that take the second operand on a tie.
+OCTAVO_INLINE f32x16 maximum(f32x16 a, f32x16 b) { return a > b ? a : b; }
+OCTAVO_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return a < b ? a : b; }
+
+// Rounded once. Without hardware fma: the product of two fp32 numbers is exact in double, and rounding the
+// double sum to fp32 equals rounding the exact sum (53 >= 2 * 24 + 2 bits) for the bf16 operands these
+// kernels multiply.
+OCTAVO_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
+#if defined(__AVX512F__)
+  return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  f32x16 r;
+  for (int half = 0; half < 2; half++) {
+    __m256 x, y, z;
+    memcpy(&x, (const char *)&a + 32 * half, 32);
+    memcpy(&y, (const char *)&b + 32 * half, 32);
+    memcpy(&z, (const char *)&c + 32 * half, 32);
+    z = _mm256_fmadd_ps(x, y, z);
+    memcpy((char *)&r + 32 * half, &z, 32);
+  }
+  return r;
+#elif defined(__aarch64__)
+  f32x16 r;
+  for (int lane = 0; lane < LANES; lane++)
+    r[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+  return r;
+#else
+  f64x16 sum = __builtin_convertvector(a, f64x16) * __builtin_convertvector(b, f64x16);
+  sum += __builtin_convertvector(c, f64x16);
+  return __builtin_convertvector(sum, f32x16);
+#endif
+}
+
+// Lane j takes lane j + 8, then j + 4, j + 2, j + 1.
+OCTAVO_INLINE float tree_sum(f32x16 v) {
+  float lane[LANES];
+  store(lane, v);
+  for (int half = LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++)
+      lane[j] = lane[j] + lane[j + half];
+  return lane[0];
+}
+
+OCTAVO_INLINE float tree_max(f32x16 v) {
+  float lane[LANES];
+  store(lane, v);
+  for (int half = LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++)
+      lane[j] = lane[j] > lane[j + half] ? lane[j] : lane[j + half];
+  return lane[0];
+}
+
+// bf16 <-> fp32. Pairs are 32-bit words: the low half is the even element. Rounding is to nearest even; NaN
+// stays NaN.
+OCTAVO_INLINE f32x16 even_of(u32x16 pairs) { return as_float(pairs << 16); }
+OCTAVO_INLINE f32x16 odd_of(u32x16 pairs) { return as_float(pairs & 0xffff0000u); }
+OCTAVO_INLINE f32x16 from_bf16(u16x16 x) { return as_float(__builtin_convertvector(x, u32x16) << 16); }
+OCTAVO_INLINE u32x16 round_to_bf16_bits(f32x16 x) {
+  u32x16 bits = as_bits(x);
+  u32x16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return x != x ? splat(0x7fc0u) : rounded;
+}
+OCTAVO_INLINE u16x16 to_bf16(f32x16 x) { return __builtin_convertvector(round_to_bf16_bits(x), u16x16); }
+OCTAVO_INLINE bf16 to_bf16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return x != x ? 0x7fc0 : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+
+// e^x (Cephes expf); exactly 0 below -86, constant above 88.
+OCTAVO_INLINE f32x16 exp(f32x16 x) {
+  const f32x16 floor = splat(-86.0f), ceiling = splat(88.0f), magic = splat(12582912.0f);
+  f32x16 clamped = x > floor ? x : floor;
+  clamped = clamped > ceiling ? ceiling : clamped;
+  f32x16 n = (clamped * 1.44269504088896341f + magic) - magic;
+  f32x16 r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  f32x16 p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  f32x16 y = (p * (r * r) + r) + 1.0f;
+  i32x16 scaled = (i32x16)y + (__builtin_convertvector(n, i32x16) << 23);
+  return x < floor ? f32x16{} : (f32x16)scaled;
+}
+
+// ln x (Cephes logf) for normal, positive x.
+OCTAVO_INLINE f32x16 log(f32x16 x) {
+  i32x16 bits = (i32x16)x;
+  i32x16 e = (bits - 0x3f3504f3) >> 23;
+  f32x16 f = (f32x16)(bits - (e << 23)) - 1.0f;
+  f32x16 exponent = __builtin_convertvector(e, f32x16);
+  f32x16 p = splat(7.0376836292e-2f);
+  p = p * f + -1.1514610310e-1f;
+  p = p * f + 1.1676998740e-1f;
+  p = p * f + -1.2420140846e-1f;
+  p = p * f + 1.4249322787e-1f;
+  p = p * f + -1.6668057665e-1f;
+  p = p * f + 2.0000714765e-1f;
+  p = p * f + -2.4999993993e-1f;
+  p = p * f + 3.3333331174e-1f;
+  f32x16 z = f * f;
+  f32x16 y = (p * f) * z;
+  y = y + exponent * -2.12194440e-4f;
+  y = y - z * 0.5f;
+  return (f + y) + exponent * 0.693359375f;
+}
+
+} // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,0 +1,148 @@
+"""The native library's C ABI: finds the shared object, declares its structs and functions. Mirrors
+csrc/capi.h."""
+
+import ctypes
+import functools
+import importlib.metadata
+import pathlib
+
+from octavo.core.errors import StartError
+from octavo.models.ops import MAX_ATTRIBUTE_BYTES
+
+_NAME = "liboctavo.so"
+MAX_SEGMENTS = 4
+
+Pointer = ctypes.c_void_p
+Int = ctypes.c_int32
+Long = ctypes.c_int64
+
+
+class BufferDesc(ctypes.Structure):
+    _fields_ = (("is_per_output", Int), ("is_bf16", Int), ("width", Long))
+
+
+class LinearWeight(ctypes.Structure):
+    _fields_ = (("data", Pointer), ("format", Int), ("num_columns", Int), ("depth", Int))
+
+
+class WeightDesc(ctypes.Structure):
+    _fields_ = (("vector", Pointer), ("num_segments", Int), ("segments", LinearWeight * MAX_SEGMENTS))
+
+
+class KVGroupDesc(ctypes.Structure):
+    _fields_ = (("num_layers", Long), ("block_bytes", Long))
+
+
+class OpDesc(ctypes.Structure):
+    _fields_ = (
+        ("kind", Int),
+        ("input", Int),
+        ("output", Int),
+        ("weight", Int),
+        ("attrs", ctypes.c_uint8 * MAX_ATTRIBUTE_BYTES),
+    )
+
+
+class ExecutorDesc(ctypes.Structure):
+    _fields_ = (
+        ("ops", ctypes.POINTER(OpDesc)),
+        ("buffers", ctypes.POINTER(BufferDesc)),
+        ("weights", ctypes.POINTER(WeightDesc)),
+        ("kv_groups", ctypes.POINTER(KVGroupDesc)),
+        ("num_ops", Int),
+        ("num_buffers", Int),
+        ("num_weights", Int),
+        ("num_kv_groups", Int),
+        ("vocab_size", Int),
+        ("logits_buffer", Int),
+        ("max_seqs", Int),
+        ("max_tokens", Int),
+        ("max_model_len", Int),
+        ("num_blocks", Int),
+        ("num_tier_blocks", Int),
+        ("num_threads", Int),
+    )
+
+
+class AdmissionDesc(ctypes.Structure):
+    _fields_ = (
+        ("slot", Int),
+        ("last_token", Int),
+        ("temperature", ctypes.c_float),
+        ("top_k", Int),
+        ("top_p", ctypes.c_double),
+        ("min_p", ctypes.c_float),
+        ("num_suppressed", Int),
+        ("suppressed", Pointer),
+        ("seed", ctypes.c_uint64),
+        ("branch", Long),
+        ("suppressed_until", Long),
+    )
+
+
+class StepDesc(ctypes.Structure):
+    _fields_ = (
+        ("admitted", ctypes.POINTER(AdmissionDesc)),
+        ("copies", Pointer),
+        ("new_blocks", Pointer),
+        ("slot", Pointer),
+        ("query_start", Pointer),
+        ("num_computed", Pointer),
+        ("token_ids", Pointer),
+        ("output_row", Pointer),
+        ("output_slot", Pointer),
+        ("num_admitted", Int),
+        ("num_copies", Int),
+        ("num_new_blocks", Int),
+        ("num_requests", Int),
+        ("num_tokens", Int),
+        ("num_outputs", Int),
+    )
+
+
+_SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+    ("octavo_default_isa", ctypes.c_char_p, ()),
+    ("octavo_has_isa", Int, (ctypes.c_char_p,)),
+    ("octavo_rope_table", None, (Long, Int, ctypes.c_double, Pointer, Pointer)),
+    ("octavo_packed_format", Int, (Int,)),
+    ("octavo_packed_bytes", ctypes.c_size_t, (Int, Long, Long)),
+    ("octavo_repack", Int, (Int, Pointer, Pointer, Long, Long, Long, Long)),
+    (
+        "octavo_executor_create",
+        Pointer,
+        (ctypes.POINTER(ExecutorDesc), ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
+    ),
+    ("octavo_executor_destroy", None, (Pointer,)),
+    ("octavo_executor_forward", Int, (Pointer, ctypes.POINTER(StepDesc), ctypes.c_char_p, ctypes.c_size_t)),
+    ("octavo_executor_sample", None, (Pointer, Pointer)),
+    ("octavo_executor_buffer", Pointer, (Pointer, Int, ctypes.POINTER(Long))),
+)
+
+
+@functools.cache
+def load_library() -> ctypes.CDLL:
+    """The native library with its functions' types declared. Calls release the GIL.
+
+    Raises StartError when the package was installed without it.
+    """
+    library = ctypes.CDLL(str(_find()))
+    for name, result, arguments in _SIGNATURES:
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def _find() -> pathlib.Path:
+    """Beside this file in an installed package; in site-packages when the package is installed for
+    editing."""
+    beside = pathlib.Path(__file__).with_name(_NAME)
+    if beside.exists():
+        return beside
+    try:
+        distribution = importlib.metadata.distribution("octavo")
+        installed = pathlib.Path(str(distribution.locate_file(f"octavo/backends/cpu/{_NAME}")))
+    except importlib.metadata.PackageNotFoundError:
+        installed = beside
+    if not installed.exists():
+        raise StartError(f"The native library {_NAME} is missing; run `make build` or reinstall octavo.")
+    return installed

@@ -1,0 +1,111 @@
+"""A model's weights as the kernels read them: every matrix repacked into panels, vectors as fp32, in one
+allocation.
+
+Weights stay compressed: panels hold the file's own bits in another order. Runs in the engine process, once,
+at load.
+"""
+
+import concurrent.futures
+import mmap
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octavo.backends.cpu.library import MAX_SEGMENTS, LinearWeight, WeightDesc, load_library
+from octavo.core.errors import ModelFileError
+from octavo.models.program import Program, Weight
+from octavo.weights.formats import Tensor, TensorFormat, expand_to_f32
+
+_ALIGNMENT = 64
+_COLUMNS_PER_PANEL = 16
+_PANELS_PER_TASK = 256
+# csrc/repack.h, SourceType: the numbers of GGUF tensor types.
+_SOURCE_TYPE = {
+    TensorFormat.F32: 0,
+    TensorFormat.F16: 1,
+    TensorFormat.Q4_1: 3,
+    TensorFormat.Q8_0: 8,
+    TensorFormat.BF16: 30,
+}
+
+
+class PackedWeights:
+    """The native descriptors of a program's weights, and the memory they point into.
+
+    tensors: part name in the program -> Tensor. Raises ModelFileError for a layout the kernels do not read.
+    """
+
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], num_threads: int) -> None:
+        sizes = [packed_bytes(weight, tensors) for weight in program.weights]
+        self.num_bytes = sum(sizes)
+        self._memory = mmap.mmap(-1, max(self.num_bytes, 1))
+        self._memory.madvise(mmap.MADV_HUGEPAGE)
+        self._bytes = np.frombuffer(self._memory, np.uint8)
+        self.descs = (WeightDesc * len(program.weights))()
+        self.index = {weight.name: i for i, weight in enumerate(program.weights)}
+        offset = 0
+        with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+            tasks = []
+            for weight, desc, size in zip(program.weights, self.descs, sizes, strict=True):
+                tasks += list(self._place(weight, tensors, desc, offset, pool))
+                offset += size
+            for task in tasks:
+                task.result()
+
+    def _place(
+        self,
+        weight: Weight,
+        tensors: Mapping[str, Tensor],
+        desc: WeightDesc,
+        offset: int,
+        pool: concurrent.futures.Executor,
+    ) -> Iterator[concurrent.futures.Future[None]]:
+        if weight.is_vector:
+            vector = expand_to_f32(tensors[weight.parts[0][0]]).reshape(-1)
+            target = self._bytes[offset : offset + vector.nbytes].view(np.float32)
+            target[:] = vector
+            desc.vector = target.ctypes.data
+            return
+        desc.num_segments = len(weight.parts)
+        for i, (part, num_rows) in enumerate(weight.parts):
+            tensor = tensors[part]
+            address = self._bytes.ctypes.data + offset
+            desc.segments[i] = LinearWeight(address, _packed_format(tensor), num_rows, tensor.num_columns)
+            num_panels = -(-num_rows // _COLUMNS_PER_PANEL)
+            for first in range(0, num_panels, _PANELS_PER_TASK):
+                yield pool.submit(_repack, tensor, address, first, min(first + _PANELS_PER_TASK, num_panels))
+            offset += _segment_bytes(tensor)
+
+
+def packed_bytes(weight: Weight, tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of one weight, padded to whole cache lines. Raises ModelFileError where it cannot be packed."""
+    if weight.is_vector:
+        return _round_up(4 * weight.num_rows)
+    if len(weight.parts) > MAX_SEGMENTS:
+        raise ModelFileError(
+            f"Weight {weight.name} is stacked from {len(weight.parts)} tensors; at most {MAX_SEGMENTS}."
+        )
+    return sum(_segment_bytes(tensors[part]) for part, _ in weight.parts)
+
+
+def _segment_bytes(tensor: Tensor) -> int:
+    library = load_library()
+    return _round_up(library.octavo_packed_bytes(_packed_format(tensor), tensor.num_rows, tensor.num_columns))
+
+
+def _packed_format(tensor: Tensor) -> int:
+    format: int = load_library().octavo_packed_format(_SOURCE_TYPE[tensor.format])
+    return format
+
+
+def _round_up(num_bytes: int) -> int:
+    return -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def _repack(tensor: Tensor, address: int, first_panel: int, end_panel: int) -> None:
+    data: NDArray[np.uint8] = tensor.data
+    source = (_SOURCE_TYPE[tensor.format], data.ctypes.data)
+    shape = (tensor.num_rows, tensor.num_columns)
+    status = load_library().octavo_repack(*source, address, *shape, first_panel, end_panel)
+    assert status == 0, tensor.name

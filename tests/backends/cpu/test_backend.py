@@ -1,0 +1,138 @@
+"""The native executor against the reference back end: every op, every instruction set, any number of
+threads."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from octavo.backends.base import StepLimits
+from octavo.backends.cpu.backend import CpuBackend, plan_memory
+from octavo.backends.cpu.library import load_library
+from octavo.backends.reference.backend import ReferenceBackend
+from octavo.core.errors import ModelFileError, StartError
+from octavo.core.sampling_params import SamplingParams
+from octavo.models.architecture import RopePairing
+from octavo.models.program import Program
+from tests.backends.tiny import LIMITS, NUM_BLOCKS, StepMaker, mixed_prompts, mixed_steps, tiny_model
+
+ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
+GREEDY = SamplingParams(temperature=0)
+
+
+def run(
+    backend, program: Program, num_steps: int = 99, sampling: SamplingParams = GREEDY
+) -> list[np.ndarray]:
+    """Tokens and logits of the mixed steps."""
+    maker = StepMaker(mixed_prompts(program.architecture.vocab_size), sampling)
+    results = []
+    for step, _ in zip(mixed_steps(maker), range(num_steps), strict=False):
+        output = backend.collect(backend.submit(step))
+        maker.append(step, output.token)
+        results += [output.token, buffer_of(backend, Program.logits, len(step.output_row))]
+    backend.close()
+    return results
+
+
+def buffer_of(backend, name: str, num_rows: int) -> np.ndarray:
+    if isinstance(backend, ReferenceBackend):
+        return backend.buffers[name]
+    return backend.buffer(name, num_rows)
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    return array.view(np.uint32) if array.dtype == np.float32 else array
+
+
+def assert_same(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(bits(a), bits(b))
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[np.ndarray]:
+    program, tensors = tiny_model()
+    return run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+def test_tokens_and_logits_equal_the_reference(
+    isa: str, num_threads: int, expected: list[np.ndarray]
+) -> None:
+    program, tensors = tiny_model()
+    backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=num_threads, isa=isa)
+    assert_same(run(backend, program), expected)
+
+
+@pytest.mark.parametrize("pairing", list(RopePairing))
+def test_every_op_equals_the_reference(pairing: RopePairing) -> None:
+    """The program cut after each op: what that op left in its buffer."""
+    whole, tensors = tiny_model(rope_pairing=pairing)
+    head = whole.ops[-3:]
+    maker = StepMaker(mixed_prompts(211), GREEDY)
+    first, second, *_ = mixed_steps(maker)
+    for end in range(1, len(whole.ops) - 2):
+        program = dataclasses.replace(whole, ops=whole.ops[:end] + head)
+        output = next((op.output for op in reversed(program.ops[:end]) if op.output), None)
+        limits = StepLimits(8, 96, 96)
+        reference = ReferenceBackend(program, tensors, limits, NUM_BLOCKS)
+        reference.submit(first), reference.submit(second)
+        for isa in ISAS:
+            backend = CpuBackend(program, tensors, limits, NUM_BLOCKS, num_threads=2, isa=isa)
+            backend.submit(first), backend.submit(second)
+            ours = backend.buffer(output, second.num_tokens)
+            backend.close()
+            np.testing.assert_array_equal(
+                bits(ours), bits(reference.buffers[output]), err_msg=f"{isa} {end} {output}"
+            )
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(temperature=0.7),
+        SamplingParams(temperature=1.3, top_k=5),
+        SamplingParams(temperature=1.0, top_p=0.5),
+        SamplingParams(temperature=1.0, min_p=0.3),
+        SamplingParams(temperature=0.9, top_k=50, top_p=0.9, min_p=0.01),
+    ],
+)
+def test_sampled_tokens_equal_the_reference(sampling: SamplingParams) -> None:
+    program, tensors = tiny_model()
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 2, sampling)
+    for isa in ISAS:
+        assert_same(
+            run(CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, isa=isa), program, 2, sampling), reference
+        )
+
+
+def test_memory_plan_counts_weights_as_they_are_stored() -> None:
+    program, tensors = tiny_model()
+    plan = plan_memory(program, tensors, LIMITS, num_blocks=10, num_checkpoint_blocks=2)
+    backend = CpuBackend(program, tensors, LIMITS, 10, 2)
+    assert plan.weight_bytes == backend._weights.num_bytes
+    assert plan.block_bytes == program.kv_groups[0].block_bytes
+    assert plan.total_bytes == plan.weight_bytes + plan.workspace_bytes + 12 * plan.block_bytes
+    backend.close()
+
+
+def test_a_step_outside_the_limits_is_refused() -> None:
+    program, tensors = tiny_model()
+    backend = CpuBackend(program, tensors, StepLimits(8, 8, 96), NUM_BLOCKS)
+    maker = StepMaker({0: list(range(9))}, GREEDY)
+    with pytest.raises(ValueError, match="larger than the executor"):
+        backend.submit(maker.step({0: 9}))
+    backend.close()
+
+
+def test_an_unknown_instruction_set_is_a_start_error() -> None:
+    program, tensors = tiny_model()
+    with pytest.raises(StartError, match="sse9"):
+        CpuBackend(program, tensors, LIMITS, 4, isa="sse9")
+
+
+def test_a_head_size_the_kernels_cannot_read_is_refused() -> None:
+    program, tensors = tiny_model(head_dim=8)
+    with pytest.raises(ModelFileError, match="head size is 8"):
+        CpuBackend(program, tensors, LIMITS, 4)

@@ -1,0 +1,167 @@
+"""The native executor against Hugging Face transformers in fp32, the oracle from outside.
+
+Tiny random models bound the error of the arithmetic; SmolLM2, fed the same real text, bounds what it does to
+a model's predictions.
+"""
+
+import argparse
+import decimal
+import inspect
+import pathlib
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from octavo.backends.base import StepLimits
+from octavo.backends.cpu.backend import CpuBackend
+from octavo.core.metadata import ModelMetadata
+from octavo.core.sampling_params import SamplingParams
+from octavo.core.step import Admission, StepInput
+from octavo.engine.model_files import Model, open_model, open_text
+from octavo.models.architecture import Architecture
+from octavo.models.loading import from_config
+from octavo.models.program import Program, lower
+from octavo.weights.formats import Tensor, expand_to_f32
+
+MAX_ERROR = 0.02  # of the oracle's logit range
+MAX_KL = 0.01
+MIN_DECISIVE = 0.6  # share of steps whose oracle margin exceeds twice the step's largest error
+MIN_AGREED = 0.95  # share of all steps, decisive or not, with the oracle's argmax
+
+
+def all_logits(backend: CpuBackend, token_ids: list[int]) -> np.ndarray:
+    """The logits of every row, from one forward pass."""
+    count = len(token_ids)
+    rows = np.arange(count, dtype=np.int32)
+    blocks = [(0, 0, i, i) for i in range(-(-count // 16))]
+    tokens = np.array(token_ids, np.int32)
+    greedy = SamplingParams(temperature=0)
+    zeros, none = np.zeros(count, np.int32), np.zeros(0, np.int32)
+    step = StepInput(
+        step_id=1, epoch=0, admitted=(Admission(0, tokens, count, greedy, seed=0),), released=none,
+        copies=none.reshape(0, 3), new_blocks=np.array(blocks, np.int32), slot=zeros[:1],
+        query_start=np.array([0, count], np.int32), num_computed=zeros[:1], token_ids=tokens,
+        output_row=rows, output_slot=zeros, output_kind=zeros,
+    )  # fmt: skip
+    backend.submit(step)
+    return backend.buffer(Program.logits, count)
+
+
+def backend_of(program: Program, tensors: dict[str, Tensor], max_rows: int) -> CpuBackend:
+    limits = StepLimits(max_rows, max_rows, max_rows)
+    return CpuBackend(program, tensors, limits, -(-max_rows // 16), num_threads=2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 16},
+        {"num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 32, "hidden_size": 80},
+        {"tie_word_embeddings": True, "intermediate_size": 112, "rope_theta": 500000.0},
+        {"num_hidden_layers": 5, "rms_norm_eps": 1e-3, "vocab_size": 333},
+    ],
+)
+def test_tiny_random_models(changes: dict[str, object]) -> None:
+    settings = {
+        "vocab_size": 256, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512,
+        "initializer_range": 0.15, "tie_word_embeddings": False,
+    } | changes  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**settings)
+    oracle = transformers.LlamaForCausalLM(config).eval()
+    arch, names = from_config(
+        ModelMetadata("config.json", config.to_dict() | {"architectures": ["LlamaForCausalLM"]})
+    )
+    state = oracle.state_dict()
+    tensors = {part: Tensor.of(part, state[name].numpy()) for part, name in names.items()}
+    backend = backend_of(lower(arch), tensors, 304)
+    token_ids = np.random.default_rng(0).integers(0, settings["vocab_size"], 300).tolist()
+    with torch.no_grad():
+        expected = oracle(torch.tensor([token_ids])).logits[0].numpy()
+    error = np.abs(all_logits(backend, token_ids) - expected).max()
+    backend.close()
+    assert error <= MAX_ERROR * (expected.max() - expected.min())
+
+
+def oracle_of(model: Model) -> transformers.LlamaForCausalLM:
+    """The same weights in transformers: fp32 values of the file, q and k back in Hugging Face's order."""
+    arch = model.architecture
+    config = transformers.LlamaConfig(
+        vocab_size=arch.vocab_size, hidden_size=arch.hidden_size, intermediate_size=arch.ffn_size,
+        num_hidden_layers=arch.num_layers, num_attention_heads=arch.num_heads, head_dim=arch.head_dim,
+        num_key_value_heads=arch.num_kv_heads, max_position_embeddings=arch.max_position,
+        rms_norm_eps=arch.norm_epsilon, rope_theta=arch.rope_base, tie_word_embeddings=arch.is_embedding_tied,
+    )  # fmt: skip
+    _, names = from_config(
+        ModelMetadata("config.json", config.to_dict() | {"architectures": ["LlamaForCausalLM"]})
+    )
+    state = {}
+    for part, name in names.items():
+        values = expand_to_f32(model.checkpoint.parts[part])
+        if part.endswith((".q", ".k")):
+            values = halves_order(values, arch)
+        state[name] = torch.tensor(values.reshape(-1) if values.shape[1] == 1 else values)
+    oracle = transformers.LlamaForCausalLM(config).eval()
+    oracle.load_state_dict(state, strict=False)
+    oracle.tie_weights()
+    return oracle
+
+
+def halves_order(values: np.ndarray, arch: Architecture) -> np.ndarray:
+    """Rows of each head from (0, 1), (2, 3) ... pairs to (0, d/2), (1, d/2 + 1) ..."""
+    pairs = values.reshape(-1, arch.head_dim // 2, 2, arch.hidden_size)
+    return pairs.transpose(0, 2, 1, 3).reshape(values.shape)
+
+
+def passages(path: pathlib.Path, count: int, length: int) -> list[list[int]]:
+    """Real text: a licence and the documentation of Python's standard library."""
+    tokenizer = open_text(path).tokenizer
+    licence = (pathlib.Path(__file__).parents[3] / "LICENSE").read_text()
+    text = licence + "".join(
+        inspect.getdoc(thing) or ""
+        for thing in (argparse, decimal, decimal.Decimal, inspect, pathlib, str, dict)
+    )
+    token_ids = tokenizer.encode(text, allow_special=False)
+    starts = np.linspace(0, len(token_ids) - length, count).astype(int)
+    return [token_ids[start : start + length] for start in starts]
+
+
+def test_smollm2_on_real_text(smollm2_path: pathlib.Path, pytestconfig: pytest.Config) -> None:
+    """Twenty passages with --full, three otherwise."""
+    model = open_model(smollm2_path)
+    oracle = oracle_of(model)
+    backend = backend_of(model.program, model.checkpoint.parts, 208)
+    error, low, high, divergence, margin, agreed = [], np.inf, -np.inf, [], [], []
+    for token_ids in passages(smollm2_path, 20 if pytestconfig.getoption("--full") else 3, 200):
+        ours = all_logits(backend, token_ids)
+        with torch.no_grad():
+            theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
+        error.append(np.abs(ours - theirs).max(axis=1))
+        low, high = min(low, float(theirs.min())), max(high, float(theirs.max()))
+        divergence.append(kl(theirs, ours))
+        top2 = np.partition(theirs, -2, axis=1)[:, -2:]
+        margin.append(top2[:, 1] - top2[:, 0])
+        agreed.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+    backend.close()
+    error, margin, agreed = (np.concatenate(values) for values in (error, margin, agreed))
+    decisive = margin > 2 * error
+    print(
+        f"largest error {error.max():.3f} = {error.max() / (high - low):.2%} of the range,"
+        f" KL {np.mean(divergence):.5f}, decisive steps {decisive.mean():.1%} (by the largest error of all"
+        f" steps {(margin > 2 * error.max()).mean():.1%}), argmax agrees on {agreed.mean():.1%}"
+    )
+    assert error.max() <= MAX_ERROR * (high - low)
+    assert np.mean(divergence) <= MAX_KL
+    assert agreed[decisive].all()
+    assert decisive.mean() >= MIN_DECISIVE
+    assert agreed.mean() >= MIN_AGREED
+
+
+def kl(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """Divergence of our next-token distributions from the oracle's, per row, in nats."""
+    p, q = (torch.log_softmax(torch.from_numpy(x).double(), dim=1) for x in (theirs, ours))
+    return (p.exp() * (p - q)).sum(dim=1).numpy()
