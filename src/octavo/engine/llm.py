@@ -1,0 +1,192 @@
+"""The Python API: the same engine core as the server's, in the caller's own process.
+
+from octavo import LLM, SamplingParams
+with LLM() as llm:
+    print(llm.generate("The capital of France is", SamplingParams(temperature=0, max_tokens=8))[0].text)
+"""
+
+import dataclasses
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from octavo.config import EngineConfig, Environment
+from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.messages import RequestOutput, Submit
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.core import NullJournal
+from octavo.engine.loader import load_engine
+from octavo.engine.model_files import open_text
+from octavo.models.source import resolve
+from octavo.text.chat_template import Message
+from octavo.text.detokenizer import Detokenizer
+from octavo.text.text_stream import TextStream
+
+Prompt = str | Sequence[int]
+
+
+@dataclasses.dataclass(slots=True)
+class Completion:
+    """What one prompt became. token_ids are those of text, with the token that ended it."""
+
+    prompt_token_ids: list[int]
+    token_ids: list[int]
+    text: str
+    finish_reason: FinishReason
+    num_cached_tokens: int
+
+
+class LLM:
+    """A loaded model. options are the fields of config.EngineConfig (max_model_len=..., threads=...).
+
+    Not thread-safe. Raises StartError when the model cannot be loaded. close() ends its threads and frees its
+    memory.
+    """
+
+    def __init__(self, model: str = "default", **options: int | float | bool | None) -> None:
+        environment = Environment.read()
+        config = EngineConfig(model=model, **options)  # type: ignore[arg-type]  # validated there
+        self._text = open_text(resolve(model, environment.home))
+        loaded = load_engine(config, environment, NullJournal())
+        self._core = loaded.core
+        self._max_model_len = loaded.ready.max_model_len
+        self._num_requests = 0
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        show_progress: bool = True,
+    ) -> list[Completion]:
+        """Complete one prompt or many (text, in which special tokens parse, or token ids); results in order.
+
+        params: for all prompts, or one each; default SamplingParams(). The progress bar is drawn on a
+        terminal only. Raises InvalidRequestError for a prompt that does not fit, EngineError for one that
+        failed.
+        """
+        token_ids = [self._encode(prompt) for prompt in _each(prompts)]
+        return self._run(token_ids, _per_prompt(params, len(token_ids)), show_progress)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+    ) -> Completion:
+        """Answer one conversation, through the model's own chat template."""
+        token_ids = self._text.chat_template.encode_chat(messages)
+        return self._run([token_ids], _per_prompt(params, 1), show_progress=False)[0]
+
+    def close(self) -> None:
+        self._core.close()
+
+    def __enter__(self) -> "LLM":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):
+            return self._text.tokenizer.encode_prompt(prompt)
+        return list(prompt)
+
+    def _run(
+        self, prompts: list[list[int]], params: list[SamplingParams], show_progress: bool
+    ) -> list[Completion]:
+        answers = [self._submit(*pair) for pair in zip(prompts, params, strict=True)]
+        live = {answer.request_id: answer for answer in answers}
+        with _progress_bar(show_progress) as progress:
+            task = progress.add_task("generating", total=len(answers))
+            try:
+                for output in self._outputs():
+                    self._apply(output, live)
+                    progress.update(task, completed=len(answers) - len(live))
+            finally:
+                self._core.abort(list(live))
+        return [answer.completion() for answer in answers]
+
+    def _submit(self, token_ids: list[int], params: SamplingParams) -> "_Answer":
+        if not 1 <= len(token_ids) < self._max_model_len:
+            raise InvalidRequestError(
+                f"The prompt has {len(token_ids)} tokens; allowed: 1 to {self._max_model_len - 1}.",
+                param="prompts",
+            )
+        self._num_requests += 1
+        detokenizer = Detokenizer(self._text.tokenizer.vocabulary)
+        stream = TextStream(detokenizer, params.stop, min_tokens=params.min_tokens)
+        answer = _Answer(f"llm-{self._num_requests}", token_ids, stream)
+        seed = params.seed if params.seed is not None else secrets.randbits(63)
+        self._core.add(Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic()))
+        return answer
+
+    def _outputs(self) -> Iterator[RequestOutput]:
+        while self._core.has_work:
+            yield from self._core.step()[0]
+
+    def _apply(self, output: RequestOutput, live: dict[str, "_Answer"]) -> None:
+        answer = live.get(output.request_id)
+        if answer is None:
+            return  # a stop string ended it while this was computed
+        if output.error is not None:
+            raise EngineError(output.error)
+        answer.take(output)
+        if answer.finish_reason is not None:
+            del live[output.request_id]
+            self._core.abort([output.request_id])  # still running where a stop string ended it
+
+
+class _Answer:
+    """One prompt on its way."""
+
+    def __init__(self, request_id: str, prompt_token_ids: list[int], stream: TextStream) -> None:
+        self.request_id = request_id
+        self.finish_reason: FinishReason | None = None
+        self._prompt_token_ids = prompt_token_ids
+        self._stream = stream
+        self._token_ids: list[int] = []
+        self._text: list[str] = []
+        self._num_cached_tokens = 0
+
+    def take(self, output: RequestOutput) -> None:
+        self._num_cached_tokens = max(self._num_cached_tokens, output.num_cached_tokens)
+        self._token_ids += output.token_ids
+        self._text.append(self._stream.push(output.token_ids))
+        if self._stream.is_stopped:
+            del self._token_ids[self._stream.num_tokens :]
+            self.finish_reason = FinishReason.STOP
+        else:
+            self.finish_reason = output.finish_reason
+
+    def completion(self) -> Completion:
+        assert self.finish_reason is not None
+        text = "".join(self._text) + self._stream.finish()
+        return Completion(
+            self._prompt_token_ids, self._token_ids, text, self.finish_reason, self._num_cached_tokens
+        )
+
+
+def _each(prompts: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
+    if isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int)):
+        return [cast(Prompt, prompts)]
+    return cast(Sequence[Prompt], prompts)
+
+
+def _per_prompt(params: SamplingParams | Sequence[SamplingParams] | None, count: int) -> list[SamplingParams]:
+    if params is None or isinstance(params, SamplingParams):
+        return [params or SamplingParams()] * count
+    if len(params) != count:
+        raise InvalidRequestError(f"There are {count} prompts and {len(params)} params.", param="params")
+    return list(params)
+
+
+def _progress_bar(is_shown: bool) -> Progress:
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not (is_shown and console.is_terminal), transient=True)

@@ -1,0 +1,161 @@
+"""From a config to a running engine: opens the model, plans memory, loads the back end, wires core and
+scheduler.
+
+The only place where an engine's objects meet; used by the engine process and, in-process, by `LLM`.
+"""
+
+import dataclasses
+import time
+
+from octavo.backends.base import MemoryPlan, StepLimits
+from octavo.backends.cpu.backend import CpuBackend, default_isa, plan_memory
+from octavo.config import GIB, EngineConfig, Environment
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.errors import StartError
+from octavo.core.messages import Ready, Submit
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.core import EngineCore, Journal
+from octavo.engine.model_files import Model, open_model
+from octavo.engine.resources import available_cores, available_memory_bytes
+from octavo.kv.manager import KVManager
+from octavo.models.source import resolve
+from octavo.scheduler.scheduler import Scheduler
+
+KV_MEMORY_SHARE = 4  # by default, one part in so many of what the weights leave
+MAX_DEFAULT_KV_MEMORY = 4 * GIB
+CHECKPOINT_SHARE = 8  # the checkpoint store is one part in so many of the KV cache
+MIB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    core: EngineCore
+    ready: Ready
+
+
+def load_engine(
+    config: EngineConfig, environment: Environment, journal: Journal | None = None, epoch: int = 0
+) -> LoadedEngine:
+    """Load a model and compute its first token. Raises StartError: file, machine, memory or flags do not
+    fit."""
+    clock = _Stopwatch()
+    model = open_model(resolve(config.model, environment.home))
+    clock.lap("open model")
+    threads = config.threads or available_cores()
+    max_model_len = _max_model_len(config, model)
+    limits = StepLimits(config.max_num_seqs, config.max_num_batched_tokens, max_model_len)
+    plan = _plan(config, model, limits, available_memory_bytes())
+    backend = CpuBackend(
+        model.program,
+        model.checkpoint.parts,
+        limits,
+        plan.num_blocks,
+        plan.num_checkpoint_blocks,
+        num_threads=threads,
+        isa=environment.cpu_isa,
+    )
+    clock.lap("load weights")
+    fingerprint = model.fingerprint()
+    clock.lap("fingerprint")
+    core = EngineCore(
+        _scheduler(config, plan, epoch),
+        backend,
+        max_model_len=max_model_len,
+        vocab_size=model.architecture.vocab_size,
+        eos_token_ids=model.end_ids,
+        fingerprint=bytes.fromhex(fingerprint),
+        enable_prefix_caching=config.enable_prefix_caching,
+        journal=journal,
+    )
+    compute_first_token(core)
+    clock.lap("first token")
+    ready = Ready(
+        epoch=epoch,
+        max_model_len=max_model_len,
+        vocab_size=model.architecture.vocab_size,
+        num_blocks=plan.num_blocks,
+        memory=dataclasses.asdict(plan),
+        boot_seconds=clock.laps,
+        fingerprint=fingerprint,
+        threads=threads,
+        isa=environment.cpu_isa or default_isa(),
+        kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
+    )
+    return LoadedEngine(core, ready)
+
+
+def compute_first_token(core: EngineCore) -> None:
+    """Run one request through the whole engine, outside metrics and prefix cache."""
+    sampling = SamplingParams(temperature=0, max_tokens=1)
+    core.add(Submit("first-token", [0, 1], 2, sampling, seed=0, arrival=time.monotonic(), is_probe=True))
+    while core.has_work:
+        core.step()
+
+
+def _max_model_len(config: EngineConfig, model: Model) -> int:
+    longest = model.architecture.max_position
+    if config.max_model_len is None:
+        return longest
+    if config.max_model_len > longest:
+        raise StartError(
+            f"--max-model-len is {config.max_model_len}; this model was trained for up to {longest}."
+        )
+    return config.max_model_len
+
+
+def _plan(config: EngineConfig, model: Model, limits: StepLimits, available: int) -> MemoryPlan:
+    """How many KV blocks fit. Raises StartError when the model does not, or fewer than one sequence's
+    blocks."""
+    fixed = plan_memory(model.program, model.checkpoint.parts, limits, 0, 0)
+    left = available - fixed.total_bytes
+    kv_memory = config.kv_cache_memory
+    if kv_memory is None:
+        kv_memory = min(max(left, 0) // KV_MEMORY_SHARE, MAX_DEFAULT_KV_MEMORY)
+    num_blocks = kv_memory // _bytes_per_block(fixed)
+    plan = dataclasses.replace(
+        fixed, num_blocks=num_blocks, num_checkpoint_blocks=num_blocks // CHECKPOINT_SHARE
+    )
+    if plan.total_bytes > available:
+        raise StartError(
+            f"Not enough memory: {plan.total_bytes // MIB:,} MiB are needed (weights"
+            f" {plan.weight_bytes // MIB:,}, KV cache {kv_memory // MIB:,}, workspace"
+            f" {plan.workspace_bytes // MIB:,}), {available // MIB:,} MiB are available;"
+            " --kv-cache-memory makes the KV cache smaller."
+        )
+    if num_blocks * BLOCK_SIZE <= BLOCK_SIZE:
+        raise StartError(
+            f"--kv-cache-memory is {kv_memory:,} bytes; one block of {BLOCK_SIZE} tokens takes"
+            f" {plan.block_bytes:,}, and at least two are needed."
+        )
+    return plan
+
+
+def _bytes_per_block(plan: MemoryPlan) -> int:
+    """A block, and its share of the checkpoint store."""
+    return plan.block_bytes + plan.block_bytes // CHECKPOINT_SHARE
+
+
+def _scheduler(config: EngineConfig, plan: MemoryPlan, epoch: int) -> Scheduler:
+    kv = KVManager(
+        plan.num_blocks, plan.num_checkpoint_blocks, enable_prefix_caching=config.enable_prefix_caching
+    )
+    return Scheduler(
+        kv,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+        step_target_seconds=config.step_target_seconds,
+        epoch=epoch,
+    )
+
+
+class _Stopwatch:
+    """Seconds between laps, by name, in order."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

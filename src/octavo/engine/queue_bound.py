@@ -1,0 +1,40 @@
+"""The bound on requests that wait for the engine, and when a refused one may come back."""
+
+import collections
+import math
+
+from octavo.core.errors import OverloadedError
+
+MAX_RETRY_AFTER_SECONDS = 60
+NUM_REMEMBERED_ENDS = 256
+
+
+class QueueBound:
+    """As many requests may live as can run, plus as many as may wait. Runs in the server process."""
+
+    def __init__(self, max_num_seqs: int, max_num_queued_requests: int) -> None:
+        self._max_num_seqs = max_num_seqs
+        self._max_num_queued = max_num_queued_requests
+        self._ends: collections.deque[float] = collections.deque(
+            maxlen=NUM_REMEMBERED_ENDS
+        )  # monotonic seconds
+
+    def check(self, num_live: int, now: float) -> None:
+        """Raises OverloadedError when one more request would be too many."""
+        if num_live >= self._max_num_seqs + self._max_num_queued:
+            raise OverloadedError(
+                f"The queue is full: {self._max_num_queued} requests wait (--max-num-queued-requests).",
+                retry_after_seconds=self.retry_after_seconds(num_live, now),
+            )
+
+    def retry_after_seconds(self, num_live: int, now: float) -> int:
+        """How long the requests that wait now will take at the recent rate, 1 to 60; 60 if none has ended."""
+        if not self._ends or now <= self._ends[0]:
+            return MAX_RETRY_AFTER_SECONDS
+        ends_per_second = len(self._ends) / (now - self._ends[0])
+        num_waiting = max(1, num_live - self._max_num_seqs)
+        return max(1, min(MAX_RETRY_AFTER_SECONDS, math.ceil(num_waiting / ends_per_second)))
+
+    def record_end(self, now: float) -> None:
+        """A request ran to its end."""
+        self._ends.append(now)

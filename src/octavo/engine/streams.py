@@ -1,0 +1,139 @@
+"""One request as the server sees it: its tokens so far, and how they reach whoever asked for them.
+
+A stream outlives engines. What it keeps is all that a new engine needs to go on where the last one died, and
+its consumer sees one unbroken sequence of tokens. Runs in the server's event loop; knows nothing of sockets.
+"""
+
+import asyncio
+import collections
+import dataclasses
+from collections.abc import Callable
+
+import msgspec
+
+from octavo.core.errors import EngineError
+from octavo.core.messages import RequestOutput, Submit
+
+
+class TokenGap(Exception):
+    """The engine sent a token whose predecessor it never sent: a fault of the engine."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Admission:
+    """What the first engine said about taking the request in; a resumption does not change it."""
+
+    num_cached_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+
+
+class RequestStream:
+    """An async iterator of RequestOutput, for one consumer.
+
+    Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
+    for good. Tokens that come faster than they are consumed wait here, bounded by the request's own length.
+    """
+
+    def __init__(self, submission: Submit, on_abort: "Callable[[RequestStream], None]") -> None:
+        """submission is the request as first sent, and owned by the stream from here on: its token_ids grow.
+
+        on_abort is called once, when the consumer gives up.
+        """
+        self.request_id = submission.request_id
+        self.is_probe = submission.is_probe
+        self.last_progress = submission.arrival  # monotonic seconds: of the newest token, or of the arrival
+        self._submission = submission
+        self._on_abort = on_abort
+        self._token_ids = submission.token_ids  # prompt, then the answer so far
+        self._admission: Admission | None = None
+        self._num_preemptions_before = 0  # in engines that have died
+        self._num_preemptions = 0  # in the present one
+        self._outputs: collections.deque[RequestOutput] = collections.deque()
+        self._error: EngineError | None = None
+        self._has_ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self._token_ids) - self._submission.num_prompt_tokens
+
+    @property
+    def has_ended(self) -> bool:
+        """No more tokens will be accepted; some may still wait for the consumer."""
+        return self._has_ended
+
+    def __aiter__(self) -> "RequestStream":
+        return self
+
+    async def __anext__(self) -> RequestOutput:
+        while not self._outputs:
+            if self._error is not None:
+                raise self._error
+            if self._has_ended:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._outputs.popleft()
+
+    def abort(self) -> None:
+        """The consumer is gone: the engine frees the request's blocks within a step. Idempotent."""
+        if not self._has_ended:
+            self._end()
+            self._on_abort(self)
+        self._outputs.clear()
+
+    def submission(self, wire_id: str, *, is_suspect: bool) -> Submit:
+        """The request with the tokens so far (the list itself), for an engine that has not seen it."""
+        self._num_preemptions_before += self._num_preemptions
+        self._num_preemptions = 0
+        return msgspec.structs.replace(self._submission, request_id=wire_id, is_suspect=is_suspect)
+
+    def accept(self, output: RequestOutput, now: float) -> None:
+        """Take what the engine sent. Known tokens are dropped; raises TokenGap when some are missing."""
+        known = self.num_output_tokens - output.first_index
+        if known < 0 and output.token_ids:
+            last = self.num_output_tokens - 1
+            raise TokenGap(f"token {output.first_index} of request {self.request_id} came after token {last}")
+        if output.error is not None:
+            self.fail(EngineError(output.error))
+            return
+        new = output.token_ids[known:]
+        if not new and output.finish_reason is None:
+            return
+        self._token_ids += new
+        self.last_progress = now
+        self._outputs.append(self._as_seen_by_consumer(output, new))
+        if output.finish_reason is not None:
+            self._end()
+        self._wake()
+
+    def _as_seen_by_consumer(self, output: RequestOutput, new: list[int]) -> RequestOutput:
+        if self._admission is None:
+            self._admission = Admission(
+                output.num_cached_tokens, output.queue_seconds, output.prefill_seconds
+            )
+        self._num_preemptions = output.num_preemptions
+        return RequestOutput(
+            request_id=self.request_id,
+            first_index=self.num_output_tokens - len(new),
+            token_ids=new,
+            finish_reason=output.finish_reason,
+            num_cached_tokens=self._admission.num_cached_tokens,
+            queue_seconds=self._admission.queue_seconds,
+            prefill_seconds=self._admission.prefill_seconds,
+            num_preemptions=self._num_preemptions_before + self._num_preemptions,
+        )
+
+    def fail(self, error: EngineError) -> None:
+        """The request cannot be completed; its consumer gets the tokens so far, then the error."""
+        self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

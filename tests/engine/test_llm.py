@@ -1,0 +1,61 @@
+"""The Python API on the built-in model."""
+
+import pathlib
+
+import pytest
+
+from octavo import LLM, SamplingParams
+from octavo.core.errors import InvalidRequestError, StartError
+from octavo.core.request import FinishReason
+
+GREEDY = SamplingParams(temperature=0, max_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def llm(smollm2_path: pathlib.Path):
+    with LLM(str(smollm2_path), max_model_len=512, kv_cache_memory=64 << 20) as llm:
+        yield llm
+
+
+def test_one_prompt_and_many_give_the_same(llm: LLM) -> None:
+    prompts = ["The capital of France is", "Once upon a time"]
+    together = llm.generate(prompts, GREEDY)
+    assert together[0].text.startswith(" Paris")
+    for prompt, answer in zip(prompts, together, strict=True):
+        assert llm.generate(prompt, GREEDY)[0].token_ids == answer.token_ids
+        assert answer.finish_reason is FinishReason.LENGTH and len(answer.token_ids) == 12
+
+
+def test_token_ids_are_a_prompt(llm: LLM) -> None:
+    by_text = llm.generate("The capital of France is", GREEDY)[0]
+    assert llm.generate(by_text.prompt_token_ids, GREEDY)[0].text == by_text.text
+
+
+def test_chat_uses_the_template(llm: LLM) -> None:
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    answer = llm.chat(question, SamplingParams(temperature=0))
+    assert "Paris" in answer.text and answer.finish_reason is FinishReason.STOP
+
+
+def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(llm: LLM) -> None:
+    params = SamplingParams(temperature=0, max_tokens=30, stop=(" 8",))
+    answer = llm.generate("1, 2, 3, 4,", params)[0]
+    assert answer.text == " 5, 6, 7," and answer.finish_reason is FinishReason.STOP
+
+
+def test_params_per_prompt(llm: LLM) -> None:
+    params = [SamplingParams(temperature=0, max_tokens=n) for n in (1, 3)]
+    assert [len(answer.token_ids) for answer in llm.generate(["a", "b"], params)] == [1, 3]
+    with pytest.raises(InvalidRequestError, match="2 prompts and 1 params"):
+        llm.generate(["a", "b"], params[:1])
+
+
+@pytest.mark.parametrize("prompt", [[], [5] * 512])
+def test_a_prompt_that_does_not_fit_is_refused(llm: LLM, prompt: list[int]) -> None:
+    with pytest.raises(InvalidRequestError, match="allowed: 1 to 511"):
+        llm.generate([prompt], GREEDY)
+
+
+def test_a_model_that_is_not_there_is_a_start_error() -> None:
+    with pytest.raises(StartError, match="nowhere"):
+        LLM("/nowhere.gguf")

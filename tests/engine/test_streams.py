@@ -1,0 +1,114 @@
+import asyncio
+
+import pytest
+
+from octavo.core.errors import EngineError
+from octavo.core.messages import RequestOutput, Submit
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.streams import RequestStream, TokenGap
+
+
+class Abortions:
+    """Counts the calls of on_abort."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, stream: RequestStream) -> None:
+        self.count += 1
+
+
+def make_stream(on_abort: Abortions | None = None) -> RequestStream:
+    submission = Submit(
+        "r", [1, 2, 3], 3, SamplingParams(), seed=5, arrival=10.0, priority=2, branch=1, salt="s"
+    )
+    return RequestStream(submission, on_abort or Abortions())
+
+
+def output(first_index: int, *token_ids: int, **fields: object) -> RequestOutput:
+    return RequestOutput("wire", first_index, list(token_ids), **fields)  # type: ignore[arg-type]
+
+
+async def collect(stream: RequestStream) -> list[tuple[int, list[int]]]:
+    return [(output.first_index, output.token_ids) async for output in stream]
+
+
+@pytest.mark.asyncio
+async def test_known_tokens_are_dropped_and_the_rest_is_given_out_once() -> None:
+    stream = make_stream()
+    stream.accept(output(0, 10, 11), now=11.0)
+    stream.accept(output(0, 10, 11), now=12.0)
+    stream.accept(output(1, 11, 12, 13), now=13.0)
+    stream.accept(output(4, 14, finish_reason=FinishReason.STOP), now=14.0)
+    assert await collect(stream) == [(0, [10, 11]), (2, [12, 13]), (4, [14])]
+    assert stream.has_ended
+
+
+def test_a_missing_token_is_a_gap() -> None:
+    stream = make_stream()
+    stream.accept(output(0, 10), now=11.0)
+    with pytest.raises(TokenGap, match="token 2 of request r came after token 0"):
+        stream.accept(output(2, 12), now=12.0)
+
+
+def test_a_submission_carries_the_tokens_so_far() -> None:
+    stream = make_stream()
+    stream.accept(output(0, 10, 11), now=11.0)
+    again = stream.submission("r~7", is_suspect=True)
+    assert again.token_ids == [1, 2, 3, 10, 11]
+    assert (again.request_id, again.is_suspect, again.num_prompt_tokens) == ("r~7", True, 3)
+    assert (again.seed, again.arrival, again.priority, again.branch, again.salt) == (5, 10.0, 2, 1, "s")
+    assert stream.last_progress == 11.0
+
+
+@pytest.mark.asyncio
+async def test_a_later_admission_does_not_change_what_the_first_one_reported() -> None:
+    stream = make_stream()
+    first = {"num_cached_tokens": 16, "queue_seconds": 0.5, "prefill_seconds": 0.25}
+    stream.accept(output(0, 10, num_preemptions=1, **first), now=11.0)
+    stream.submission("again", is_suspect=False)
+    stream.accept(output(1, 11, num_cached_tokens=0, queue_seconds=9.0, num_preemptions=2), now=12.0)
+    stream.accept(output(2, finish_reason=FinishReason.LENGTH, num_preemptions=2), now=13.0)
+    outputs = [output async for output in stream]
+    assert {output.num_cached_tokens for output in outputs} == {16}
+    assert {output.queue_seconds for output in outputs} == {0.5}
+    assert {output.prefill_seconds for output in outputs} == {0.25}
+    assert [output.num_preemptions for output in outputs] == [1, 3, 3]
+    assert {output.request_id for output in outputs} == {"r"}
+
+
+@pytest.mark.asyncio
+async def test_a_failure_comes_after_the_tokens_so_far() -> None:
+    stream = make_stream()
+    stream.accept(output(0, 10), now=11.0)
+    stream.accept(output(1, finish_reason=FinishReason.ERROR, error="It is not finite."), now=12.0)
+    assert (await anext(stream)).token_ids == [10]
+    for _ in range(2):
+        with pytest.raises(EngineError, match="not finite"):
+            await anext(stream)
+
+
+@pytest.mark.asyncio
+async def test_a_waiting_consumer_is_woken_by_tokens_end_and_abort() -> None:
+    on_abort = Abortions()
+    stream = make_stream(on_abort)
+    for wake in (lambda: stream.accept(output(0, 10), now=11.0), stream.abort):
+        waiting = asyncio.ensure_future(anext(stream, None))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        wake()
+        await waiting
+    stream.abort()
+    assert on_abort.count == 1
+    assert await collect(stream) == []
+
+
+@pytest.mark.asyncio
+async def test_aborting_what_has_ended_tells_nobody() -> None:
+    on_abort = Abortions()
+    stream = make_stream(on_abort)
+    stream.accept(output(0, 10, finish_reason=FinishReason.STOP), now=11.0)
+    stream.abort()
+    assert on_abort.count == 0
+    assert await collect(stream) == []
