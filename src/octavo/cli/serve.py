@@ -1,0 +1,79 @@
+"""`octavo serve`: the options of config.py as flags. The server itself is imported only when it runs."""
+
+import dataclasses
+import pathlib
+import pkgutil
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from octavo.cli.config_file import ConfigFile
+from octavo.config import EngineConfig, Environment, ServerConfig
+from octavo.core.errors import StartError
+from octavo.models.source import resolve
+from octavo.server.options import ServeOptions
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b)?", re.IGNORECASE)
+
+
+def read_bytes(hint: Any, tokens: Sequence[cyclopts.Token]) -> int:
+    """2GiB, 512M, 1.5g or a plain number, in powers of 1024. Raises StartError."""
+    text = tokens[0].value
+    size = _SIZE.fullmatch(text.strip())
+    if size is None:
+        raise StartError(
+            f"--kv-cache-memory is {text!r}; allowed: a number of bytes, or one like 512MiB or 2GiB."
+        )
+    return int(float(size["number"]) * _UNITS[size["unit"].lower()])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineFlags(EngineConfig):
+    """EngineConfig as it is typed."""
+
+    kv_cache_memory: Annotated[int | None, Parameter(converter=read_bytes)] = None
+
+
+serve = cyclopts.App(
+    name="serve",
+    config=[ConfigFile()],
+    default_parameter=Parameter(negative_iterable=()),
+    result_action="return_value",
+)
+
+
+@serve.default
+def run(
+    model: str | None = None,
+    /,
+    *,
+    engine: Annotated[EngineFlags, Parameter(name="*")] = EngineFlags(),
+    server: Annotated[ServerConfig, Parameter(name="*")] = ServerConfig(),  # noqa: B008
+    config: pathlib.Path | None = None,
+) -> int:
+    """Serve a model over an OpenAI-compatible API.
+
+    Parameters
+    ----------
+    model
+        The same as --model.
+    config
+        A YAML file of options, named as the flags are. Where both speak, the command line decides.
+    """
+    chosen = engine if model is None else dataclasses.replace(engine, model=model)
+    environment = Environment.read()
+    options = ServeOptions(
+        engine=chosen,
+        server=server,
+        environment=environment,
+        model_path=resolve(chosen.model, environment.home),
+        model_name=pathlib.Path(chosen.model).name.removesuffix(".gguf"),
+        is_terminal=sys.stderr.isatty(),
+    )
+    exit_code: int = pkgutil.resolve_name("octavo.server.run:run_server")(options)
+    return exit_code

@@ -1,0 +1,59 @@
+"""Reading a request's body: JSON only, bounded in bytes and in time."""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope
+
+from octavo.server.errors import HttpError
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole. Nobody is left to be answered."""
+
+
+async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_seconds: float) -> bytes:
+    """The whole body. Raises HttpError: 415 not JSON, 413 too large, 408 too slow. Raises ClientGone."""
+    headers = Headers(scope=scope)
+    _check_content_type(headers)
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _read(receive, max_bytes)
+    except TimeoutError:
+        raise HttpError(
+            408,
+            f"The body did not arrive within {timeout_seconds:g} seconds.",
+            code="request_timeout",
+            headers=((b"connection", b"close"),),
+        ) from None
+
+
+def _check_content_type(headers: Headers) -> None:
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise HttpError(415, "Send Content-Type: application/json.", code="unsupported_media_type")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise HttpError(415, "A compressed body is not accepted.", code="unsupported_media_type")
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:  # the HTTP server discards the rest: closing now would lose the answer
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> HttpError:
+    return HttpError(413, f"The body is longer than {max_bytes} bytes.", code="request_too_large")

@@ -1,0 +1,89 @@
+"""What tells the chat API from the completions API: the body it takes and the JSON it answers with."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from octavo.core.request import FinishReason
+from octavo.server.prompts import PromptEncoder
+from octavo.server.schema import BodyDecoder, GenerationRequest, Usage
+
+Request = TypeVar("Request", bound=GenerationRequest)
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every chunk of one answer repeats."""
+
+    id: str
+    created: int  # unix seconds
+    model: str
+    system_fingerprint: str
+    includes_usage: bool
+
+    def head(self, kind: str) -> bytes:
+        """The beginning of a chunk of this kind (its `object`), up to its choices."""
+        fields = {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.system_fingerprint,
+        }
+        return b"data: " + msgspec.json.encode(fields)[:-1]
+
+    @property
+    def tail(self) -> bytes:
+        """The end of a chunk, after its choices. A client that wants usage finds the field in every chunk."""
+        return b',"usage":null}\n\n' if self.includes_usage else b"}\n\n"
+
+    def usage_chunk(self, kind: str, usage: Usage) -> bytes:
+        return self.head(kind) + b',"choices":[],"usage":' + msgspec.json.encode(usage) + b"}\n\n"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WholeChoice:
+    index: int
+    text: str
+    finish_reason: FinishReason
+
+
+class Format(Protocol):
+    """Renders one answer, as a whole or in chunks: server-sent events, ready to be sent."""
+
+    def opening(self, index: int) -> bytes:
+        """Before the first text of a choice; may be empty."""
+        ...
+
+    def text(self, index: int, text: str) -> bytes: ...
+
+    def ending(self, index: int, finish_reason: FinishReason) -> bytes: ...
+
+    def usage(self, usage: Usage) -> bytes: ...
+
+    def whole(self, choices: Sequence[WholeChoice], usage: Usage) -> bytes:
+        """The answer to a request that is not streamed."""
+        ...
+
+
+class Dialect(Protocol[Request]):
+    @property
+    def decoder(self) -> BodyDecoder[Request]: ...
+
+    @property
+    def id_prefix(self) -> str: ...
+
+    @property
+    def default_max_tokens(self) -> int | None:
+        """None: the rest of the context."""
+        ...
+
+    async def encode(self, request: Request, prompts: PromptEncoder) -> list[list[int]]:
+        """One prompt per choice. Raises InvalidRequestError."""
+        ...
+
+    def format(self, envelope: Envelope) -> Format: ...

@@ -1,0 +1,189 @@
+"""The path of a generation request through the server, from its body to the last byte of its answer.
+
+Raw ASGI: what is sent while tokens come passes through no response object.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic
+
+from starlette.types import Receive, Scope, Send
+
+from octavo.core.errors import EngineError, OctavoError, OverloadedError
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.client import EngineClient
+from octavo.metrics.engine_metrics import EngineMetrics
+from octavo.server.body import ClientGone, read_json_body
+from octavo.server.dialect import Dialect, Envelope, Request
+from octavo.server.errors import ErrorAnswer, answer_to, overloaded, send_error
+from octavo.server.generation import Generation, run_all
+from octavo.server.prompts import PromptEncoder
+from octavo.server.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.server.served_model import ServedModel
+from octavo.server.streaming import StreamedAnswer, WholeAnswer
+from octavo.text.text_stream import TextStream
+
+SEED_BITS = 63
+DRAIN_RETRY_AFTER_SECONDS = 5
+
+
+class Drain:
+    """Whether this server takes no more requests because it is about to end."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    def begin(self) -> None:
+        self.has_begun = True
+
+    def answer(self) -> ErrorAnswer:
+        answer = overloaded("The server is shutting down.", "shutting_down", DRAIN_RETRY_AFTER_SECONDS)
+        return dataclasses.replace(answer, headers=(*answer.headers, (b"connection", b"close")))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Services:
+    """What answering takes: made once, in app.py."""
+
+    engine: EngineClient
+    model: ServedModel
+    prompts: PromptEncoder
+    new_text: Callable[[SamplingParams], TextStream]
+    metrics: EngineMetrics
+    drain: Drain
+    max_body_bytes: int
+    body_timeout_seconds: float
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+
+
+class GenerationEndpoint(Generic[Request]):
+    """An ASGI application for one dialect. Errors before the first byte are raised; app.py answers them."""
+
+    def __init__(self, dialect: Dialect[Request], services: Services) -> None:
+        self._dialect = dialect
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = self._services
+        if services.drain.has_begun:
+            await send_error(send, services.drain.answer())
+            return
+        record = RequestRecord.of(scope)
+        try:
+            body = await read_json_body(
+                scope,
+                receive,
+                max_bytes=services.max_body_bytes,
+                timeout_seconds=services.body_timeout_seconds,
+            )
+            request = self._dialect.decoder.decode(body)
+            await run_while_connected(receive, self._answer(request, record, send))
+        except ClientGone:
+            record.status = CLIENT_CLOSED_REQUEST
+        except (EngineError, OverloadedError):
+            if not services.drain.has_begun:
+                raise
+            await send_error(send, services.drain.answer())
+
+    async def _answer(self, request: Request, record: RequestRecord, send: Send) -> None:
+        services = self._services
+        services.model.check(request.model)
+        sampling = request.sampling_params()
+        prompts = await self._dialect.encode(request, services.prompts)
+        record.completion_id = self._dialect.id_prefix + uuid.uuid4().hex
+        generations = self._admit(prompts, sampling, record)
+        try:
+            form = self._dialect.format(self._envelope(request, record.completion_id))
+            answer = (
+                StreamedAnswer(send, generations, form, includes_usage=request.includes_usage)
+                if request.stream
+                else WholeAnswer(send, generations, form)
+            )
+            await self._generate(generations, answer)
+        finally:
+            for generation in generations:
+                generation.close(record)
+
+    def _admit(
+        self, prompts: list[list[int]], sampling: SamplingParams, record: RequestRecord
+    ) -> list[Generation]:
+        """Hand every prompt to the engine, or none. Raises OctavoError."""
+        services = self._services
+        seed = secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed
+        fitted = [
+            services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens)
+            for prompt in prompts
+        ]
+        generations: list[Generation] = []
+        try:
+            for index, (prompt, params) in enumerate(zip(prompts, fitted, strict=True)):
+                stream = services.engine.submit(
+                    prompt, params, request_id=f"{record.completion_id}-{index}", seed=seed, branch=index
+                )
+                generations.append(
+                    Generation(
+                        index,
+                        len(prompt),
+                        params,
+                        stream=stream,
+                        text=services.new_text(params),
+                        arrival=record.arrival,
+                        metrics=services.metrics,
+                        clock=services.clock,
+                    )
+                )
+        except OctavoError as error:
+            if isinstance(error, OverloadedError):
+                services.metrics.observe_rejection()
+            for generation in generations:
+                generation.close(record)
+            raise
+        return generations
+
+    def _envelope(self, request: Request, completion_id: str) -> Envelope:
+        return Envelope(
+            id=completion_id,
+            created=int(self._services.wall_clock()),
+            model=request.model,
+            system_fingerprint=f"fp_{self._services.engine.info.fingerprint[:12]}",
+            includes_usage=request.includes_usage,
+        )
+
+    async def _generate(self, generations: list[Generation], answer: StreamedAnswer | WholeAnswer) -> None:
+        try:
+            await run_all(generations, answer.emit)
+        except Exception as error:
+            if not answer.has_started:
+                raise
+            is_ours = isinstance(error, EngineError)
+            is_draining = is_ours and self._services.drain.has_begun
+            await answer.end_with_error(self._services.drain.answer() if is_draining else answer_to(error))
+            if not is_ours:
+                raise
+        else:
+            await answer.end()
+
+
+async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run work to its end; a client that goes away cancels it. Raises what work raises, or ClientGone."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.wait((working, watching))
+    await working
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

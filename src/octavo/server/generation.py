@@ -1,0 +1,155 @@
+"""One choice while it is generated: tokens of the engine in, text out, and afterwards an account of it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from octavo.core.errors import EngineError
+from octavo.core.messages import RequestOutput
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.streams import RequestStream
+from octavo.metrics.engine_metrics import EngineMetrics, FinishedRequest
+from octavo.server.request_log import RequestRecord
+from octavo.server.schema import PromptTokensDetails, Usage
+from octavo.text.text_stream import TextStream
+
+
+class Generation:
+    """Owns its RequestStream: whoever makes a Generation calls close(), whatever happens in between."""
+
+    def __init__(
+        self,
+        index: int,
+        num_prompt_tokens: int,
+        sampling: SamplingParams,
+        *,
+        stream: RequestStream,
+        text: TextStream,
+        arrival: float,
+        metrics: EngineMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """index is the choice's among those of its HTTP request; arrival is that request's, on clock."""
+        self.index = index
+        self.num_prompt_tokens = num_prompt_tokens
+        self.num_cached_tokens = 0
+        self.finish_reason: FinishReason | None = None
+        self._max_tokens = sampling.max_tokens or 0
+        self._stream = stream
+        self._text = text
+        self._metrics = metrics
+        self._clock = clock
+        self._arrival = arrival
+        self._first_token: float | None = None
+        self._last_token = arrival
+        self._queue_seconds = 0.0
+        self._prefill_seconds = 0.0
+        self._is_closed = False
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Of the answer: up to and with the one that completed a stop string."""
+        return self._text.num_tokens
+
+    async def run(self, emit: "Emit") -> None:
+        """Emit the text as it comes; with the last call finish_reason is set. Raises EngineError.
+
+        The first token is emitted at once, even if all of its text is held back. While emit was busy (a
+        client that reads slowly) tokens have gathered: their text goes out as one.
+        """
+        try:
+            await self._emit_all(emit)
+        except EngineError:
+            self.finish_reason = FinishReason.ERROR
+            raise
+
+    async def _emit_all(self, emit: "Emit") -> None:
+        text = ""
+        async for output in self._stream:
+            self._observe(output)
+            text += self._text.push(output.token_ids)
+            if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
+                text += self._text.finish()
+                self.finish_reason = output.finish_reason
+            if self._text.is_stopped:
+                self.finish_reason = FinishReason.STOP
+                self._stream.abort()
+            is_behind = output.first_index + len(output.token_ids) < self._stream.num_output_tokens
+            if self.finish_reason is None and is_behind:
+                continue
+            await emit(self, text)
+            if self.finish_reason is not None:
+                return
+            text = ""
+        raise EngineError("The engine ended this request early.")
+
+    def _observe(self, output: RequestOutput) -> None:
+        self.num_cached_tokens = output.num_cached_tokens
+        self._queue_seconds = output.queue_seconds
+        self._prefill_seconds = output.prefill_seconds
+        if not output.token_ids:
+            return
+        now = self._clock()
+        num_next = len(output.token_ids)
+        if self._first_token is None:
+            self._first_token = now
+            self._metrics.observe_first_token(now - self._arrival)
+            num_next -= 1
+        if num_next:
+            self._metrics.observe_next_tokens(now - self._last_token, num_next)
+        self._last_token = now
+
+    def close(self, record: RequestRecord) -> None:
+        """Free what the engine holds for it, unless it is finished, and account for it. Idempotent."""
+        self._stream.abort()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._metrics.observe_finished(
+            FinishedRequest(
+                finish_reason=self.finish_reason or FinishReason.ABORT,
+                num_prompt_tokens=self.num_prompt_tokens,
+                num_cached_tokens=self.num_cached_tokens,
+                num_generation_tokens=self.num_output_tokens,
+                max_tokens=self._max_tokens,
+                e2e_seconds=self._clock() - self._arrival,
+                queue_seconds=self._queue_seconds,
+                prefill_seconds=self._prefill_seconds,
+                decode_seconds=None if self._first_token is None else self._last_token - self._first_token,
+            )
+        )
+        self._add_to(record)
+
+    def _add_to(self, record: RequestRecord) -> None:
+        record.num_prompt_tokens += self.num_prompt_tokens
+        record.num_cached_tokens += self.num_cached_tokens
+        record.num_output_tokens += self.num_output_tokens
+        record.queue_seconds = max(record.queue_seconds, self._queue_seconds)
+        record.prefill_seconds = max(record.prefill_seconds, self._prefill_seconds)
+        record.finish_reason = (self.finish_reason or FinishReason.ABORT).value
+        if self._first_token is not None:
+            record.first_token_seconds = max(
+                record.first_token_seconds or 0.0, self._first_token - self._arrival
+            )
+
+
+Emit = Callable[[Generation, str], Awaitable[None]]
+
+
+async def run_all(generations: Sequence[Generation], emit: Emit) -> None:
+    """Run them side by side. The first that fails ends all and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for generation in generations[1:]:
+                group.create_task(generation.run(emit))
+            await generations[0].run(emit)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def usage_of(generations: Sequence[Generation]) -> Usage:
+    num_prompt = sum(generation.num_prompt_tokens for generation in generations)
+    num_output = sum(generation.num_output_tokens for generation in generations)
+    num_cached = sum(generation.num_cached_tokens for generation in generations)
+    return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(num_cached))

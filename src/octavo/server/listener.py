@@ -1,0 +1,46 @@
+"""The listening socket, taken before anything slow: a port that is taken is known at once.
+
+A client that connects while the model loads waits in the backlog and is answered when the server is ready.
+"""
+
+import errno
+import socket
+
+from octavo.core.errors import StartError
+
+_BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises StartError: the port is taken or not allowed, the host is no address of this machine."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"--host {host} cannot be resolved: {error.strerror}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(_explain(error, host, port)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Port {port} on {host} is taken; choose another with --port, or --port 0 for a free one."
+        case errno.EACCES:
+            return f"This user may not listen on port {port}; choose one above 1023 with --port."
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine; choose another with --host."
+    return f"Cannot listen on {host}, port {port}: {error.strerror}."
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where clients find the API."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"

@@ -1,0 +1,112 @@
+"""What a client sent as prompt or messages, as token ids within the model's context.
+
+Long texts are encoded in a thread, so that they hold up nobody's stream.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from octavo.core.errors import InvalidRequestError
+from octavo.core.sampling_params import SamplingParams
+from octavo.text.chat_template import ChatTemplate
+from octavo.text.tokenizer import Tokenizer
+
+MAX_CHARACTERS_PER_TOKEN = 64  # a longer text cannot fit the context and does not reach the tokenizer
+MAX_PROMPTS = 128  # in one completions request
+_INLINE_CHARACTERS = 2048  # a shorter text is encoded at once: a thread would cost more
+
+Value = TypeVar("Value")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PromptEncoder:
+    """Raises InvalidRequestError: an empty prompt, one that exceeds the context, a token id out of range."""
+
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate
+    vocab_size: int
+    max_model_len: int
+
+    async def encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
+        num_characters = sum(len(message["content"]) for message in messages)
+        if len(messages) > self.max_model_len:
+            raise self._too_long(f"{len(messages)} messages", "messages")
+        self._check_characters(num_characters, "messages")
+        token_ids = await _run(lambda: self.chat_template.encode_chat(messages), num_characters)
+        return self._checked(token_ids, "messages")
+
+    async def encode_prompts(self, prompt: str | Sequence[str | int]) -> list[list[int]]:
+        """A text, token ids, or several texts; the last are several prompts, answered as so many choices.
+
+        Special tokens written in a text count as such: the client does its own templating here.
+        """
+        if isinstance(prompt, str):
+            return [await self._encode_text(prompt, "prompt")]
+        if not prompt:
+            raise InvalidRequestError("prompt is an empty list.", param="prompt")
+        token_ids = [item for item in prompt if isinstance(item, int)]
+        if len(token_ids) == len(prompt):
+            return [self._checked(token_ids, "prompt")]
+        texts = [item for item in prompt if isinstance(item, str)]
+        if len(texts) < len(prompt):
+            raise InvalidRequestError(
+                "prompt mixes texts and token ids; a list holds one kind.", param="prompt"
+            )
+        if len(texts) > MAX_PROMPTS:
+            raise InvalidRequestError(
+                f"prompt holds {len(texts)} texts; allowed: {MAX_PROMPTS}.", param="prompt"
+            )
+        return [await self._encode_text(text, f"prompt[{index}]") for index, text in enumerate(texts)]
+
+    async def _encode_text(self, text: str, param: str) -> list[int]:
+        if not text:
+            raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
+        self._check_characters(len(text), param)
+        token_ids = await _run(lambda: self.tokenizer.encode_prompt(text), len(text))
+        return self._checked(token_ids, param)
+
+    def _checked(self, token_ids: list[int], param: str) -> list[int]:
+        if not token_ids:
+            raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
+        if len(token_ids) >= self.max_model_len:
+            raise self._too_long(f"{len(token_ids)} tokens", param)
+        for token_id in (min(token_ids), max(token_ids)):
+            if not 0 <= token_id < self.vocab_size:
+                raise InvalidRequestError(
+                    f"{param} holds token id {token_id}; the model has 0 to {self.vocab_size - 1}.",
+                    param=param,
+                )
+        return token_ids
+
+    def _check_characters(self, count: int, param: str) -> None:
+        if count > MAX_CHARACTERS_PER_TOKEN * self.max_model_len:
+            raise self._too_long(f"{count} characters", param)
+
+    def _too_long(self, size: str, param: str) -> InvalidRequestError:
+        return InvalidRequestError(
+            f"{param} is {size} long; the context holds {self.max_model_len} tokens, prompt and answer.",
+            param=param,
+            code="context_length_exceeded",
+        )
+
+    def fit(
+        self, sampling: SamplingParams, num_prompt_tokens: int, default_max_tokens: int | None
+    ) -> SamplingParams:
+        """sampling with a max_tokens that fits the context. A client that asked for more is refused."""
+        room = self.max_model_len - num_prompt_tokens
+        if sampling.max_tokens is None:
+            return dataclasses.replace(sampling, max_tokens=min(room, default_max_tokens or room))
+        if sampling.max_tokens > room:
+            raise InvalidRequestError(
+                f"The prompt's {num_prompt_tokens} tokens and max_tokens, {sampling.max_tokens}, exceed the "
+                f"context of {self.max_model_len} tokens.",
+                param="max_tokens",
+                code="context_length_exceeded",
+            )
+        return sampling
+
+
+async def _run(encode: Callable[[], Value], num_characters: int) -> Value:
+    return encode() if num_characters <= _INLINE_CHARACTERS else await asyncio.to_thread(encode)

@@ -1,0 +1,107 @@
+"""Starts what a server serves: engine and text side by side, and the application on top of them."""
+
+import asyncio
+import dataclasses
+import time
+
+from starlette.types import ASGIApp
+
+from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.errors import EngineError, StartError
+from octavo.core.messages import Ready
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.client import EngineClient
+from octavo.engine.model_files import TextModel, open_text
+from octavo.engine.supervisor import EngineSupervisor
+from octavo.metrics.engine_metrics import EngineMetrics
+from octavo.server.app import build_app
+from octavo.server.boot_report import Phases
+from octavo.server.endpoint import Drain, Services
+from octavo.server.gate import KeyCheck
+from octavo.server.options import ServeOptions
+from octavo.server.prompts import PromptEncoder
+from octavo.server.readiness import Readiness
+from octavo.server.request_log import RequestLog
+from octavo.server.served_model import ServedModel
+from octavo.text.detokenizer import Detokenizer
+from octavo.text.text_stream import TextStream
+
+BODY_TIMEOUT_SECONDS = 30.0
+PROBE_TEXT = "The capital of France is"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Replica:
+    engine: EngineClient
+    drain: Drain
+    model: ServedModel
+    app: ASGIApp
+
+
+async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
+    """Raises StartError. Whatever it raises, and when it is cancelled, no engine is left running."""
+    opening = asyncio.create_task(asyncio.to_thread(open_text, options.model_path))
+    try:
+        engine = await EngineSupervisor.start(options.engine, options.environment)
+    except BaseException:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        raise
+    phases.lap("engine")
+    try:
+        text = await opening
+        phases.lap("text")
+        replica = await _wire(options, engine, text)
+        phases.lap("first answer")
+    except EngineError as error:
+        await engine.close()
+        raise StartError(f"The engine started and failed its first request: {error}") from error
+    except BaseException:
+        await engine.close()
+        raise
+    return replica
+
+
+async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) -> Replica:
+    drain = Drain()
+    model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
+    metrics = _metrics(options, engine.info)
+    engine.on_step = metrics.observe_step
+    services = Services(
+        engine=engine,
+        model=model,
+        prompts=PromptEncoder(
+            text.tokenizer, text.chat_template, engine.info.vocab_size, engine.info.max_model_len
+        ),
+        new_text=lambda sampling: _new_text(text, sampling),
+        metrics=metrics,
+        drain=drain,
+        max_body_bytes=options.server.max_body_bytes,
+        body_timeout_seconds=BODY_TIMEOUT_SECONDS,
+    )
+    room = engine.info.max_model_len - 1
+    readiness = Readiness(engine, drain, text.tokenizer.encode_prompt(PROBE_TEXT)[:room])
+    await readiness.record()
+    log = RequestLog(
+        is_json=options.server.log_format == "json",
+        is_coloured=options.is_terminal and not options.environment.no_color,
+    )
+    key_check = KeyCheck(options.server.api_key or options.environment.api_key)
+    return Replica(engine, drain, model, build_app(services, readiness, key_check=key_check, log=log))
+
+
+def _new_text(text: TextModel, sampling: SamplingParams) -> TextStream:
+    return TextStream(Detokenizer(text.tokenizer.vocabulary), sampling.stop, min_tokens=sampling.min_tokens)
+
+
+def _metrics(options: ServeOptions, info: Ready) -> EngineMetrics:
+    return EngineMetrics(
+        model_name=options.names[0],
+        max_model_len=info.max_model_len,
+        cache_config={
+            "block_size": str(BLOCK_SIZE),
+            "num_gpu_blocks": str(info.num_blocks),  # vLLM's name for the blocks of the KV cache
+            "num_cpu_blocks": str(info.memory["num_checkpoint_blocks"]),
+            "enable_prefix_caching": str(options.engine.enable_prefix_caching),
+        },
+    )

@@ -1,0 +1,134 @@
+"""One line on stderr for each request at its end: what was asked, how it ended, and where its time went."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import msgspec
+from starlette.types import Scope
+
+CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
+_QUIET_PATHS = frozenset(
+    ("/livez", "/readyz", "/health", "/metrics")
+)  # polled: only their failures are logged
+_SCOPE_KEY = "octavo.record"
+_DIM, _RED, _YELLOW, _GREEN, _RESET = "\033[2m", "\033[31m", "\033[33m", "\033[32m", "\033[0m"
+
+
+@dataclasses.dataclass(slots=True)
+class RequestRecord:
+    """One HTTP request. Token counts are sums over its choices, times are those of the slowest."""
+
+    request_id: str
+    method: str
+    path: str
+    arrival: float  # on RequestLog's clock
+    status: int = 0
+    completion_id: str | None = None
+    finish_reason: str | None = None
+    num_prompt_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_output_tokens: int = 0
+    queue_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    first_token_seconds: float | None = None  # after arrival
+
+    @classmethod
+    def of(cls, scope: Scope) -> "RequestRecord":
+        record: RequestRecord = scope[_SCOPE_KEY]
+        return record
+
+    def attach(self, scope: Scope) -> None:
+        scope[_SCOPE_KEY] = self
+
+
+class RequestLog:
+    def __init__(
+        self,
+        *,
+        is_json: bool,
+        is_coloured: bool,
+        output: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = clock
+        self._wall_clock = wall_clock
+        self._output = output or sys.stderr
+        self._is_coloured = is_coloured
+        self._render = self._as_json if is_json else self._as_text
+
+    def write(self, record: RequestRecord) -> None:
+        if record.path in _QUIET_PATHS and record.status < 400:
+            return
+        total = self.clock() - record.arrival
+        self._output.write(self._render(record, total) + "\n")
+        self._output.flush()
+
+    def _as_json(self, record: RequestRecord, total: float) -> str:
+        line: dict[str, Any] = {
+            "time": round(self._wall_clock(), 3),
+            "id": record.request_id,
+            "method": record.method,
+            "path": record.path,
+            "status": record.status,
+            "total_ms": _milliseconds(total),
+        }
+        if record.completion_id is not None:
+            first = record.first_token_seconds
+            line |= {
+                "completion_id": record.completion_id,
+                "finish_reason": record.finish_reason,
+                "prompt_tokens": record.num_prompt_tokens,
+                "cached_tokens": record.num_cached_tokens,
+                "output_tokens": record.num_output_tokens,
+                "queue_ms": _milliseconds(record.queue_seconds),
+                "prefill_ms": _milliseconds(record.prefill_seconds),
+                "ttft_ms": None if first is None else _milliseconds(first),
+                "tokens_per_second": _rate(record, total),
+            }
+        return msgspec.json.encode(line).decode()
+
+    def _as_text(self, record: RequestRecord, total: float) -> str:
+        parts = [
+            self._status(record.status),
+            f"{record.method} {_printable(record.path)}",
+            self._paint(record.request_id, _DIM),
+        ]
+        if record.completion_id is not None:
+            parts += [
+                record.finish_reason or "error",
+                f"prompt {record.num_prompt_tokens} ({record.num_cached_tokens} cached)",
+                f"output {record.num_output_tokens}",
+                f"queue {_milliseconds(record.queue_seconds):.0f} ms",
+                f"prefill {_milliseconds(record.prefill_seconds):.0f} ms",
+            ]
+        if record.first_token_seconds is not None:
+            parts.append(f"first token {_milliseconds(record.first_token_seconds):.0f} ms")
+        parts.append(f"total {_milliseconds(total):.0f} ms")
+        rate = _rate(record, total)
+        return "  ".join(parts if rate is None else [*parts, f"{rate:.1f} tok/s"])
+
+    def _status(self, status: int) -> str:
+        return self._paint(str(status), _RED if status >= 500 else _YELLOW if status >= 400 else _GREEN)
+
+    def _paint(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._is_coloured else text
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _rate(record: RequestRecord, total: float) -> float | None:
+    """Output tokens per second, from the first token on."""
+    if record.first_token_seconds is None or record.num_output_tokens < 2:
+        return None
+    return round((record.num_output_tokens - 1) / max(total - record.first_token_seconds, 1e-9), 1)
+
+
+def _printable(path: str) -> str:
+    """A client's path on one line of a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in path[:200])

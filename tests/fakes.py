@@ -1,0 +1,202 @@
+"""Stand-ins for what is slow or far away: an engine that says what the test wants, and text that is one token
+a byte."""
+
+import asyncio
+import dataclasses
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from starlette.types import ASGIApp
+
+from octavo.core.errors import EngineError, OverloadedError
+from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.streams import RequestStream
+from octavo.metrics.engine_metrics import EngineMetrics
+from octavo.server.app import build_app
+from octavo.server.endpoint import Drain, Services
+from octavo.server.gate import KeyCheck
+from octavo.server.prompts import PromptEncoder
+from octavo.server.readiness import Readiness
+from octavo.server.request_log import RequestLog
+from octavo.server.served_model import ServedModel
+from octavo.text.chat_template import ChatTemplate
+from octavo.text.detokenizer import Detokenizer
+from octavo.text.text_stream import TextStream
+from octavo.text.tokenizer import Tokenizer
+from octavo.text.vocabulary import Vocabulary
+
+VOCAB_SIZE = 257
+MAX_MODEL_LEN = 64
+END_ID = 256  # the model's end-of-turn token
+
+
+class ByteVocabulary:
+    """Token i below 256 is the byte i; 256 is a control token."""
+
+    token_bytes = (*(bytes([i]) for i in range(256)), b"<end>")
+    control_ids = frozenset((END_ID,))
+
+
+class ByteTokenizer:
+    def encode_prompt(self, text: str) -> list[int]:
+        return list(text.encode())
+
+
+class ByteChatTemplate:
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        return list("".join(f"{message['role']}:{message['content']}\n" for message in messages).encode())
+
+
+def byte_text(sampling: SamplingParams) -> TextStream:
+    detokenizer = Detokenizer(cast(Vocabulary, ByteVocabulary()))
+    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
+
+
+class FakeEngine:
+    """EngineClient's public face. Answers every request with `answer`, or waits for the test when that is
+    None."""
+
+    def __init__(self, answer: bytes | None = b"Hello") -> None:
+        self.answer = answer
+        self.probe_answer = b"abcd"
+        self.info = Ready(
+            epoch=0,
+            max_model_len=MAX_MODEL_LEN,
+            vocab_size=VOCAB_SIZE,
+            num_blocks=4096,
+            memory={
+                "weight_bytes": 100 << 20,
+                "workspace_bytes": 5 << 20,
+                "block_bytes": 384 << 10,
+                "num_blocks": 4096,
+                "num_checkpoint_blocks": 512,
+            },
+            boot_seconds={"open model": 0.01, "load weights": 0.25},
+            fingerprint="0123456789abcdef",
+            threads=2,
+            isa="avx2",
+        )
+        self.stats = EngineStats()
+        self.is_ready = True
+        self.num_restarts = 0
+        self.seconds_since_progress = 0.0
+        self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.on_step: Callable[[EngineStats], None] = lambda stats: None
+        self.is_full = False
+        self.is_closed = False
+        self.submitted: list[Submit] = []  # probes apart
+        self.streams: list[RequestStream] = []
+        self.aborted: list[str] = []
+        self.num_probes = 0
+        self.arrived = asyncio.Event()  # a request was submitted
+        self.abort_seen = asyncio.Event()
+
+    def submit(self, prompt_token_ids: list[int], sampling: SamplingParams, **options: Any) -> RequestStream:
+        if self.is_full and not options.get("is_probe"):
+            raise OverloadedError("The queue is full.", retry_after_seconds=7)
+        submission = Submit(
+            token_ids=list(prompt_token_ids),
+            num_prompt_tokens=len(prompt_token_ids),
+            sampling=sampling,
+            arrival=0.0,
+            **options,
+        )
+        stream = RequestStream(submission, on_abort=self._on_abort)
+        if submission.is_probe:
+            self.num_probes += 1
+            send(stream, self.probe_answer, FinishReason.LENGTH)
+            return stream
+        self.submitted.append(msgspec.structs.replace(submission, token_ids=list(prompt_token_ids)))
+        self.streams.append(stream)
+        if self.answer is not None:
+            for byte in self.answer:
+                send(stream, bytes([byte]))
+            send(stream, b"", FinishReason.STOP)
+        self.arrived.set()
+        return stream
+
+    def _on_abort(self, stream: RequestStream) -> None:
+        self.aborted.append(stream.request_id)
+        self.abort_seen.set()
+
+    async def drain(self, seconds: float) -> int:
+        while self.num_live and seconds > 0:
+            await asyncio.sleep(0.01)
+            seconds -= 0.01
+        return self.num_live
+
+    async def close(self) -> None:
+        self.is_closed = True
+        for stream in self.streams:
+            if not stream.has_ended:
+                stream.fail(EngineError("The server is shutting down."))
+
+    @property
+    def num_live(self) -> int:
+        return sum(not stream.has_ended for stream in self.streams)
+
+
+def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason | None = None) -> None:
+    """The engine generated these tokens."""
+    stream.accept(
+        RequestOutput(
+            request_id=stream.request_id,
+            first_index=stream.num_output_tokens,
+            token_ids=list(token_bytes),
+            finish_reason=finish_reason,
+            num_cached_tokens=2,
+            queue_seconds=0.25,
+            prefill_seconds=0.5,
+        ),
+        now=0.0,
+    )
+
+
+@dataclasses.dataclass
+class FakeReplica:
+    """A whole server on a fake engine, and what it logs."""
+
+    engine: FakeEngine
+    drain: Drain
+    metrics: EngineMetrics
+    readiness: Readiness
+    log: io.StringIO
+    app: ASGIApp
+
+
+def fake_replica(
+    engine: FakeEngine,
+    *,
+    api_key: str | None = None,
+    max_body_bytes: int = 1 << 20,
+    body_timeout_seconds: float = 5.0,
+    **readiness_options: Any,
+) -> FakeReplica:
+    client = cast(Any, engine)
+    drain = Drain()
+    metrics = EngineMetrics(model_name="tiny", max_model_len=MAX_MODEL_LEN, cache_config={"block_size": "16"})
+    engine.on_step = metrics.observe_step
+    services = Services(
+        engine=client,
+        model=ServedModel(("tiny", "alias"), created=1_700_000_000, max_model_len=MAX_MODEL_LEN),
+        prompts=PromptEncoder(
+            cast(Tokenizer, ByteTokenizer()),
+            cast(ChatTemplate, ByteChatTemplate()),
+            VOCAB_SIZE,
+            MAX_MODEL_LEN,
+        ),
+        new_text=byte_text,
+        metrics=metrics,
+        drain=drain,
+        max_body_bytes=max_body_bytes,
+        body_timeout_seconds=body_timeout_seconds,
+    )
+    readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
+    output = io.StringIO()
+    log = RequestLog(is_json=True, is_coloured=False, output=output)
+    app = build_app(services, readiness, key_check=KeyCheck(api_key), log=log)
+    return FakeReplica(engine, drain, metrics, readiness, output, app)

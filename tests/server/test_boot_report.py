@@ -1,0 +1,53 @@
+"""What is printed at the start."""
+
+import pytest
+
+from octavo.core.messages import Ready
+from octavo.server.boot_report import Phases, boot_report, format_bytes, process_age_seconds
+
+INFO = Ready(
+    epoch=0,
+    max_model_len=8192,
+    vocab_size=10,
+    num_blocks=4096,
+    memory={
+        "weight_bytes": 100 << 20,
+        "workspace_bytes": 5 << 20,
+        "block_bytes": 384 << 10,
+        "num_blocks": 4096,
+        "num_checkpoint_blocks": 512,
+    },
+    boot_seconds={"open model": 0.01, "load weights": 0.25},
+    fingerprint="f",
+    threads=2,
+    isa="amx",  # type: ignore[arg-type]
+)
+
+
+def test_the_report_says_time_memory_and_address() -> None:
+    phases = Phases()
+    phases.seconds.clear()
+    phases.seconds.update({"python": 0.2, "engine": 0.6, "text": 0.1})
+    _, *lines = boot_report(INFO, phases, names=("tiny", "default"), url="http://x/v1").splitlines()
+    assert lines == [
+        "  server    python 200 ms, engine 600 ms, text 100 ms",
+        "  engine    open model 10 ms, load weights 250 ms",
+        "  memory    weights 100.0 MiB, workspace 5.0 MiB, KV cache 1.5 GiB, checkpoint store 192.0 MiB",
+        "  KV cache  4,096 blocks, 65,536 tokens, 1.5 GiB; context 8,192 tokens",
+        "ready in 0.9 s: http://x/v1 (model tiny, default)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    ((0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 19, "1.5 MiB"), (5 << 30, "5.0 GiB")),
+)
+def test_bytes_have_units(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+def test_phases_begin_with_the_process() -> None:
+    phases = Phases()
+    phases.lap("a")
+    assert list(phases.seconds) == ["python", "a"]
+    assert 0 < phases.seconds["python"] <= process_age_seconds() + 0.01

@@ -1,0 +1,147 @@
+"""The chat API as OpenAI's own client sees it, over a real socket."""
+
+import json
+
+import httpx2
+import openai
+import pytest
+
+from tests.fakes import MAX_MODEL_LEN, FakeEngine
+from tests.server.serving import serving
+
+pytestmark = pytest.mark.asyncio
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+PROMPT = b"user:hi\n"
+
+
+def sdk(url: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+
+
+async def events(url: str, **fields: object) -> list[str]:
+    """The data of each event of a streamed chat."""
+    async with httpx2.AsyncClient() as client:
+        body = {"model": "tiny", "messages": MESSAGES, "stream": True, **fields}
+        response = await client.post(f"{url}/v1/chat/completions", json=body)
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.text.endswith("\n\n")
+    return [event.removeprefix("data: ") for event in response.text[:-2].split("\n\n")]
+
+
+async def test_a_whole_answer() -> None:
+    async with serving(FakeEngine("Grüße 🌍".encode())) as (_, url), sdk(url) as client:
+        answer = await client.chat.completions.create(model="default", messages=MESSAGES)  # type: ignore[arg-type]
+    (choice,) = answer.choices
+    assert (choice.index, choice.message.role, choice.message.content) == (0, "assistant", "Grüße 🌍")
+    assert (choice.finish_reason, answer.model, answer.object) == ("stop", "default", "chat.completion")
+    assert answer.id.startswith("chatcmpl-") and answer.system_fingerprint == "fp_0123456789ab"
+    usage = answer.usage
+    assert usage is not None and usage.prompt_tokens_details is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (
+        len(PROMPT),
+        12,
+        len(PROMPT) + 12,
+    )
+    assert usage.prompt_tokens_details.cached_tokens == 2
+
+
+async def test_a_streamed_answer() -> None:
+    async with serving(FakeEngine("Grüße 🌍".encode())) as (_, url), sdk(url) as client:
+        stream = await client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)  # type: ignore[call-overload]
+        chunks = [chunk async for chunk in stream]
+    assert len({(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Grüße 🌍"
+    assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+async def test_the_events_of_a_stream() -> None:
+    async with serving(FakeEngine(b"ok")) as (_, url):
+        role, *deltas, end, done = await events(url)
+    assert done == "[DONE]"
+    assert json.loads(role)["choices"] == [
+        {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+    ]
+    assert "".join(json.loads(event)["choices"][0]["delta"]["content"] for event in deltas) == "ok"
+    assert json.loads(end)["choices"] == [
+        {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    ]
+    assert "usage" not in json.loads(end)
+
+
+async def test_usage_comes_last_when_asked_for() -> None:
+    async with serving(FakeEngine(b"ok")) as (_, url):
+        *chunks, usage, done = await events(url, stream_options={"include_usage": True})
+    assert done == "[DONE]"
+    assert all(json.loads(chunk)["usage"] is None for chunk in chunks)
+    assert json.loads(usage)["choices"] == []
+    assert json.loads(usage)["usage"]["completion_tokens"] == 2
+
+
+async def test_parts_of_text_are_one_text() -> None:
+    parts = [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]
+    engine = FakeEngine()
+    async with serving(engine) as (_, url), sdk(url) as client:
+        await client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": parts}])  # type: ignore[arg-type, list-item, misc]
+    assert bytes(engine.submitted[0].token_ids) == PROMPT
+
+
+async def test_a_stop_string_ends_the_answer_and_the_engines_work() -> None:
+    engine = FakeEngine(b"one END two")
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.chat.completions.create(model="tiny", messages=MESSAGES, stop="END")  # type: ignore[arg-type]
+        chunks = await client.chat.completions.create(
+            model="tiny", messages=MESSAGES, stop=["END"], stream=True
+        )  # type: ignore[call-overload]
+        streamed = "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
+    assert (answer.choices[0].message.content, streamed) == ("one ", "one ")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None and answer.usage.completion_tokens == len("one END")
+
+
+async def test_sampling_reaches_the_engine() -> None:
+    engine = FakeEngine()
+    fields = {"top_k": 5, "min_p": 0.1, "ignore_eos": True, "min_tokens": 2}
+    async with serving(engine) as (_, url), sdk(url) as client:
+        await client.chat.completions.create(
+            model="tiny",
+            messages=MESSAGES,  # type: ignore[arg-type]
+            temperature=0.5,
+            top_p=0.9,
+            seed=11,
+            max_completion_tokens=7,
+            extra_body=fields,
+        )
+    (submission,) = engine.submitted
+    sampling = submission.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.5, 0.9, 7)
+    assert (sampling.top_k, sampling.min_p, sampling.ignore_eos, sampling.min_tokens) == (5, 0.1, True, 2)
+    assert submission.seed == 11
+
+
+async def test_without_a_seed_each_request_gets_its_own_and_the_rest_of_the_context() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as (_, url), sdk(url) as client:
+        for _ in range(3):
+            await client.chat.completions.create(model="tiny", messages=MESSAGES)  # type: ignore[arg-type]
+    assert len({submission.seed for submission in engine.submitted}) == 3
+    assert all(0 <= submission.seed < 2**63 for submission in engine.submitted)
+    assert engine.submitted[0].sampling.max_tokens == MAX_MODEL_LEN - len(PROMPT)
+
+
+async def test_a_full_queue_says_when_to_come_back() -> None:
+    engine = FakeEngine()
+    engine.is_full = True
+    async with serving(engine) as (replica, url), sdk(url) as client:
+        with pytest.raises(openai.InternalServerError) as caught:
+            await client.chat.completions.create(model="tiny", messages=MESSAGES)  # type: ignore[arg-type]
+        rendered = replica.metrics.render().decode()
+    response = caught.value.response
+    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+    assert response.json()["error"]["type"] == "overloaded_error"
+    assert (
+        'admission_rejections_total{engine="0",model_name="tiny",reason="max_num_queued_reqs"} 1.0'
+        in rendered
+    )

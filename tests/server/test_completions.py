@@ -1,0 +1,84 @@
+"""The completions API as OpenAI's own client sees it, over a real socket."""
+
+import json
+
+import httpx2
+import openai
+import pytest
+
+from tests.fakes import MAX_MODEL_LEN, FakeEngine
+from tests.server.serving import serving
+
+pytestmark = pytest.mark.asyncio
+
+
+def sdk(url: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+
+
+async def test_a_whole_answer() -> None:
+    engine = FakeEngine(b"world")
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(model="alias", prompt="hello ")
+    assert (answer.object, answer.model, answer.choices[0].text) == ("text_completion", "alias", "world")
+    assert answer.id.startswith("cmpl-")
+    assert bytes(engine.submitted[0].token_ids) == b"hello "
+    assert engine.submitted[0].sampling.max_tokens == 16
+
+
+async def test_the_default_of_max_tokens_is_cut_to_the_context() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as (_, url), sdk(url) as client:
+        await client.completions.create(model="tiny", prompt="x" * (MAX_MODEL_LEN - 3))
+    assert engine.submitted[0].sampling.max_tokens == 3
+
+
+async def test_token_ids_are_taken_as_they_are() -> None:
+    engine = FakeEngine()
+    async with serving(engine) as (_, url), sdk(url) as client:
+        await client.completions.create(model="tiny", prompt=[1, 2, 256])
+    assert engine.submitted[0].token_ids == [1, 2, 256]
+
+
+async def test_several_prompts_are_several_choices() -> None:
+    engine = FakeEngine(b"yes")
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(model="tiny", prompt=["a", "bc", "def"], seed=5)
+    assert [(choice.index, choice.text) for choice in answer.choices] == [(0, "yes"), (1, "yes"), (2, "yes")]
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (6, 9)
+    assert [(s.seed, s.branch) for s in engine.submitted] == [(5, 0), (5, 1), (5, 2)]
+
+
+async def test_several_prompts_are_streamed_side_by_side() -> None:
+    async with serving(FakeEngine(b"yes")) as (_, url), httpx2.AsyncClient() as client:
+        body = {
+            "model": "tiny",
+            "prompt": ["a", "b"],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        response = await client.post(f"{url}/v1/completions", json=body)
+    *chunks, usage, done = [event.removeprefix("data: ") for event in response.text[:-2].split("\n\n")]
+    choices = [json.loads(chunk)["choices"][0] for chunk in chunks]
+    for index in (0, 1):
+        mine = [choice for choice in choices if choice["index"] == index]
+        assert "".join(choice["text"] for choice in mine) == "yes"
+        assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == ["stop"]
+    assert json.loads(usage)["usage"]["total_tokens"] == 8
+    assert done == "[DONE]"
+
+
+async def test_if_one_prompt_finds_the_queue_full_none_runs() -> None:
+    engine = FakeEngine(None)
+    async with serving(engine) as (_, url), sdk(url) as client:
+        accept = engine.submit
+
+        def submit(*arguments: object, **options: object) -> object:
+            engine.is_full = len(engine.streams) == 2
+            return accept(*arguments, **options)  # type: ignore[arg-type]
+
+        engine.submit = submit  # type: ignore[assignment, method-assign]
+        with pytest.raises(openai.InternalServerError):
+            await client.completions.create(model="tiny", prompt=["a", "b", "c"])
+    assert len(engine.aborted) == 2

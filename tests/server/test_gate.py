@@ -1,0 +1,111 @@
+"""Identity, key and log line of every request, whatever it asks for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeEngine, FakeReplica, fake_replica
+from tests.server.serving import asgi_client
+
+pytestmark = pytest.mark.asyncio
+
+BODY = {"model": "tiny", "prompt": "hi"}
+
+
+async def get(replica: FakeReplica, path: str, method: str = "GET", **headers: str) -> Any:
+    async with asgi_client(replica) as client:
+        return await client.request(
+            method, path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+
+
+@pytest.mark.parametrize("path", ("/livez", "/v1/models", "/nothing", "/v1/chat/completions"))
+async def test_every_answer_has_an_id(path: str) -> None:
+    response = await get(fake_replica(FakeEngine()), path)
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_a_plain_id_of_the_client_is_kept() -> None:
+    response = await get(fake_replica(FakeEngine()), "/livez", x_request_id="job-7:a.b_c")
+    assert response.headers["x-request-id"] == "job-7:a.b_c"
+
+
+@pytest.mark.parametrize("given", ("a b", "x" * 129, "a\tb", 'a"', "é"))
+async def test_an_odd_id_of_the_client_is_replaced(given: str) -> None:
+    response = await get(fake_replica(FakeEngine()), "/livez", x_request_id=given.encode("latin-1"))  # type: ignore[arg-type]
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_the_same_id_twice_makes_two_requests_of_the_engine() -> None:
+    replica = fake_replica(FakeEngine())
+    async with asgi_client(replica) as client:
+        for _ in range(2):
+            response = await client.post("/v1/completions", json=BODY, headers={"x-request-id": "same"})
+            assert response.status_code == 200
+    assert len({submission.request_id for submission in replica.engine.submitted}) == 2
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    (
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic secret",
+        "secret",
+        "Bearer sécret",
+        "Bearer " + "x" * 10_000,
+    ),
+)
+@pytest.mark.parametrize("path", ("/v1/models", "/metrics", "/version", "/nothing", "//livez", "/livez/"))
+async def test_without_the_key_nothing_is_answered(path: str, authorization: str | None) -> None:
+    replica = fake_replica(FakeEngine(), api_key="secret")
+    headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
+    response = await get(replica, path, **headers)  # type: ignore[arg-type]
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("authorization", ("Bearer secret", "bearer secret"))
+async def test_with_the_key_all_is_answered(authorization: str) -> None:
+    replica = fake_replica(FakeEngine(), api_key="secret")
+    assert (await get(replica, "/v1/models", authorization=authorization)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ("/livez", "/readyz", "/health"))
+async def test_probes_need_no_key(path: str) -> None:
+    replica = fake_replica(FakeEngine(), api_key="secret")
+    await replica.readiness.record()
+    assert (await get(replica, path)).status_code == 200
+
+
+async def test_a_request_is_logged_once_at_its_end() -> None:
+    replica = fake_replica(FakeEngine(b"Hello"))
+    async with asgi_client(replica) as client:
+        await client.post("/v1/completions", json=BODY, headers={"x-request-id": "me"})
+    (line,) = replica.log.getvalue().splitlines()
+    entry = json.loads(line)
+    assert {name: entry[name] for name in ("id", "method", "path", "status", "finish_reason")} == {
+        "id": "me",
+        "method": "POST",
+        "path": "/v1/completions",
+        "status": 200,
+        "finish_reason": "stop",
+    }
+    assert (entry["prompt_tokens"], entry["cached_tokens"], entry["output_tokens"]) == (2, 2, 5)
+    assert (entry["queue_ms"], entry["prefill_ms"]) == (250.0, 500.0)
+    assert 0 <= entry["ttft_ms"] <= entry["total_ms"]
+
+
+async def test_polling_is_logged_only_when_it_fails() -> None:
+    replica = fake_replica(FakeEngine())
+    await replica.readiness.record()
+    await get(replica, "/readyz")
+    assert replica.log.getvalue() == ""
+    replica.engine.is_ready = False
+    await get(replica, "/readyz")
+    assert json.loads(replica.log.getvalue())["status"] == 503

@@ -1,0 +1,149 @@
+"""A choice's tokens become text, once each; what it took is accounted for, once."""
+
+import pytest
+
+from octavo.core.errors import EngineError
+from octavo.core.messages import RequestOutput
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.engine.streams import RequestStream
+from octavo.metrics.engine_metrics import EngineMetrics
+from octavo.server.generation import Generation, run_all, usage_of
+from octavo.server.request_log import RequestRecord
+from tests.fakes import FakeEngine, byte_text, send
+
+pytestmark = pytest.mark.asyncio
+
+
+class Ticking:
+    """Each look at it takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def metrics() -> EngineMetrics:
+    return EngineMetrics(model_name="m", max_model_len=64, cache_config={})
+
+
+def record() -> RequestRecord:
+    return RequestRecord("id", "POST", "/", arrival=0.0)
+
+
+def generation(
+    *, index: int = 0, stop: tuple[str, ...] = (), measured: EngineMetrics | None = None
+) -> tuple[Generation, RequestStream]:
+    sampling = SamplingParams(stop=stop, max_tokens=20)
+    stream = FakeEngine(None).submit([1, 2], sampling, request_id="r", seed=0)
+    made = Generation(
+        *(index, 2, sampling),
+        stream=stream,
+        text=byte_text(sampling),
+        arrival=0.0,
+        metrics=measured or metrics(),
+        clock=Ticking(),
+    )
+    return made, stream
+
+
+async def texts_of(made: Generation) -> list[str]:
+    texts: list[str] = []
+
+    async def emit(generation: Generation, text: str) -> None:
+        texts.append(text)
+
+    await made.run(emit)
+    return texts
+
+
+async def test_tokens_that_wait_leave_together() -> None:
+    made, stream = generation()
+    for byte in b"abc":
+        send(stream, bytes([byte]))
+    send(stream, b"", FinishReason.LENGTH)
+    assert await texts_of(made) == ["abc", ""]
+    assert (made.finish_reason, made.num_output_tokens) == (FinishReason.LENGTH, 3)
+
+
+async def test_the_first_token_is_emitted_though_its_text_is_held_back() -> None:
+    made, stream = generation()
+    calls: list[str] = []
+
+    async def emit(generation: Generation, text: str) -> None:
+        calls.append(text)
+        if len(calls) == 1:
+            send(stream, "é".encode()[1:], FinishReason.STOP)
+
+    send(stream, "é".encode()[:1])
+    await made.run(emit)
+    assert calls == ["", "é"]
+
+
+async def test_an_unfinished_character_at_the_end_is_told() -> None:
+    made, stream = generation()
+    send(stream, b"a\xc3", FinishReason.LENGTH)
+    assert await texts_of(made) == ["a\ufffd"]
+
+
+async def test_a_stop_string_ends_it_whatever_else_was_generated() -> None:
+    made, stream = generation(stop=("END",))
+    send(stream, b"one END two")
+    assert await texts_of(made) == ["one "]
+    assert stream.has_ended
+    assert (made.finish_reason, made.num_output_tokens) == (FinishReason.STOP, 7)
+
+
+async def test_failure_is_an_error_and_counted_as_one() -> None:
+    measured, log = metrics(), record()
+    made, stream = generation(measured=measured)
+    stream.fail(EngineError("broken"))
+    with pytest.raises(EngineError, match="broken"):
+        await texts_of(made)
+    made.close(log)
+    assert log.finish_reason == "error"
+
+
+async def test_it_is_accounted_for_once() -> None:
+    measured, log = metrics(), record()
+    made, stream = generation(measured=measured)
+    send(stream, b"ab")
+    send(stream, b"c", FinishReason.STOP)
+    await texts_of(made)
+    for _ in range(2):
+        made.close(log)
+    assert (log.num_prompt_tokens, log.num_cached_tokens, log.num_output_tokens) == (2, 2, 3)
+    assert (log.queue_seconds, log.prefill_seconds, log.first_token_seconds) == (0.25, 0.5, 1.0)
+    rendered = measured.render().decode()
+    labels = '{engine="0",model_name="m"}'
+    assert f"vllm:time_to_first_token_seconds_sum{labels} 1.0" in rendered
+    assert f"vllm:inter_token_latency_seconds_count{labels} 2.0" in rendered
+    assert f"vllm:request_decode_time_seconds_sum{labels} 1.0" in rendered
+    assert f"vllm:e2e_request_latency_seconds_count{labels} 1.0" in rendered
+
+
+async def test_closing_early_frees_the_engine_and_counts_an_abort() -> None:
+    log = record()
+    made, stream = generation()
+    made.close(log)
+    assert stream.has_ended
+    assert log.finish_reason == "abort"
+
+
+async def test_usage_adds_up_the_choices() -> None:
+    both = [generation(index=index) for index in range(2)]
+    for _, stream in both:
+        stream.accept(RequestOutput("r", 0, [65, 66], FinishReason.STOP, num_cached_tokens=1), now=0.0)
+    collected: dict[int, str] = {}
+
+    async def emit(generation: Generation, text: str) -> None:
+        collected[generation.index] = text
+
+    await run_all([made for made, _ in both], emit)
+    usage = usage_of([made for made, _ in both])
+    assert collected == {0: "AB", 1: "AB"}
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (4, 4, 8)
+    assert usage.prompt_tokens_details.cached_tokens == 2

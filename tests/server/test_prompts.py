@@ -1,0 +1,96 @@
+"""Prompts become token ids that fit the context; answers get what is left of it."""
+
+from typing import Any, cast
+
+import pytest
+
+from octavo.core.errors import InvalidRequestError
+from octavo.core.sampling_params import SamplingParams
+from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN, MAX_PROMPTS, PromptEncoder
+from tests.fakes import ByteChatTemplate, ByteTokenizer
+
+LIMIT = 100
+
+
+def encoder(tokenizer: Any = None) -> PromptEncoder:
+    template = cast(Any, ByteChatTemplate())
+    return PromptEncoder(tokenizer or ByteTokenizer(), template, vocab_size=257, max_model_len=LIMIT)
+
+
+@pytest.mark.asyncio
+async def test_each_kind_of_prompt() -> None:
+    prompts = encoder()
+    assert await prompts.encode_prompts("ab") == [[97, 98]]
+    assert await prompts.encode_prompts([0, 256]) == [[0, 256]]
+    assert await prompts.encode_prompts(["a", "bc"]) == [[97], [98, 99]]
+    assert await prompts.encode_chat([{"role": "user", "content": "a"}]) == list(b"user:a\n")
+
+
+@pytest.mark.asyncio
+async def test_a_prompt_leaves_room_for_a_token() -> None:
+    prompts = encoder()
+    assert await prompts.encode_prompts([1] * (LIMIT - 1)) == [[1] * (LIMIT - 1)]
+    with pytest.raises(InvalidRequestError) as caught:
+        await prompts.encode_prompts([1] * LIMIT)
+    assert (caught.value.param, caught.value.code) == ("prompt", "context_length_exceeded")
+
+
+@pytest.mark.asyncio
+async def test_the_number_of_prompts_is_bounded() -> None:
+    assert len(await encoder().encode_prompts(["a"] * MAX_PROMPTS)) == MAX_PROMPTS
+    with pytest.raises(InvalidRequestError, match=f"allowed: {MAX_PROMPTS}"):
+        await encoder().encode_prompts(["a"] * (MAX_PROMPTS + 1))
+
+
+@pytest.mark.asyncio
+async def test_a_text_that_cannot_fit_does_not_reach_the_tokenizer() -> None:
+    class Tokenizer:
+        num_calls = 0
+
+        def encode_prompt(self, text: str) -> list[int]:
+            self.num_calls += 1
+            return [1]
+
+    tokenizer = Tokenizer()
+    prompts = encoder(tokenizer)
+    assert await prompts.encode_prompts("x" * (LIMIT * MAX_CHARACTERS_PER_TOKEN)) == [[1]]
+    with pytest.raises(InvalidRequestError, match="characters long"):
+        await prompts.encode_prompts("x" * (LIMIT * MAX_CHARACTERS_PER_TOKEN + 1))
+    assert tokenizer.num_calls == 1
+
+
+@pytest.mark.asyncio
+async def test_long_texts_are_encoded_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tokenizer:
+        def encode_prompt(self, text: str) -> list[int]:
+            return [1]
+
+    num_threads = 0
+
+    async def to_thread(encode: Any) -> Any:
+        nonlocal num_threads
+        num_threads += 1
+        return encode()
+
+    monkeypatch.setattr("asyncio.to_thread", to_thread)
+    prompts = encoder(Tokenizer())
+    await prompts.encode_prompts("x" * 100)
+    assert num_threads == 0
+    await prompts.encode_prompts("x" * 3000)
+    assert num_threads == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "expected"),
+    ((None, None, 60), (None, 16, 16), (None, 90, 60), (60, 16, 60), (1, None, 1)),
+)
+def test_max_tokens_is_what_fits(asked: int | None, default: int | None, expected: int) -> None:
+    assert encoder().fit(SamplingParams(max_tokens=asked), 40, default).max_tokens == expected
+
+
+def test_more_than_fits_is_refused_when_asked_for() -> None:
+    with pytest.raises(
+        InvalidRequestError, match="40 tokens and max_tokens, 61, exceed the context of 100"
+    ) as caught:
+        encoder().fit(SamplingParams(max_tokens=61), 40, 16)
+    assert (caught.value.param, caught.value.code) == ("max_tokens", "context_length_exceeded")

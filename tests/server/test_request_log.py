@@ -1,0 +1,71 @@
+"""The line of a request, for eyes and for programs."""
+
+import io
+import json
+
+from octavo.server.request_log import RequestLog, RequestRecord
+
+
+def line(*, is_json: bool = False, is_coloured: bool = False, **fields: object) -> str:
+    output = io.StringIO()
+    log = RequestLog(
+        is_json=is_json, is_coloured=is_coloured, output=output, clock=lambda: 12.0, wall_clock=lambda: 5.25
+    )
+    record = RequestRecord("id", "POST", "/v1/completions", arrival=10.0, status=200)
+    for name, value in fields.items():
+        setattr(record, name, value)
+    log.write(record)
+    return output.getvalue()
+
+
+GENERATED = {
+    "completion_id": "cmpl-1",
+    "finish_reason": "stop",
+    "num_prompt_tokens": 20,
+    "num_cached_tokens": 16,
+    "num_output_tokens": 4,
+    "queue_seconds": 0.25,
+    "prefill_seconds": 0.125,
+    "first_token_seconds": 0.5,
+}
+
+
+def test_a_line_for_eyes() -> None:
+    assert line(**GENERATED) == (
+        "200  POST /v1/completions  id  stop  prompt 20 (16 cached)  output 4  queue 250 ms  prefill 125 ms"
+        "  first token 500 ms  total 2000 ms  2.0 tok/s\n"
+    )
+
+
+def test_a_line_for_programs() -> None:
+    assert json.loads(line(is_json=True, **GENERATED)) == {
+        "time": 5.25,
+        "id": "id",
+        "method": "POST",
+        "path": "/v1/completions",
+        "status": 200,
+        "total_ms": 2000.0,
+        "completion_id": "cmpl-1",
+        "finish_reason": "stop",
+        "prompt_tokens": 20,
+        "cached_tokens": 16,
+        "output_tokens": 4,
+        "queue_ms": 250.0,
+        "prefill_ms": 125.0,
+        "ttft_ms": 500.0,
+        "tokens_per_second": 2.0,
+    }
+
+
+def test_a_request_that_generated_nothing_is_short() -> None:
+    assert line(status=404) == "404  POST /v1/completions  id  total 2000 ms\n"
+
+
+def test_colours_only_when_asked_for() -> None:
+    assert "\033" not in line(**GENERATED)
+    assert line(is_coloured=True, status=404).startswith("\033[33m404\033[0m")
+
+
+def test_a_path_cannot_write_to_the_terminal() -> None:
+    assert "\033" not in line(path="/\033[2J\n" + "x" * 10_000)
+    assert line(path="/\n").count("\n") == 1
