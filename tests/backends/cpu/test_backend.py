@@ -65,6 +65,16 @@ def test_tokens_and_logits_equal_the_reference(
     assert_same(run(backend, program), expected)
 
 
+@pytest.mark.parametrize("head_dim", [32, 64, 80, 128])
+def test_every_head_size_equals_the_reference(head_dim: int) -> None:
+    """Multiples of 32 run on matrix units where there are any, others on vectors."""
+    program, tensors = tiny_model(head_dim=head_dim, num_layers=1)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 5)
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert_same(run(backend, program, 5), reference)
+
+
 @pytest.mark.parametrize("pairing", list(RopePairing))
 def test_every_op_equals_the_reference(pairing: RopePairing) -> None:
     """The program cut after each op: what that op left in its buffer."""
@@ -105,6 +115,13 @@ def test_sampled_tokens_equal_the_reference(sampling: SamplingParams) -> None:
         assert_same(
             run(CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, isa=isa), program, 2, sampling), reference
         )
+
+
+def test_a_step_leaves_the_floating_point_mode_as_it_was() -> None:
+    denormal = np.array([1e-40], np.float32)
+    program, tensors = tiny_model()
+    run(CpuBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 2)
+    assert (denormal * np.float32(0.5) != 0).all()
 
 
 def test_memory_plan_counts_weights_as_they_are_stored() -> None:

@@ -52,68 +52,81 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
     : desc_(desc), kernels_(kernels), slots_(desc.max_seqs), team_(desc.num_threads) {
   blocks_per_slot_ = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
   block_tables_.resize((size_t)desc.num_kv_groups * desc.max_seqs * blocks_per_slot_);
-
-  // Activations: each buffer at its largest, rows padded to whole cache lines and tiles.
-  std::vector<size_t> offsets;
-  size_t total = 0;
-  for (int b = 0; b < desc.num_buffers; b++) {
-    const BufferDesc &buffer = desc.buffers[b];
-    const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
-    const size_t rows = round_up(buffer.is_per_output ? desc.max_seqs : desc.max_tokens, ROW_ALIGN);
-    size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
-    if (row_bytes % 4096 == 0) // rows a power of two apart would share cache sets
-      row_bytes += CACHE_LINE;
-    strides_.push_back(row_bytes / element);
-    offsets.push_back(total);
-    total += round_up(rows * row_bytes, 4096) + 2 * CACHE_LINE;
-    total = round_up(total, CACHE_LINE);
-  }
-  arena_ = Memory(total);
-  for (size_t offset : offsets)
-    buffers_.push_back(arena_.data() + offset);
-
   for (int g = 0; g < desc.num_kv_groups; g++) {
     blocks_.emplace_back((size_t)desc.num_blocks * desc.kv_groups[g].block_bytes);
     tier_.emplace_back((size_t)desc.num_tier_blocks * desc.kv_groups[g].block_bytes);
   }
-
-  // Consecutive row-wise ops share a phase: a row's values only depend on that row.
-  scratch_bytes_ = kernels.sample_scratch_bytes(desc.vocab_size);
-  for (int i = 0; i < desc.num_ops; i++) {
-    const OpDesc &op = desc.ops[i];
-    const bool joins =
-        i > 0 && is_rowwise(op.kind) && is_rowwise(desc.ops[i - 1].kind) && op.kind != OpKind::GATHER;
-    if (joins)
-      phases_.back().end = i + 1;
-    else
-      phases_.push_back({i, i + 1});
-    if (op.kind == OpKind::LINEAR)
-      for (int s = 0; s < desc.weights[op.weight].num_segments; s++)
-        scratch_bytes_ =
-            std::max(scratch_bytes_, kernels.linear_scratch_bytes(desc.weights[op.weight].segments[s].depth));
-    if (op.kind == OpKind::ATTENTION)
-      scratch_bytes_ =
-          std::max(scratch_bytes_, kernels.attention_scratch_bytes(op.as<AttentionAttrs>().head_dim));
-    if (op.kind == OpKind::ROPE && !rope_pairs_) {
-      const RopeAttrs &rope = op.as<RopeAttrs>();
-      rope_pairs_ = rope.head_dim / 2;
-      const size_t count = (size_t)desc.max_model_len * rope_pairs_;
-      rope_ = Memory(2 * count * sizeof(float));
-      rope_cos_ = (float *)rope_.data();
-      rope_sin_ = rope_cos_ + count;
-      rope_table(desc.max_model_len, rope.head_dim, rope.base, rope_cos_, rope_sin_);
-    }
-  }
-  counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
-  scratch_bytes_ = round_up(scratch_bytes_, 4096) + CACHE_LINE;
+  allocate_buffers();
+  plan_phases();
+  make_rope_table();
+  scratch_bytes_ = round_up(largest_scratch_bytes(), 4096) + CACHE_LINE;
   scratch_ = Memory(scratch_bytes_ * desc.num_threads);
-
   token_ids_.resize(desc.max_tokens);
   row_request_.resize(desc.max_tokens);
   positions_.resize(desc.max_tokens);
   tiles_.reserve(desc.max_tokens);
   output_position_.resize(desc.max_seqs);
   output_slots_.resize(desc.max_seqs);
+}
+
+// Each buffer at its largest, rows padded to whole cache lines and tiles.
+void Executor::allocate_buffers() {
+  std::vector<size_t> offsets;
+  size_t total = 0;
+  for (int b = 0; b < desc_.num_buffers; b++) {
+    const BufferDesc &buffer = desc_.buffers[b];
+    const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
+    const size_t rows = round_up(buffer.is_per_output ? desc_.max_seqs : desc_.max_tokens, ROW_ALIGN);
+    size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
+    if (row_bytes % 4096 == 0) // rows a power of two apart would share cache sets
+      row_bytes += CACHE_LINE;
+    strides_.push_back(row_bytes / element);
+    offsets.push_back(total);
+    total += round_up(rows * row_bytes, 4096) + 2 * CACHE_LINE;
+  }
+  arena_ = Memory(total);
+  for (size_t offset : offsets)
+    buffers_.push_back(arena_.data() + offset);
+}
+
+// Consecutive row-wise ops share a phase: a row's values only depend on that row.
+void Executor::plan_phases() {
+  for (int i = 0; i < desc_.num_ops; i++) {
+    const OpKind kind = desc_.ops[i].kind;
+    if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && kind != OpKind::GATHER)
+      phases_.back().end = i + 1;
+    else
+      phases_.push_back({i, i + 1});
+  }
+  counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
+}
+
+void Executor::make_rope_table() {
+  const OpDesc *end = desc_.ops + desc_.num_ops;
+  const OpDesc *op = std::find_if(desc_.ops, end, [](const OpDesc &op) { return op.kind == OpKind::ROPE; });
+  if (op == end)
+    return;
+  const RopeAttrs &rope = op->as<RopeAttrs>();
+  rope_pairs_ = rope.head_dim / 2;
+  const size_t count = (size_t)desc_.max_model_len * rope_pairs_;
+  rope_ = Memory(2 * count * sizeof(float));
+  rope_cos_ = (float *)rope_.data();
+  rope_sin_ = rope_cos_ + count;
+  rope_table(desc_.max_model_len, rope.head_dim, rope.base, rope_cos_, rope_sin_);
+}
+
+size_t Executor::largest_scratch_bytes() const {
+  size_t largest = kernels_.sample_scratch_bytes(desc_.vocab_size);
+  for (const OpDesc *op = desc_.ops; op < desc_.ops + desc_.num_ops; op++) {
+    if (op->kind == OpKind::ATTENTION)
+      largest = std::max(largest, kernels_.attention_scratch_bytes(op->as<AttentionAttrs>().head_dim));
+    if (op->kind != OpKind::LINEAR)
+      continue;
+    const WeightDesc &weight = desc_.weights[op->weight];
+    for (int s = 0; s < weight.num_segments; s++)
+      largest = std::max(largest, kernels_.linear_scratch_bytes(weight.segments[s].depth));
+  }
+  return largest;
 }
 
 std::string Executor::check(const StepDesc &step) const {

@@ -54,6 +54,10 @@ private:
     std::atomic<int32_t> next{0};
   };
 
+  void allocate_buffers();
+  void plan_phases();
+  void make_rope_table();
+  size_t largest_scratch_bytes() const;
   void apply_changes(const StepDesc &step);
   void make_rows(const StepDesc &step);
   void make_tiles();

@@ -40,8 +40,7 @@ void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const
     y[i] = to_bf16(x[i]);
 }
 
-// The k and v heads of one row into its block: K as [head_dim / 2][16 tokens][2], V as [8 token
-// pairs][head_dim][2].
+// The k and v heads of one row into its block. K: [head_dim / 2][16 tokens][2], V: [8 pairs][head_dim][2].
 void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers,
                   const KVWriteAttrs &attrs) {
   const int head_dim = attrs.head_dim;
@@ -51,10 +50,10 @@ void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layer
   for (int head = 0; head < attrs.num_kv_heads; head++, k += head_dim, v += head_dim) {
     bf16 *keys = (bf16 *)block + 2 * slab * (head * num_layers + attrs.layer);
     bf16 *values = keys + slab + (offset / 2) * 2 * head_dim + offset % 2;
-    for (int d = 0; d < head_dim; d++) {
-      keys[(d / 2) * 2 * BLOCK_SIZE + 2 * offset + d % 2] = k[d];
+    for (int pair = 0; pair < head_dim / 2; pair++)
+      memcpy(keys + 2 * (pair * BLOCK_SIZE + offset), k + 2 * pair, 2 * sizeof(bf16));
+    for (int d = 0; d < head_dim; d++)
       values[2 * d] = v[d];
-    }
   }
 }
 

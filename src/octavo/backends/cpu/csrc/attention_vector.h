@@ -1,0 +1,108 @@
+// Attention on vectors: up to four queries in registers at once, so that a block is read and expanded once
+// for all.
+#pragma once
+#include "attention_block.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+namespace {
+
+constexpr int VECTOR_BATCH = 4;
+
+constexpr size_t vector_scratch_bytes(size_t head_dim) {
+  return sizeof(float) * VECTOR_BATCH * (PIECE + 2 * head_dim);
+}
+
+// dots[n][token] of one block: per 32 dims an even and an odd chain. Meanwhile the next slab is fetched:
+// blocks lie too far apart for the hardware to see them coming.
+template <int N>
+OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *next, int head_dim, const float *q,
+                               float *dots) {
+  const int num_pairs = head_dim / 2;
+  f32x16 total[N] = {};
+  for (int first = 0; first < num_pairs; first += CHUNK / 2) {
+    f32x16 even[N] = {}, odd[N] = {};
+    const int end = first + CHUNK / 2 < num_pairs ? first + CHUNK / 2 : num_pairs;
+    for (int pair = first; pair < end; pair++) {
+      u32x16 k = load<u32x16>(keys + 64 * pair);
+      __builtin_prefetch(next + 64 * pair);
+      for (int n = 0; n < N; n++) {
+        even[n] = fma(even_of(k), splat(q[n * head_dim + 2 * pair]), even[n]);
+        odd[n] = fma(odd_of(k), splat(q[n * head_dim + 2 * pair + 1]), odd[n]);
+      }
+    }
+    for (int n = 0; n < N; n++)
+      total[n] = total[n] + (even[n] + odd[n]);
+  }
+  for (int n = 0; n < N; n++)
+    store(dots + n * PIECE, total[n]);
+}
+
+// Adds one block's values to o[n][head_dim]: an even and an odd chain over its tokens.
+template <int N>
+OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *next, int head_dim, const float *weights,
+                               float *o) {
+  for (int dim = 0; dim < head_dim; dim += LANES) {
+    f32x16 even[N] = {}, odd[N] = {};
+    for (int pair = 0; pair < BLOCK_SIZE / 2; pair++) {
+      u32x16 v = load<u32x16>(values + 4 * (head_dim * pair + dim));
+      __builtin_prefetch(next + 4 * (head_dim * pair + dim));
+      for (int n = 0; n < N; n++) {
+        const float *w = weights + n * PIECE + 2 * pair;
+        even[n] = fma(splat(w[0]), even_of(v), even[n]);
+        odd[n] = fma(splat(w[1]), odd_of(v), odd[n]);
+      }
+    }
+    for (int n = 0; n < N; n++) {
+      float *at = o + n * head_dim + dim;
+      store(at, load<f32x16>(at) + (even[n] + odd[n]));
+    }
+  }
+}
+
+template <int N>
+void attend_on_vectors(const Context &context, Query *queries, int64_t last, float *scratch) {
+  const int head_dim = context.head_dim;
+  float *weights = scratch;       // [N][PIECE]: dot products first
+  float *q = weights + N * PIECE; // [N][head_dim]
+  float *o = q + N * head_dim;    // [N][head_dim]
+  for (int n = 0; n < N; n++)
+    for (int d = 0; d < head_dim; d += LANES)
+      store(q + n * head_dim + d, from_bf16(load<u16x16>(queries[n].q + d)));
+  for (int64_t start = 0; start <= last; start += PIECE) {
+    const Piece piece = piece_at(start, last);
+    for (int b = 0; b < piece.num_blocks; b++) {
+      const bool is_end = b + 1 == piece.num_blocks;
+      const uint8_t *next = is_end ? context.values(piece.first_block) : context.keys(piece.block_after(b));
+      score_block<N>(context.keys(piece.first_block + b), next, head_dim, q, weights + b * BLOCK_SIZE);
+    }
+    float best[N], sum[N];
+    for (int n = 0; n < N; n++) {
+      float *row = weights + n * PIECE;
+      sum[n] = weigh(row, context.scale, piece, queries[n], row, &best[n]);
+    }
+    memset(o, 0, sizeof(float) * N * head_dim);
+    for (int b = 0; b < piece.num_blocks; b++)
+      weigh_block<N>(context.values(piece.first_block + b), context.values(piece.block_after(b)), head_dim,
+                     weights + b * BLOCK_SIZE, o);
+    for (int n = 0; n < N; n++)
+      if (queries[n].last >= start)
+        merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
+  }
+}
+
+OCTAVO_INLINE void attend_on_vectors(const Context &context, Query *queries, int count, int64_t last,
+                                     float *scratch) {
+  switch (count) {
+  case 1:
+    return attend_on_vectors<1>(context, queries, last, scratch);
+  case 2:
+    return attend_on_vectors<2>(context, queries, last, scratch);
+  case 3:
+    return attend_on_vectors<3>(context, queries, last, scratch);
+  default:
+    return attend_on_vectors<4>(context, queries, last, scratch);
+  }
+}
+
+} // namespace
+} // namespace OCTAVO_KERNEL_NAMESPACE
