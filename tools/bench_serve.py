@@ -40,7 +40,7 @@ async def stream(url: str, body: dict[str, object]) -> list[float]:
 
 
 async def burst(url: str, concurrency: int, num_input: int, num_output: int, seed: int) -> dict[str, float]:
-    rng = random.Random(seed)
+    rng = random.Random(f"{time.time_ns()} {seed}")  # no burst finds another one's prefixes in a cache
     prompts = [[rng.randrange(100, 40000) for _ in range(num_input)] for _ in range(concurrency)]
     common = {"model": "default", "max_tokens": num_output, "temperature": 0, "ignore_eos": True}
     common |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -20,11 +20,17 @@ from octavo.engine.resources import available_cores, available_memory_bytes
 from octavo.kv.manager import KVManager
 from octavo.models.source import resolve
 from octavo.scheduler.scheduler import Scheduler
+from octavo.scheduler.step_time import StepCost
 
 KV_MEMORY_SHARE = 4  # by default, one part in so many of what the weights leave
 MAX_DEFAULT_KV_MEMORY = 4 * GIB
 CHECKPOINT_SHARE = 8  # the checkpoint store is one part in so many of the KV cache
 MIB = 1 << 20
+
+# What one thread does in a second: where the step-time model starts, before the engine's own steps fit it.
+READ_BYTES_PER_SECOND = 15e9
+FLOPS = {"amx": 5e11, "avx512": 8e10, "avx2": 4e10, "portable": 3e9}
+SECONDS_PER_REQUEST = 2e-5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,8 +63,9 @@ def load_engine(
     clock.lap("load weights")
     fingerprint = model.fingerprint()
     clock.lap("fingerprint")
+    isa = environment.cpu_isa or default_isa()
     core = EngineCore(
-        _scheduler(config, plan, epoch),
+        _scheduler(config, plan, _step_cost(model, plan, threads, isa), epoch),
         backend,
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
@@ -78,7 +85,7 @@ def load_engine(
         boot_seconds=clock.laps,
         fingerprint=fingerprint,
         threads=threads,
-        isa=environment.cpu_isa or default_isa(),
+        isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
     )
     return LoadedEngine(core, ready)
@@ -135,7 +142,18 @@ def _bytes_per_block(plan: MemoryPlan) -> int:
     return plan.block_bytes + plan.block_bytes // CHECKPOINT_SHARE
 
 
-def _scheduler(config: EngineConfig, plan: MemoryPlan, epoch: int) -> Scheduler:
+def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCost:
+    """By arithmetic: a step reads the weights once, a row multiplies them, and reads its context's KV."""
+    read_bytes, flops = READ_BYTES_PER_SECOND * threads, FLOPS[isa] * threads
+    return StepCost(
+        per_step=plan.weight_bytes / read_bytes,
+        per_token=2 * model.architecture.num_parameters / flops,
+        per_context_token=plan.block_bytes / BLOCK_SIZE / read_bytes,
+        per_request=SECONDS_PER_REQUEST,
+    )
+
+
+def _scheduler(config: EngineConfig, plan: MemoryPlan, step_cost: StepCost, epoch: int) -> Scheduler:
     kv = KVManager(
         plan.num_blocks, plan.num_checkpoint_blocks, enable_prefix_caching=config.enable_prefix_caching
     )
@@ -144,6 +162,7 @@ def _scheduler(config: EngineConfig, plan: MemoryPlan, epoch: int) -> Scheduler:
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=config.max_num_batched_tokens,
         step_target_seconds=config.step_target_seconds,
+        step_cost=step_cost,
         epoch=epoch,
     )
 
