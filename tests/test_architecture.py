@@ -1,6 +1,7 @@
 """octavo keeps its own rules (rules.py): on every file here, and each rule refuses a small offender."""
 
 import pathlib
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -167,6 +168,23 @@ def test_import_matrix_knows_every_level() -> None:
         rules.import_matrix, "from octavo.backends import sim", "src/octavo/bench/sample.py"
     )
     assert not complaints(rules.import_matrix, "from octavo.bench import load", "src/octavo/cli/sample.py")
+
+
+def test_the_import_matrix_is_the_one_that_is_documented() -> None:
+    text = (rules.ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("| package | may import |\n|---|---|\n")[2].partition("\n\n")[0]
+    documented: dict[str, set[str]] = {}
+    anything: set[str] = set()
+    for row in table.splitlines():
+        packages, imports = (re.findall(r"`([\w.]+)`", cell) for cell in row.strip("|").split("|"))
+        if row.endswith("| anything |"):
+            anything.update(packages)
+        elif row.endswith("| everything above |"):
+            imports = list(documented)
+        documented |= {"" if name == "octavo" else name: set(imports) for name in packages}
+    assert anything == set(rules.MAY_IMPORT_ANYTHING)
+    allowed = {name: set(imports) for name, imports in rules.MAY_IMPORT.items()}
+    assert documented == allowed | {name: set() for name in anything}
 
 
 def test_the_root_may_load_its_api_on_demand() -> None:

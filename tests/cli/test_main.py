@@ -39,7 +39,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {command}: " in text for command in ("serve", "inspect", "pull"))
+    assert all(f"  {command} " in text for command in ("serve", "inspect", "pull"))
 
 
 def test_help_imports_no_command_and_nothing_heavy() -> None:

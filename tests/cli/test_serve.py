@@ -120,7 +120,7 @@ def test_help_names_every_option_and_imports_nothing_heavy(capsys: pytest.Captur
         "--port",
         "--kv-cache-memory",
         "--served-model-name",
-        "--no-enable-prefix-caching",
+        "--[no-]enable-prefix-caching",
         "--config",
     ):
         assert flag in done.stdout

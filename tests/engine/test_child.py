@@ -9,8 +9,22 @@ import sys
 
 import pytest
 
+from octavo.config import EngineConfig
 from octavo.engine.child import EngineChild
-from tests.engine.harness import children, engine, expected, is_alive, read, read_on, submit, the_engine
+from octavo.engine.supervisor import EngineSupervisor
+from tests.engine.harness import (
+    FAKE_ENGINE,
+    NOWHERE,
+    PATIENT,
+    children,
+    engine,
+    expected,
+    is_alive,
+    read,
+    read_on,
+    submit,
+    the_engine,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 ORPHAN_MAKER = """
@@ -73,6 +87,29 @@ async def test_an_engine_whose_parent_died_before_it_could_tell_does_not_start()
     )
     assert engine.returncode == 1
     assert "is gone" in engine.stderr
+
+
+@pytest.mark.asyncio
+async def test_a_successor_does_not_keep_the_priority_that_the_server_lowered_for_itself() -> None:
+    lowered = ("nice", "-n", "5", sys.executable)
+    raising = subprocess.run(
+        [*lowered, "-c", "import os; os.setpriority(os.PRIO_PROCESS, 0, 0)"],
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    command = (*lowered, str(FAKE_ENGINE), "work")
+    client = await EngineSupervisor.start(EngineConfig(), NOWHERE, command=command, limits=PATIENT)
+    try:
+        stream = submit(client, 1, 50)
+        await read(stream, 5)
+        assert os.getpriority(os.PRIO_PROCESS, the_engine()) == before + 5  # an operator's choice, until now
+        os.kill(the_engine(), signal.SIGKILL)
+        assert await read_on(stream) == expected(1, 50)[5:]
+        is_allowed = raising.returncode == 0
+        assert os.getpriority(os.PRIO_PROCESS, the_engine()) == (0 if is_allowed else before + 5)
+    finally:
+        await client.close()
 
 
 @pytest.mark.asyncio

@@ -10,10 +10,16 @@ import cyclopts
 from cyclopts.exceptions import CycloptsError
 
 from octavo import __version__
+from octavo.cli.help import ColumnFormatter
 from octavo.core.errors import OctavoError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+COMMANDS_ON_A_MODEL = {
+    "inspect": "Print a model's program and memory plan.",
+    "pull": "Fetch the built-in model.",
+}
 
 
 def build_app() -> cyclopts.App:
@@ -26,12 +32,12 @@ def build_app() -> cyclopts.App:
         exit_on_error=False,
         print_error=False,
         help_format="plaintext",  # rich's tables cost a third of `--help`'s time
-        help_formatter="plain",
+        help_formatter=ColumnFormatter(),
         suppress_keyboard_interrupt=False,
     )
     app.command("octavo.cli.serve:serve", name="serve", help="Serve a model over an OpenAI-compatible API.")
-    app.command("octavo.cli.inspect:inspect", name="inspect", help="Print a model's program and memory plan.")
-    app.command("octavo.cli.pull:pull", name="pull", help="Fetch the built-in model.")
+    for name, text in COMMANDS_ON_A_MODEL.items():
+        app.command(f"octavo.cli.{name}:{name}", name=name, help=text, usage=f"octavo {name} [MODEL]")
     return app
 
 

@@ -36,12 +36,15 @@ def read_bytes(hint: Any, tokens: Sequence[cyclopts.Token]) -> int:
 class EngineFlags(EngineConfig):
     """EngineConfig as it is typed."""
 
-    kv_cache_memory: Annotated[int | None, Parameter(converter=read_bytes)] = None
+    kv_cache_memory: Annotated[int | None, Parameter(converter=read_bytes, metavar="SIZE")] = None
+    """Memory for KV blocks, like 2GiB; default: a quarter of what this process may use, 4 GiB at most."""
 
 
 serve = cyclopts.App(
     name="serve",
+    usage="octavo serve [MODEL] [OPTIONS]",
     config=[ConfigFile()],
+    group_parameters="Options",
     default_parameter=Parameter(negative_iterable=()),
     result_action="return_value",
 )
@@ -61,7 +64,7 @@ def run(
     Parameters
     ----------
     model
-        The same as --model.
+        A GGUF file, or the name of the built-in model; the same as --model.
     config
         A YAML file of options, named as the flags are. Where both speak, the command line decides.
     """

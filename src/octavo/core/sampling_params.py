@@ -18,10 +18,10 @@ class SamplingParams:
     top_k         keep the k highest logits (and ties with the k-th); 0 or -1 keeps all
     top_p         keep the smallest set of highest logits whose probability reaches top_p; 1 keeps all
     min_p         keep tokens at least min_p times as probable as the most probable one; 0 keeps all
-    seed          the Gumbel noise is a function of (seed, branch, position, token id); None: chosen at
-    admission max_tokens    tokens to generate at most; None: as many as the context allows
-    min_tokens    until so many are generated, end-of-turn and stop token ids are not sampled, stop strings
-    not cut stop          strings that end the answer; not part of it
+    seed          the Gumbel noise is a function of (seed, branch, position, token id); None: one is drawn
+    max_tokens    tokens to generate at most; None: as many as the context allows
+    min_tokens    until so many are generated no end-of-turn or stop token is sampled, no stop string cut
+    stop          strings that end the answer; not part of it
     stop_token_ids  token ids that end the answer, besides the model's own end-of-turn ids
     ignore_eos    the model's end-of-turn ids do not end the answer
 

@@ -6,6 +6,7 @@ supervisor.py finds in the journal what it was doing.
 """
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -77,6 +78,8 @@ def main(load: Load, arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parent-pid", type=int, required=True, help="dies with this process")
     options = parser.parse_args(arguments)
     _obey_the_parent_only(options.parent_pid)
+    if options.epoch > 0:
+        _undo_lowered_priority()
     channel = Channel(options.fd)
     journal = Journal(options.journal_fd)
     try:
@@ -101,6 +104,12 @@ def _obey_the_parent_only(parent_pid: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it died before the line above
         raise SystemExit("The server that started this engine is gone.")
+
+
+def _undo_lowered_priority() -> None:
+    """A server that serves has lowered its own priority, and a later engine would inherit that."""
+    with contextlib.suppress(OSError):  # raising it again takes a right that not everybody has
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def _load(load: Load, channel: "Channel", journal: Journal, epoch: int) -> LoadedEngine | None:
