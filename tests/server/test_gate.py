@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from octavo.server.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from tests.fakes import FakeEngine, FakeReplica, fake_replica
 from tests.server.serving import asgi_client
 
@@ -109,3 +110,34 @@ async def test_polling_is_logged_only_when_it_fails() -> None:
     replica.engine.is_ready = False
     await get(replica, "/readyz")
     assert json.loads(replica.log.getvalue())["status"] == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "code"),
+    (
+        ("/livez?" + "a" * MAX_URL_BYTES, {}, 414, "url_too_long"),
+        ("/" + "%61" * MAX_URL_BYTES, {}, 414, "url_too_long"),
+        ("/livez", {f"x-{index}": "a" for index in range(MAX_HEADERS)}, 431, "headers_too_large"),
+        ("/livez", {"x": "a" * MAX_HEAD_BYTES}, 431, "headers_too_large"),
+        ("/livez", {"connection": "upgrade", "upgrade": "h2c"}, 400, "upgrade_not_supported"),
+    ),
+)
+async def test_a_head_beyond_its_limits_is_refused(
+    path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    replica = fake_replica(FakeEngine())
+    response = await get(replica, path, **headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert json.loads(replica.log.getvalue())["id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    (
+        ("/livez?" + "a" * (MAX_URL_BYTES - 100), {}),
+        ("/livez", {f"x-{index}": "a" for index in range(MAX_HEADERS - 10)}),
+        ("/livez", {"x": "a" * (MAX_HEAD_BYTES - 1000)}),
+    ),
+)
+async def test_a_head_within_its_limits_is_served(path: str, headers: dict[str, str]) -> None:
+    assert (await get(fake_replica(FakeEngine()), path, **headers)).status_code == 200

@@ -96,3 +96,22 @@ def test_a_long_field_name_is_not_repeated() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         chat(**{"x" * 10_000: 1})
     assert len(str(caught.value)) < 200 and len(caught.value.param or "") < 100
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    (
+        ('{"model":"m","messages":[],"max_tokens":1,"max_tokens":2}', "max_tokens"),
+        ('{"model":"m","messages":[],"model":"m"}', "model"),
+        ('{"model":"m","messages":[],"mod\\u0065l":"m"}', "model"),
+        ('{"model":"m","messages":[{"role":"user","content":"a","content":"b"}]}', "content"),
+        (
+            '{"model":"m","messages":[],"stream_options":{"include_usage":true,"include_usage":false}}',
+            "include_usage",
+        ),
+    ),
+)
+def test_no_field_may_be_given_twice(body: str, field: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{field} is given twice") as caught:
+        BodyDecoder(ChatRequest).decode(body.encode())
+    assert caught.value.param == field

@@ -101,10 +101,7 @@ _ENGINE_COUNTERS = {
     "num_preemptions": ("vllm:num_preemptions", "Requests that gave up their blocks to others."),
     "num_prompt_tokens": ("vllm:prompt_tokens", "Prompt tokens processed."),
     "num_generation_tokens": ("vllm:generation_tokens", "Tokens generated."),
-    "num_recomputed_tokens": (
-        "vllm:prompt_tokens_recomputed",
-        "Tokens computed again after a preemption or a crash.",
-    ),
+    "num_recomputed_tokens": ("vllm:prompt_tokens_recomputed", "Tokens computed again after a preemption."),
     "prefix_cache_queries": ("vllm:prefix_cache_queries", "Tokens looked up in the prefix cache."),
     "prefix_cache_hits": ("vllm:prefix_cache_hits", "Tokens found in the prefix cache."),
 }

@@ -47,7 +47,7 @@ class Drain:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Services:
-    """What answering takes: made once, in app.py."""
+    """What answering takes: made once, in replica.py."""
 
     engine: EngineClient
     model: ServedModel

@@ -1,4 +1,5 @@
-"""The outermost layer of the application: gives every request an id, asks for the key, and logs the end.
+"""The outermost layer of the application: gives every request an id, bounds its head, asks for the key,
+and logs the end.
 
 Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
@@ -15,6 +16,9 @@ from octavo.server.errors import HttpError, answer_to, send_error
 from octavo.server.request_log import RequestLog, RequestRecord
 
 _OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # what probes ask, who cannot send a key
+MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
+MAX_HEADERS = 100
+MAX_URL_BYTES = 1 << 13
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -59,12 +63,39 @@ class Gate:
             await send(message)
 
         try:
-            if scope["path"] in _OPEN_PATHS or self._key_check.permits(headers):
-                await self._app(scope, receive, send_with_id)
-            else:
-                await send_error(send_with_id, answer_to(_unauthorized()))
+            self._check(scope, headers)
+            await self._app(scope, receive, send_with_id)
+        except HttpError as error:
+            await send_error(send_with_id, answer_to(error))
         finally:
             self._log.write(record)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Raises HttpError for a request that nothing behind the gate may see."""
+        _check_size(scope)
+        if scope["path"] not in _OPEN_PATHS and not self._key_check.permits(headers):
+            raise _unauthorized()
+        if "upgrade" in headers:  # the HTTP parser stops at it, and would lose the body
+            raise HttpError(
+                400,
+                "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
+                code="upgrade_not_supported",
+                headers=((b"connection", b"close"),),
+            )
+
+
+def _check_size(scope: Scope) -> None:
+    """Raises HttpError: 414 the URL, 431 the header fields."""
+    num_url_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
+    if num_url_bytes > MAX_URL_BYTES:
+        raise HttpError(414, f"The URL is longer than {MAX_URL_BYTES} bytes.", code="url_too_long")
+    fields: list[tuple[bytes, bytes]] = scope["headers"]
+    if len(fields) > MAX_HEADERS:
+        raise HttpError(431, f"More than {MAX_HEADERS} header fields.", code="headers_too_large")
+    if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
+        raise HttpError(
+            431, f"The header fields are longer than {MAX_HEAD_BYTES} bytes.", code="headers_too_large"
+        )
 
 
 def _request_id(headers: Headers) -> str:

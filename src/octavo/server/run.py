@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from octavo.core.errors import StartError
 from octavo.engine.resources import available_cores
 from octavo.server.boot_report import Phases, boot_report
+from octavo.server.connection import HttpConnection
 from octavo.server.listener import listen, url_of
 from octavo.server.options import ServeOptions
 from octavo.server.replica import Replica, start_replica
@@ -74,7 +75,7 @@ class HttpServer(uvicorn.Server):
         return cls(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=HttpConnection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -4,6 +4,7 @@ Limits of sampling fields are core/sampling_params.py's; limits that depend on t
 """
 
 import dataclasses
+import json
 import re
 from typing import Generic, TypeVar
 
@@ -154,13 +155,23 @@ class BodyDecoder(Generic[Body]):
 
     def decode(self, body: bytes) -> Body:
         try:
-            return self._decoder.decode(body)
+            request = self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise _refusal(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequestError(
                 f"The body is not valid JSON: {_reason(error)}.", code="invalid_json"
             ) from None
+        json.loads(body, object_pairs_hook=_check_unique)  # msgspec would take the last of two, in silence
+        return request
+
+
+def _check_unique(pairs: list[tuple[str, object]]) -> None:
+    """Raises InvalidRequestError for an object that has a field twice."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequestError(f"{twice} is given twice.", param=twice)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,173 @@
+"""uvicorn's HTTP/1.1 connection, bounded where it trusts the client: a request that never gets whole, an
+answer that is never read, bytes that are no HTTP.
+
+Runs in the server's event loop. What a whole head may hold is gate.py's business, the body body.py's.
+"""
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from octavo.server.errors import ErrorAnswer
+
+MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    max_head_bytes: int = 1 << 16  # of a head that is still incomplete, beyond the packet it began in
+    head_seconds: float = 30.0  # from a connection's start, or a request's first byte, to its whole head
+    stall_seconds: float = 60.0  # how long a client may leave an answer unread once the send buffer is full
+
+
+class Deadline:
+    """Calls back once, seconds after start, unless stopped before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._callback = callback
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Does not push back a deadline that is already running."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._pass)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _pass(self) -> None:
+        self._timer = None
+        self._callback()
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One client's connection. Between two requests uvicorn's keep-alive time applies.
+
+    connected, or bytes without an answer under way     head_seconds, then 408 and closed
+    send buffer full                                    stall_seconds, then cut off: the request is aborted
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits or ConnectionLimits()
+        self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
+        self._is_in_head = False
+        self._num_head_bytes = 0
+        self._head_deadline = Deadline(self.loop, self._limits.head_seconds, self._on_no_head)
+        self._stall_deadline = Deadline(self.loop, self._limits.stall_seconds, self._on_stall)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._answering is not None and not self._answering.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_deadline.start()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_deadline.stop()
+        self._stall_deadline.stop()
+        if self._answering is not None:  # uvicorn tells the newest request only
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    # The request
+
+    def data_received(self, data: bytes) -> None:
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._is_answering:
+            self._head_deadline.start()
+        if was_in_head and self._is_in_head:
+            self._num_head_bytes += len(data)
+            if self._num_head_bytes > self._limits.max_head_bytes:
+                limit = self._limits.max_head_bytes
+                self._refuse(431, f"The request's head is longer than {limit} bytes.", "headers_too_large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
+        self._num_head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._head_deadline.stop()
+        super().on_headers_complete()
+        if 0 < len(self.pipeline) <= MAX_PIPELINED:
+            self.flow.resume_reading()  # or the client's leaving would go unnoticed
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_in_head:
+            self._head_deadline.start()
+
+    def _on_no_head(self) -> None:
+        if self._is_answering or self.transport.is_closing():
+            return
+        if self._is_in_head:
+            seconds = self._limits.head_seconds
+            self._refuse(408, f"No whole request came within {seconds:g} seconds.", "request_timeout")
+        else:
+            self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The gate refuses the request and the log says so."""
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when the parser gives up; msg is uvicorn's."""
+        self._refuse(400, "What came is not a valid HTTP/1.1 request.", "invalid_http")
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        """Answer and close, unless an answer is under way already: that one is broken off."""
+        if not (self._answering is not None and self._is_answering and self._answering.response_started):
+            answer = ErrorAnswer(status, message, code=code)
+            headers = (
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(answer.body)).encode()),
+                (b"connection", b"close"),
+                (b"x-request-id", uuid.uuid4().hex.encode()),
+                *answer.all_headers,
+            )
+            lines = (b"%b: %b\r\n" % header for header in headers)
+            self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", answer.body)))
+        self.transport.close()
+
+    # The answer
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_deadline.start()
+
+    def resume_writing(self) -> None:
+        self._stall_deadline.stop()
+        super().resume_writing()
+
+    def _on_stall(self) -> None:
+        seconds = self._limits.stall_seconds
+        self.logger.warning("A client left its answer unread for %g seconds and was cut off.", seconds)
+        self.transport.abort()

@@ -1,0 +1,163 @@
+"""What a client can do to a connection short of HTTP: dribble, babble, and never read."""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from octavo.server.connection import ConnectionLimits, HttpConnection
+from octavo.server.run import HttpServer
+
+pytestmark = pytest.mark.asyncio
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+PATIENT = ConnectionLimits()
+
+
+class Application:
+    """Answers ok; an endless one goes on until its client is gone."""
+
+    def __init__(self, *, is_endless: bool = False) -> None:
+        self._is_endless = is_endless
+        self.has_started = asyncio.Event()
+        self.was_cut_off = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] == "http.disconnect":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.has_started.set()
+        if self._is_endless:
+            gone = asyncio.create_task(_wait(receive))
+            while not gone.done():
+                await send({"type": "http.response.body", "body": b"ok" * 8192, "more_body": True})
+                await asyncio.sleep(0)
+            self.was_cut_off.set()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def _wait(receive: Receive) -> None:
+    await receive()
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    app: Application, limits: ConnectionLimits = PATIENT
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = HttpServer.of(app).config
+    config.load()
+    state = ServerState()
+    factory = functools.partial(
+        HttpConnection, config=config, server_state=state, app_state={}, limits=limits
+    )
+    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+
+
+async def refusal(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """(status, code) of the answer, which ends with the connection."""
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head and b"x-request-id: " in head
+    assert b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "babble",
+    (
+        b"\x16\x03\x01\x02\x00",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ),
+    ids=("tls", "http/2", "two lengths", "bad chunk"),
+)
+async def test_what_is_no_http_is_answered_in_json(babble: bytes) -> None:
+    async with connected(Application()) as (reader, writer):
+        writer.write(babble)
+        assert await refusal(reader) == (400, "invalid_http")
+
+
+async def test_babble_does_not_end_up_in_an_answer_under_way() -> None:
+    app = Application(is_endless=True)
+    async with connected(app) as (reader, writer):
+        writer.write(GET)
+        await app.has_started.wait()
+        writer.write(b"\x00\x01\x02")
+        assert b"invalid_http" not in await reader.read()
+        await app.was_cut_off.wait()
+
+
+async def test_a_head_without_an_end_is_refused_at_its_limit() -> None:
+    async with connected(Application(), ConnectionLimits(max_head_bytes=1000)) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(11):
+            await asyncio.sleep(0.001)  # as packets of their own
+            writer.write(b"a" * 100)
+        assert await refusal(reader) == (431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "start", (b"GET / HTTP/1.1\r\n", GET + b"GET / HT"), ids=("first", "after an answer")
+)
+async def test_a_head_that_does_not_come_is_refused_in_time(start: bytes) -> None:
+    async with connected(Application(), ConnectionLimits(head_seconds=0.05)) as (reader, writer):
+        writer.write(start)
+        answers = await reader.read()
+        assert answers.count(b"HTTP/1.1 408 ") == 1
+        assert answers.endswith(b'"code":"request_timeout"}}')
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed_without_a_word() -> None:
+    async with connected(Application(), ConnectionLimits(head_seconds=0.01)) as (reader, _):
+        assert await reader.read() == b""
+
+
+async def test_an_answer_that_nobody_reads_is_cut_off() -> None:
+    app = Application(is_endless=True)
+    async with connected(app, ConnectionLimits(stall_seconds=0.02)) as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET)
+        await app.was_cut_off.wait()
+
+
+async def test_an_answer_that_is_read_in_time_is_not_cut_off() -> None:
+    app = Application(is_endless=True)
+    async with connected(app, ConnectionLimits(stall_seconds=30)) as (reader, writer):
+        writer.write(GET)
+        await reader.readexactly(1 << 22)  # the send buffer was full in between
+        assert not app.was_cut_off.is_set()
+
+
+async def test_who_leaves_with_more_requests_sent_is_noticed_too() -> None:
+    app = Application(is_endless=True)
+    async with connected(app) as (_, writer):
+        writer.write(GET)
+        await app.has_started.wait()
+        writer.write(GET)
+        await asyncio.sleep(0.01)  # as a packet of its own
+        writer.transport.abort()
+        await app.was_cut_off.wait()
+
+
+async def test_requests_sent_at_once_are_answered_in_turn() -> None:
+    async with connected(Application()) as (reader, writer):
+        writer.write(GET * 300)
+        for _ in range(300):
+            assert await reader.readuntil(b"ok") and await reader.readuntil(b"0\r\n\r\n")
