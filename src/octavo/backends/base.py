@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any, Protocol
 
 from octavo.core.step import StepInput, StepOutput, Ticket
+from octavo.models.program import Program, Rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,6 +15,12 @@ class StepLimits:
     max_num_seqs: int  # slots, and requests in one step
     max_num_batched_tokens: int  # rows in one step
     max_model_len: int  # tokens of one sequence
+
+
+def workspace_bytes(program: Program, limits: StepLimits) -> int:
+    """What the program's buffers take in the largest step."""
+    rows = {Rows.TOKENS: limits.max_num_batched_tokens, Rows.OUTPUTS: limits.max_num_seqs}
+    return sum(rows[buffer.rows] * buffer.width * buffer.dtype.num_bytes for buffer in program.buffers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from octavo.config import Environment
+from octavo.backends.base import StepLimits, workspace_bytes
+from octavo.config import EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
@@ -38,14 +39,14 @@ def _describe(model: str) -> Iterable[str]:
     if model.endswith(".json"):
         arch = _read_config(pathlib.Path(model))
         yield from _overview(model, pathlib.Path(model).parent.name or model, arch)
-        yield from _kv_lines(lower(arch))
+        yield from _memory_lines(lower(arch))
         yield from _program_lines(lower(arch), {})
         return
     path = resolve(model, Environment.read().home)
     opened, text = open_model(path), open_text(path)
     yield from _overview(str(path), opened.name, opened.architecture)
     yield from _weight_lines(opened.checkpoint.parts)
-    yield from _kv_lines(opened.program)
+    yield from _memory_lines(opened.program)
     yield from _text_lines(text)
     yield from _program_lines(opened.program, opened.checkpoint.parts)
 
@@ -86,7 +87,12 @@ def _weight_lines(parts: Mapping[str, Tensor]) -> Iterable[str]:
     yield _line(label, f"{'total':<5} {_size(_num_bytes(parts.values())):>11}")
 
 
-def _kv_lines(program: Program) -> Iterable[str]:
+def _memory_lines(program: Program) -> Iterable[str]:
+    """Besides the weights: what a server with default options plans."""
+    engine = EngineConfig()
+    limits = StepLimits(engine.max_num_seqs, engine.max_num_batched_tokens, program.architecture.max_position)
+    largest = f"steps of {limits.max_num_batched_tokens} tokens and {limits.max_num_seqs} requests"
+    yield _line("workspace", f"{_size(workspace_bytes(program, limits))} for {largest}")
     block_bytes = sum(group.block_bytes for group in program.kv_groups)
     per_token = f"{block_bytes // BLOCK_SIZE:,} bytes per token"
     yield _line("KV cache", f"{per_token}, {_size(block_bytes)} per block of {BLOCK_SIZE}")

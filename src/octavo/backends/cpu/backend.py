@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.backends.base import MemoryPlan, StepLimits
+from octavo.backends.base import MemoryPlan, StepLimits, workspace_bytes
 from octavo.backends.cpu import library as native
 from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
 from octavo.core.errors import ModelFileError, StartError
@@ -43,16 +43,11 @@ def plan_memory(
     read."""
     return MemoryPlan(
         weight_bytes=sum(packed_bytes(weight, tensors) for weight in program.weights),
-        workspace_bytes=sum(_buffer_bytes(buffer, limits) for buffer in program.buffers),
+        workspace_bytes=workspace_bytes(program, limits),
         block_bytes=sum(group.block_bytes for group in program.kv_groups),
         num_blocks=num_blocks,
         num_checkpoint_blocks=num_checkpoint_blocks,
     )
-
-
-def _buffer_bytes(buffer: Any, limits: StepLimits) -> int:
-    rows = limits.max_num_batched_tokens if buffer.rows is Rows.TOKENS else limits.max_num_seqs
-    return int(rows * buffer.width * buffer.dtype.num_bytes)
 
 
 class CpuBackend:
