@@ -15,6 +15,7 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 
 namespace {
 
+constexpr int MAX_QUERIES = 128;    // taken over a context at once
 constexpr int MIN_TILE_QUERIES = 6; // measured: fewer are faster on vectors
 
 #if defined(__AMX_BF16__)
@@ -24,7 +25,7 @@ constexpr int MAX_BATCH = VECTOR_BATCH;
 constexpr size_t tile_scratch_bytes(size_t) { return 0; }
 OCTAVO_INLINE bool fits_tiles(int) { return false; }
 OCTAVO_INLINE void configure_tiles() {}
-OCTAVO_INLINE void attend_on_tiles(const Context &, Query *, int, int64_t, uint8_t *) {}
+OCTAVO_INLINE void attend_on_tiles(const Context &, const Piece &, Query *, int, uint8_t *) {}
 #endif
 
 void finish(const Query &query, int head_dim) {
@@ -32,11 +33,34 @@ void finish(const Query &query, int head_dim) {
     store(query.out + d, to_bf16(load<f32x16>(query.running + d) / query.total));
 }
 
+// Pieces outside, batches inside: a piece is read from memory once for all queries of an item, and then from
+// the cache.
+void attend(const Context &context, Query *queries, int count, uint8_t *scratch) {
+  const bool on_tiles = count >= MIN_TILE_QUERIES && fits_tiles(context.head_dim);
+  const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
+  if (on_tiles)
+    configure_tiles();
+  for (int64_t start = 0; start <= queries[count - 1].last; start += PIECE)
+    for (int first = 0; first < count; first += batch) {
+      const int size = count - first < batch ? count - first : batch;
+      const int64_t last = queries[first + size - 1].last;
+      if (last < start)
+        continue;
+      const Piece piece = piece_at(start, last);
+      if (on_tiles)
+        attend_on_tiles(context, piece, queries + first, size, scratch);
+      else
+        attend_on_vectors(context, piece, queries + first, size, (float *)scratch);
+    }
+  if (on_tiles)
+    thread_begin(); // the tiles of linear layers again
+}
+
 } // namespace
 
 size_t attention_scratch_bytes(int32_t head_dim) {
   const size_t vector = vector_scratch_bytes(head_dim), tile = tile_scratch_bytes(head_dim);
-  return sizeof(float) * MAX_BATCH * head_dim + (vector > tile ? vector : tile);
+  return sizeof(float) * MAX_QUERIES * head_dim + (vector > tile ? vector : tile);
 }
 
 // Rows [row_begin, row_end) of one request for one KV head.
@@ -47,36 +71,25 @@ void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int r
   const int64_t slab_offset = 2 * slab * (kv_head * args.num_layers + attrs.layer);
   const Context context = {args.blocks,      args.block_stride, slab_offset,
                            args.block_table, head_dim,          (float)attrs.scale};
+  float *running = (float *)scratch; // [MAX_QUERIES][head_dim]
+  uint8_t *work = scratch + sizeof(float) * MAX_QUERIES * head_dim;
   const int num_queries = (row_end - row_begin) * group;
-  const bool on_tiles = num_queries >= MIN_TILE_QUERIES && fits_tiles(head_dim);
-  const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
-  float *running = (float *)scratch; // [MAX_BATCH][head_dim]
-  uint8_t *work = scratch + sizeof(float) * MAX_BATCH * head_dim;
-  if (on_tiles)
-    configure_tiles();
-  for (int first = 0; first < num_queries; first += batch) {
-    const int count = num_queries - first < batch ? num_queries - first : batch;
-    Query queries[MAX_BATCH];
-    int64_t last = 0;
+  for (int first = 0; first < num_queries; first += MAX_QUERIES) {
+    const int count = num_queries - first < MAX_QUERIES ? num_queries - first : MAX_QUERIES;
+    Query queries[MAX_QUERIES];
     for (int n = 0; n < count; n++) {
       const int row = row_begin + (first + n) / group, head = kv_head * group + (first + n) % group;
-      last = args.first_position + row;
       queries[n] = {args.query + row * args.query_stride + head * head_dim,
-                    last,
+                    args.first_position + row,
                     args.out + row * args.out_stride + head * head_dim,
                     running + n * head_dim,
                     0.0f,
                     0.0f};
     }
-    if (on_tiles)
-      attend_on_tiles(context, queries, count, last, work);
-    else
-      attend_on_vectors(context, queries, count, last, (float *)work);
+    attend(context, queries, count, work);
     for (int n = 0; n < count; n++)
       finish(queries[n], head_dim);
   }
-  if (on_tiles)
-    thread_begin(); // the tiles of linear layers again
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

@@ -101,8 +101,10 @@ OCTAVO_INLINE void value_piece(const Context &context, const Piece &piece, const
   }
 }
 
-// Rows of unused queries hold zeros, or what an earlier batch left: tiles keep rows apart.
-void attend_on_tiles(const Context &context, Query *queries, int count, int64_t last, uint8_t *scratch) {
+// Adds one piece to up to sixteen queries. Rows of unused ones hold what
+// an earlier batch left: tiles keep rows apart.
+void attend_on_tiles(const Context &context, const Piece &piece, Query *queries, int count,
+                     uint8_t *scratch) {
   const int head_dim = context.head_dim;
   float *dots = (float *)scratch;                      // [16][PIECE]
   float *o = dots + TILE_BATCH * PIECE;                // [16][head_dim]
@@ -110,21 +112,17 @@ void attend_on_tiles(const Context &context, Query *queries, int count, int64_t 
   bf16 *q = weights + TILE_BATCH * PIECE;              // [16][head_dim]
   for (int n = 0; n < count; n++)
     memcpy(q + n * head_dim, queries[n].q, sizeof(bf16) * head_dim);
-  for (int64_t start = 0; start <= last; start += PIECE) {
-    const Piece piece = piece_at(start, last);
-    asm volatile("" ::: "memory"); // tile loads do not tell the compiler what they read
-    score_piece(context, piece, q, dots);
-    asm volatile("" ::: "memory");
-    float best[TILE_BATCH], sum[TILE_BATCH];
-    for (int n = 0; n < count; n++)
-      sum[n] = weigh(dots + n * PIECE, context.scale, piece, queries[n], weights + n * PIECE, &best[n]);
-    asm volatile("" ::: "memory");
-    value_piece(context, piece, weights, o);
-    asm volatile("" ::: "memory");
-    for (int n = 0; n < count; n++)
-      if (queries[n].last >= start)
-        merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
-  }
+  asm volatile("" ::: "memory"); // tile loads do not tell the compiler what they read
+  score_piece(context, piece, q, dots);
+  asm volatile("" ::: "memory");
+  float best[TILE_BATCH], sum[TILE_BATCH];
+  for (int n = 0; n < count; n++)
+    sum[n] = weigh(dots + n * PIECE, context.scale, piece, queries[n], weights + n * PIECE, &best[n]);
+  asm volatile("" ::: "memory");
+  value_piece(context, piece, weights, o);
+  asm volatile("" ::: "memory");
+  for (int n = 0; n < count; n++)
+    merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
 }
 
 } // namespace

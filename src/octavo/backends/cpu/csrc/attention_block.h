@@ -49,21 +49,24 @@ OCTAVO_INLINE void store_weights(bf16 *to, u32x16 bits) { store(to, __builtin_co
 
 // From a query's dot products of a piece to weights bf16(e^(s - m)), masked ones 0. Returns their sum; best
 // takes m.
-template <class Weight>
-OCTAVO_INLINE float weigh(const float *dots, float scale, const Piece &piece, const Query &query,
-                          Weight *weights, float *best) {
-  const int32_t num_visible = (int32_t)(query.last + 1 - piece.start);
+template <bool ALL_VISIBLE, class Weight>
+OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens, int32_t num_visible,
+                                 Weight *weights, float *best) {
   f32x16 largest = splat(-__builtin_inff());
-  for (int t = 0; t < piece.num_tokens(); t += LANES) {
+  for (int t = 0; t < num_tokens; t += LANES) {
+    f32x16 s = load<f32x16>(dots + t) * scale;
     i32x16 visible = lane_index() < splat(num_visible - t);
-    largest = maximum(largest, visible ? load<f32x16>(dots + t) * scale : largest);
+    if (!ALL_VISIBLE)
+      s = visible ? s : largest;
+    largest = maximum(largest, s);
   }
   const float m = tree_max(largest);
   f32x16 sum = {};
-  for (int t = 0; t < piece.num_tokens(); t += LANES) {
+  for (int t = 0; t < num_tokens; t += LANES) {
     i32x16 visible = lane_index() < splat(num_visible - t);
-    u32x16 bits = round_to_bf16_bits(exp(load<f32x16>(dots + t) * scale - m));
-    bits = visible ? bits : u32x16{};
+    u32x16 bits = round_number_to_bf16_bits(exp_up_to_88(load<f32x16>(dots + t) * scale - m));
+    if (!ALL_VISIBLE)
+      bits = visible ? bits : u32x16{};
     store_weights(weights + t, bits);
     sum = sum + as_float(bits << 16);
   }
@@ -71,9 +74,21 @@ OCTAVO_INLINE float weigh(const float *dots, float scale, const Piece &piece, co
   return tree_sum(sum);
 }
 
-// Adds a piece's (m, sum, o) to the query. o + 0 turns -0 into +0, however many of the blocks were all
-// masked.
+template <class Weight>
+OCTAVO_INLINE float weigh(const float *dots, float scale, const Piece &piece, const Query &query,
+                          Weight *weights, float *best) {
+  const int num_tokens = piece.num_tokens();
+  const int32_t num_visible = (int32_t)(query.last + 1 - piece.start);
+  if (num_visible >= num_tokens)
+    return weigh_tokens<true>(dots, scale, num_tokens, num_visible, weights, best);
+  return weigh_tokens<false>(dots, scale, num_tokens, num_visible, weights, best);
+}
+
+// Adds a piece's (m, sum, o) to the query, if it sees the piece. o + 0 turns -0 into +0, however many of the
+// blocks were all masked.
 OCTAVO_INLINE void merge(Query &query, const Piece &piece, float m, float sum, const float *o, int head_dim) {
+  if (query.last < piece.start)
+    return;
   if (piece.start == 0) {
     query.best = m;
     query.total = sum;

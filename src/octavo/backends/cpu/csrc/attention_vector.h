@@ -59,8 +59,9 @@ OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *next, int h
   }
 }
 
+// Adds one piece to N queries.
 template <int N>
-void attend_on_vectors(const Context &context, Query *queries, int64_t last, float *scratch) {
+void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, float *scratch) {
   const int head_dim = context.head_dim;
   float *weights = scratch;       // [N][PIECE]: dot products first
   float *q = weights + N * PIECE; // [N][head_dim]
@@ -68,39 +69,35 @@ void attend_on_vectors(const Context &context, Query *queries, int64_t last, flo
   for (int n = 0; n < N; n++)
     for (int d = 0; d < head_dim; d += LANES)
       store(q + n * head_dim + d, from_bf16(load<u16x16>(queries[n].q + d)));
-  for (int64_t start = 0; start <= last; start += PIECE) {
-    const Piece piece = piece_at(start, last);
-    for (int b = 0; b < piece.num_blocks; b++) {
-      const bool is_end = b + 1 == piece.num_blocks;
-      const uint8_t *next = is_end ? context.values(piece.first_block) : context.keys(piece.block_after(b));
-      score_block<N>(context.keys(piece.first_block + b), next, head_dim, q, weights + b * BLOCK_SIZE);
-    }
-    float best[N], sum[N];
-    for (int n = 0; n < N; n++) {
-      float *row = weights + n * PIECE;
-      sum[n] = weigh(row, context.scale, piece, queries[n], row, &best[n]);
-    }
-    memset(o, 0, sizeof(float) * N * head_dim);
-    for (int b = 0; b < piece.num_blocks; b++)
-      weigh_block<N>(context.values(piece.first_block + b), context.values(piece.block_after(b)), head_dim,
-                     weights + b * BLOCK_SIZE, o);
-    for (int n = 0; n < N; n++)
-      if (queries[n].last >= start)
-        merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
+  for (int b = 0; b < piece.num_blocks; b++) {
+    const bool is_end = b + 1 == piece.num_blocks;
+    const uint8_t *next = is_end ? context.values(piece.first_block) : context.keys(piece.block_after(b));
+    score_block<N>(context.keys(piece.first_block + b), next, head_dim, q, weights + b * BLOCK_SIZE);
   }
+  float best[N], sum[N];
+  for (int n = 0; n < N; n++) {
+    float *row = weights + n * PIECE;
+    sum[n] = weigh(row, context.scale, piece, queries[n], row, &best[n]);
+  }
+  memset(o, 0, sizeof(float) * N * head_dim);
+  for (int b = 0; b < piece.num_blocks; b++)
+    weigh_block<N>(context.values(piece.first_block + b), context.values(piece.block_after(b)), head_dim,
+                   weights + b * BLOCK_SIZE, o);
+  for (int n = 0; n < N; n++)
+    merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
 }
 
-OCTAVO_INLINE void attend_on_vectors(const Context &context, Query *queries, int count, int64_t last,
+OCTAVO_INLINE void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
                                      float *scratch) {
   switch (count) {
   case 1:
-    return attend_on_vectors<1>(context, queries, last, scratch);
+    return attend_on_vectors<1>(context, piece, queries, scratch);
   case 2:
-    return attend_on_vectors<2>(context, queries, last, scratch);
+    return attend_on_vectors<2>(context, piece, queries, scratch);
   case 3:
-    return attend_on_vectors<3>(context, queries, last, scratch);
+    return attend_on_vectors<3>(context, piece, queries, scratch);
   default:
-    return attend_on_vectors<4>(context, queries, last, scratch);
+    return attend_on_vectors<4>(context, piece, queries, scratch);
   }
 }
 

@@ -12,9 +12,11 @@ namespace octavo {
 
 namespace {
 
-constexpr int ROWS_PER_ITEM = 4;     // of a row-wise op
-constexpr int QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
-constexpr int ROW_ALIGN = 16;        // matrix units read whole tiles of rows
+constexpr int ROWS_PER_ITEM = 4;         // of a row-wise op
+constexpr int MIN_QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
+constexpr int MAX_QUERIES_PER_TILE = 128;
+constexpr int TILES_PER_THREAD = 8;
+constexpr int ROW_ALIGN = 16; // matrix units read whole tiles of rows
 constexpr size_t CACHE_LINE = 64;
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -202,7 +204,12 @@ void Executor::make_tiles() {
   if (attention == desc_.ops + desc_.num_ops)
     return;
   const AttentionAttrs &attrs = attention->as<AttentionAttrs>();
-  const int rows_per_tile = std::max<int>(1, QUERIES_PER_TILE * attrs.num_kv_heads / attrs.num_heads);
+  // Few large tiles read a context less often; several for each thread keep all busy.
+  const int64_t group = attrs.num_heads / attrs.num_kv_heads;
+  const int64_t per_thread =
+      step_.num_tokens * group * attrs.num_kv_heads / (TILES_PER_THREAD * desc_.num_threads);
+  const int64_t queries = std::clamp<int64_t>(per_thread, MIN_QUERIES_PER_TILE, MAX_QUERIES_PER_TILE);
+  const int rows_per_tile = (int)std::max<int64_t>(1, queries / group);
   for (int r = 0; r < step_.num_requests; r++) {
     const int rows = step_.query_start[r + 1] - step_.query_start[r];
     for (int row = 0; row < rows; row += rows_per_tile)

@@ -101,10 +101,12 @@ OCTAVO_INLINE float tree_max(f32x16 v) {
 OCTAVO_INLINE f32x16 even_of(u32x16 pairs) { return as_float(pairs << 16); }
 OCTAVO_INLINE f32x16 odd_of(u32x16 pairs) { return as_float(pairs & 0xffff0000u); }
 OCTAVO_INLINE f32x16 from_bf16(u16x16 x) { return as_float(__builtin_convertvector(x, u32x16) << 16); }
-OCTAVO_INLINE u32x16 round_to_bf16_bits(f32x16 x) {
+OCTAVO_INLINE u32x16 round_number_to_bf16_bits(f32x16 x) {
   u32x16 bits = as_bits(x);
-  u32x16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return x != x ? splat(0x7fc0u) : rounded;
+  return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+OCTAVO_INLINE u32x16 round_to_bf16_bits(f32x16 x) {
+  return x != x ? splat(0x7fc0u) : round_number_to_bf16_bits(x);
 }
 OCTAVO_INLINE u16x16 to_bf16(f32x16 x) { return __builtin_convertvector(round_to_bf16_bits(x), u16x16); }
 OCTAVO_INLINE bf16 to_bf16(float x) {
@@ -113,11 +115,10 @@ OCTAVO_INLINE bf16 to_bf16(float x) {
   return x != x ? 0x7fc0 : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
-// e^x (Cephes expf); exactly 0 below -86, constant above 88.
-OCTAVO_INLINE f32x16 exp(f32x16 x) {
-  const f32x16 floor = splat(-86.0f), ceiling = splat(88.0f), magic = splat(12582912.0f);
+// e^x (Cephes expf) for x up to 88; exactly 0 below -86. Never NaN.
+OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
+  const f32x16 floor = splat(-86.0f), magic = splat(12582912.0f);
   f32x16 clamped = x > floor ? x : floor;
-  clamped = clamped > ceiling ? ceiling : clamped;
   f32x16 n = (clamped * 1.44269504088896341f + magic) - magic;
   f32x16 r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
   f32x16 p = splat(1.9875691500e-4f);
@@ -130,6 +131,9 @@ OCTAVO_INLINE f32x16 exp(f32x16 x) {
   i32x16 scaled = (i32x16)y + (__builtin_convertvector(n, i32x16) << 23);
   return x < floor ? f32x16{} : (f32x16)scaled;
 }
+
+// The same for every x: constant above 88.
+OCTAVO_INLINE f32x16 exp(f32x16 x) { return exp_up_to_88(x > splat(88.0f) ? splat(88.0f) : x); }
 
 // ln x (Cephes logf) for normal, positive x.
 OCTAVO_INLINE f32x16 log(f32x16 x) {
