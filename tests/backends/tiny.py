@@ -74,8 +74,7 @@ def tiny_model(**changes: object) -> tuple[Program, Mapping[str, Tensor]]:
 
 
 class StepMaker:
-    """Builds steps for several requests by hand: each call computes the given number of tokens of each
-    request."""
+    """Builds steps by hand: each call computes the given number of tokens of each request."""
 
     def __init__(self, prompts: dict[int, list[int]], sampling: SamplingParams) -> None:
         self._tokens = {slot: list(prompt) for slot, prompt in prompts.items()}
@@ -117,8 +116,7 @@ class StepMaker:
 
 
 def mixed_steps(maker: StepMaker) -> Iterator[StepInput]:
-    """A prompt alone, chunks beside decodes, a long context, then all decoding. Slots 0 to 3; append after
-    each."""
+    """A prompt alone, chunks beside decodes, a long context, then all decoding: slots 0 to 3."""
     yield maker.step({0: 5})
     yield maker.step({0: 1, 1: 48, 2: 33})
     yield maker.step({0: 1, 2: 500, 1: 5})

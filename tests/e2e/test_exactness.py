@@ -1,5 +1,4 @@
-"""Greedy and seeded tokens of the built-in model do not depend on batch, chunks, prefix hits or
-preemption."""
+"""Tokens of the built-in model do not depend on batch, chunks, prefix hits, preemption or threads."""
 
 import pathlib
 from collections.abc import Sequence

@@ -42,5 +42,4 @@ class OverloadedError(OctavoError):
 
 
 class EngineError(OctavoError):
-    """The engine failed this request (HTTP 500): quarantined, not computable, or the engine is gone for
-    good."""
+    """The engine failed this request (HTTP 500): set aside, not computable, or the engine is gone."""

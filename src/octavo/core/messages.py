@@ -1,5 +1,4 @@
-"""What server and engine process say to each other: msgpack frames over a unix socket, one frame per engine
-step.
+"""What server and engine process say to each other: msgpack frames, one for each engine step.
 
 Every engine frame carries its epoch (how often the engine has been started) and each output the index of its
 first token: a frame of another epoch or a known index is dropped by the client, a gap is a fault.

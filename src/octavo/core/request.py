@@ -65,8 +65,7 @@ class Request:
         return len(self.token_ids) - self.num_prompt_tokens
 
     def update_block_hashes(self) -> list[BlockHash]:
-        """The identities of all full blocks of the tokens so far; empty for a request outside the prefix
-        cache."""
+        """The identities of all full blocks so far; empty for a request outside the prefix cache."""
         if self.cache_root is not None:
             extend_hashes(self.block_hashes, self.cache_root, self.token_ids)
         return self.block_hashes

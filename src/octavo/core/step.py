@@ -29,8 +29,7 @@ class OutputKind(enum.IntEnum):
 
 
 class CopyKind(enum.IntEnum):
-    """From where to where a KV block's bytes are copied. A tier is the back end's host-memory checkpoint
-    store."""
+    """From where to where a KV block is copied. A tier is the back end's checkpoint store in host memory."""
 
     BLOCK_TO_TIER = 0
     TIER_TO_BLOCK = 1

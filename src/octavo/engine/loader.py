@@ -1,5 +1,4 @@
-"""From a config to a running engine: opens the model, plans memory, loads the back end, wires core and
-scheduler.
+"""From a config to a running engine: opens the model, plans memory, loads the back end, wires it all.
 
 The only place where an engine's objects meet; used by the engine process and, in-process, by `LLM`.
 """
@@ -42,8 +41,7 @@ class LoadedEngine:
 def load_engine(
     config: EngineConfig, environment: Environment, journal: Journal | None = None, epoch: int = 0
 ) -> LoadedEngine:
-    """Load a model and compute its first token. Raises StartError: file, machine, memory or flags do not
-    fit."""
+    """Load a model and compute its first token. Raises StartError: file, machine or flags do not fit."""
     clock = _Stopwatch()
     model = open_model(resolve(config.model, environment.home))
     clock.lap("open model")
@@ -111,8 +109,7 @@ def _max_model_len(config: EngineConfig, model: Model) -> int:
 
 
 def _plan(config: EngineConfig, model: Model, limits: StepLimits, available: int) -> MemoryPlan:
-    """How many KV blocks fit. Raises StartError when the model does not, or fewer than one sequence's
-    blocks."""
+    """How many KV blocks fit. Raises StartError when the model does not, or not two blocks."""
     fixed = plan_memory(model.program, model.checkpoint.parts, limits, 0, 0)
     left = available - fixed.total_bytes
     kv_memory = config.kv_cache_memory

@@ -1,5 +1,4 @@
-"""What a decoder-only transformer is, as numbers: one frozen record that a family fills from a config or GGUF
-metadata.
+"""What a decoder-only transformer is, as numbers: one frozen record, filled by a family.
 
 Knows nothing of files, tensors' bytes or back ends. `program.py` lowers it to ops.
 """

@@ -1,5 +1,4 @@
-"""The native executor against the reference back end: every op, every instruction set, any number of
-threads."""
+"""The native executor equals the reference: every op, every instruction set, any number of threads."""
 
 import dataclasses
 

@@ -39,8 +39,7 @@ def plan_memory(
     num_blocks: int,
     num_checkpoint_blocks: int,
 ) -> MemoryPlan:
-    """What a CpuBackend of these arguments will hold. Raises ModelFileError for weights the kernels do not
-    read."""
+    """What such a CpuBackend will hold. Raises ModelFileError for weights the kernels do not read."""
     return MemoryPlan(
         weight_bytes=sum(packed_bytes(weight, tensors) for weight in program.weights),
         workspace_bytes=workspace_bytes(program, limits),
@@ -119,8 +118,7 @@ class CpuBackend:
             self._executor = None
 
     def buffer(self, name: str, num_rows: int) -> NDArray[Any]:
-        """A copy of the first rows of a buffer as the last step left it: float32, or uint16 with bf16
-        bits."""
+        """A copy of a buffer's first rows after the last step: float32, or uint16 with bf16 bits."""
         buffer = self._program.buffer(name)
         stride = native.Long()
         index = self._buffer_index[name]

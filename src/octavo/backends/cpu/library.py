@@ -1,5 +1,4 @@
-"""The native library's C ABI: finds the shared object, declares its structs and functions. Mirrors
-csrc/capi.h."""
+"""The native library's C ABI: finds the shared object and declares what csrc/capi.h does."""
 
 import ctypes
 import functools
@@ -133,8 +132,7 @@ def load_library() -> ctypes.CDLL:
 
 
 def _find() -> pathlib.Path:
-    """Beside this file in an installed package; in site-packages when the package is installed for
-    editing."""
+    """Beside this file, or in site-packages when the package is installed for editing."""
     beside = pathlib.Path(__file__).with_name(_NAME)
     if beside.exists():
         return beside

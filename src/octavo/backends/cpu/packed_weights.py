@@ -1,5 +1,4 @@
-"""A model's weights as the kernels read them: every matrix repacked into panels, vectors as fp32, in one
-allocation.
+"""A model's weights as the kernels read them: matrices in panels, vectors as fp32, in one allocation.
 
 Weights stay compressed: panels hold the file's own bits in another order. Runs in the engine process, once,
 at load.

@@ -1,5 +1,4 @@
-"""Causal attention of one request's rows over its context, in the exact order: pieces of 256 tokens, merged
-ascending."""
+"""Causal attention of a request's rows over its context, exactly: pieces of 256 tokens, merged ascending."""
 
 import numpy as np
 
@@ -10,8 +9,7 @@ PIECE = 256  # tokens, counted from position 0
 
 
 def attend(query: BF16, keys: BF16, values: BF16, first_position: int, scale: float) -> BF16:
-    """query [rows, heads, head_dim] at positions first_position...; keys, values [context, kv_heads,
-    head_dim].
+    """query [rows, heads, head_dim] from first_position on; keys, values [context, kv_heads, head_dim].
 
     Returns [rows, heads * head_dim]. A row sees the context up to its own position.
     """

@@ -57,8 +57,7 @@ def _threshold(scaled: F32, sampling: SamplingParams) -> np.float32:
 
 
 def gumbel(seed: int, branch: int, position: int, vocab_size: int) -> F32:
-    """-log(E), E exponential: from 32 hashed bits a uniform in (0, 1), fine near 0 where the large noise
-    comes from."""
+    """-log(E), E exponential: from 32 hashed bits a uniform in (0, 1), finest near 0, where E is small."""
     bits = _hash(seed, branch, position, vocab_size)
     uniform = (bits >> np.uint32(16)).astype(np.float32) * np.float32(65536) + (
         bits & np.uint32(0xFFFF)
