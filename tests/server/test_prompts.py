@@ -1,5 +1,6 @@
 """Prompts become token ids that fit the context; answers get what is left of it."""
 
+import dataclasses
 from typing import Any, cast
 
 import pytest
@@ -38,6 +39,10 @@ async def test_a_prompt_leaves_room_for_a_token() -> None:
 @pytest.mark.asyncio
 async def test_the_number_of_prompts_is_bounded() -> None:
     assert len(await encoder().encode_prompts(["a"] * MAX_PROMPTS)) == MAX_PROMPTS
+    small = dataclasses.replace(encoder(), max_prompts=4)
+    assert len(await small.encode_prompts(["a"] * 4)) == 4
+    with pytest.raises(InvalidRequestError, match="holds 5 texts; allowed: 4"):
+        await small.encode_prompts(["a"] * 5)
     with pytest.raises(InvalidRequestError, match=f"allowed: {MAX_PROMPTS}"):
         await encoder().encode_prompts(["a"] * (MAX_PROMPTS + 1))
 

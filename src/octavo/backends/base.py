@@ -1,4 +1,4 @@
-"""The seam below the engine: a back end turns a StepInput into a StepOutput. The engine sees no more of it."""
+"""The seam below the engine: a back end turns a StepInput into a StepOutput. The engine sees no more."""
 
 import dataclasses
 from typing import Any, Protocol

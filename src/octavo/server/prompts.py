@@ -28,6 +28,7 @@ class PromptEncoder:
     chat_template: ChatTemplate
     vocab_size: int
     max_model_len: int
+    max_prompts: int = MAX_PROMPTS  # less where the server never holds as many requests at once
 
     async def encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
         num_characters = sum(len(message["content"]) for message in messages)
@@ -54,9 +55,9 @@ class PromptEncoder:
             raise InvalidRequestError(
                 "prompt mixes texts and token ids; a list holds one kind.", param="prompt"
             )
-        if len(texts) > MAX_PROMPTS:
+        if len(texts) > self.max_prompts:
             raise InvalidRequestError(
-                f"prompt holds {len(texts)} texts; allowed: {MAX_PROMPTS}.", param="prompt"
+                f"prompt holds {len(texts)} texts; allowed: {self.max_prompts}.", param="prompt"
             )
         return [await self._encode_text(text, f"prompt[{index}]") for index, text in enumerate(texts)]
 

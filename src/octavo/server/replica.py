@@ -19,7 +19,7 @@ from octavo.server.boot_report import Phases
 from octavo.server.endpoint import Drain, Services
 from octavo.server.gate import KeyCheck
 from octavo.server.options import ServeOptions
-from octavo.server.prompts import PromptEncoder
+from octavo.server.prompts import MAX_PROMPTS, PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.request_log import RequestLog
 from octavo.server.served_model import ServedModel
@@ -67,11 +67,16 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) ->
     model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
     metrics = _metrics(options, engine.info)
     engine.on_step = metrics.observe_step
+    max_requests = options.engine.max_num_seqs + options.engine.max_num_queued_requests
     services = Services(
         engine=engine,
         model=model,
         prompts=PromptEncoder(
-            text.tokenizer, text.chat_template, engine.info.vocab_size, engine.info.max_model_len
+            text.tokenizer,
+            text.chat_template,
+            engine.info.vocab_size,
+            engine.info.max_model_len,
+            min(MAX_PROMPTS, max_requests),
         ),
         new_text=lambda sampling: _new_text(text, sampling),
         metrics=metrics,

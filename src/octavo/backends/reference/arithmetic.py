@@ -76,7 +76,7 @@ def tree(lanes: F32) -> F32:
 
 
 def rms_norm(x: F32, weight: F32, epsilon: float) -> F32:
-    """x * (1 / sqrt(mean of squares + epsilon)) * weight; squares by a tree per 32 columns, then ascending."""
+    """x * (1 / sqrt(mean of squares + epsilon)) * weight; squares by a tree per 32 columns, ascending."""
     columns = x.shape[1]
     padded = np.pad(x, ((0, 0), (0, -columns % CHUNK)))
     squares = f32(f64(padded) * f64(padded)).reshape(len(x), padded.shape[1] // CHUNK, 2, LANES)
