@@ -56,6 +56,25 @@ def byte_text(sampling: SamplingParams) -> TextStream:
     return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
 
 
+READY = Ready(
+    epoch=0,
+    max_model_len=MAX_MODEL_LEN,
+    vocab_size=VOCAB_SIZE,
+    num_blocks=4096,
+    memory={
+        "weight_bytes": 100 << 20,
+        "workspace_bytes": 5 << 20,
+        "block_bytes": 384 << 10,
+        "num_blocks": 4096,
+        "num_checkpoint_blocks": 512,
+    },
+    boot_seconds={"open model": 0.01, "load weights": 0.25},
+    fingerprint="0123456789abcdef",
+    threads=2,
+    isa="avx2",
+)
+
+
 class FakeEngine:
     """EngineClient's public face. Answers every request with `answer`, or waits for the test when that is
     None."""
@@ -63,23 +82,7 @@ class FakeEngine:
     def __init__(self, answer: bytes | None = b"Hello") -> None:
         self.answer = answer
         self.probe_answer = b"abcd"
-        self.info = Ready(
-            epoch=0,
-            max_model_len=MAX_MODEL_LEN,
-            vocab_size=VOCAB_SIZE,
-            num_blocks=4096,
-            memory={
-                "weight_bytes": 100 << 20,
-                "workspace_bytes": 5 << 20,
-                "block_bytes": 384 << 10,
-                "num_blocks": 4096,
-                "num_checkpoint_blocks": 512,
-            },
-            boot_seconds={"open model": 0.01, "load weights": 0.25},
-            fingerprint="0123456789abcdef",
-            threads=2,
-            isa="avx2",
-        )
+        self.info = READY
         self.stats = EngineStats()
         self.is_ready = True
         self.num_restarts = 0

@@ -5,36 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from octavo.cli import main as cli
-from octavo.server.options import ServeOptions
-
-Serve = Callable[..., ServeOptions]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """serve(*arguments) -> the options `octavo serve ARGUMENTS` would have served with."""
-    given: list[ServeOptions] = []
-    monkeypatch.setattr("pkgutil.resolve_name", lambda name: given.append)
-    monkeypatch.setattr("octavo.cli.serve.resolve", lambda model, home: pathlib.Path(model))
-
-    def run(*arguments: str) -> ServeOptions:
-        assert cli.main(["serve", *arguments]) == 0
-        return given.pop()
-
-    return run
-
-
-@pytest.fixture
-def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """complaint(*arguments) -> the sentence, after exit code 2."""
-
-    def run(*arguments: str) -> str:
-        assert cli.main(["serve", *arguments]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return run
+from tests.cli.conftest import Serve
 
 
 def write(path: pathlib.Path, text: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import pathlib
-import sys
 
 import pytest
 
@@ -13,6 +12,7 @@ from octavo.engine.client import EngineClient
 from octavo.engine.streams import RequestStream
 from octavo.engine.supervisor import EngineSupervisor
 from tests.e2e import deadly_engine
+from tests.engine.harness import command_of, read
 
 NUM_INNOCENT = 15
 NUM_TOKENS = 30
@@ -24,14 +24,10 @@ def submit(client: EngineClient, number: int, *orders: int) -> RequestStream:
     return client.submit(prompt, sampling, request_id=f"r{number}-{len(orders)}", seed=number)
 
 
-async def read(stream: RequestStream) -> list[int]:
-    return [token async for output in stream for token in output.token_ids]
-
-
 @pytest.mark.asyncio
 async def test_one_killer_among_fifteen(smollm2_path: pathlib.Path) -> None:
     config = EngineConfig(model=str(smollm2_path), max_model_len=256, kv_cache_memory=128 << 20)
-    command = (sys.executable, "-P", deadly_engine.__file__)
+    command = command_of(pathlib.Path(deadly_engine.__file__))
     client = await EngineSupervisor.start(config, Environment.read(), command=command)
     try:
         alone = [await read(submit(client, number)) for number in range(NUM_INNOCENT)]

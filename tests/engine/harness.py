@@ -18,6 +18,14 @@ NOWHERE = Environment(home=pathlib.Path("/nowhere"), api_key=None, cpu_isa=None,
 PATIENT = SupervisorLimits(first_backoff_seconds=0.001, max_backoff_seconds=0.002)
 
 
+def command_of(program: pathlib.Path) -> tuple[str, ...]:
+    """Runs an engine program of the tests, which may import from them whatever the working directory is."""
+    root = str(pathlib.Path(__file__).parents[2])
+    launch = f"import runpy, sys; sys.path.insert(0, {root!r}); del sys.argv[0]"
+    launch += "; runpy.run_path(sys.argv[0], run_name='__main__')"
+    return (sys.executable, "-c", launch, str(program))
+
+
 @contextlib.asynccontextmanager
 async def engine(
     order: str = "work",
@@ -26,7 +34,7 @@ async def engine(
     **config: int,
 ) -> AsyncIterator[EngineClient]:
     """order is for the fake engine's load; config for EngineConfig."""
-    command = (sys.executable, str(program), order)
+    command = (*command_of(program), order)
     client = await EngineSupervisor.start(EngineConfig(**config), NOWHERE, command=command, limits=limits)  # type: ignore[arg-type]
     try:
         yield client

@@ -1,7 +1,5 @@
 """The real scheduler and KV cache on the `sim` back end, as an engine process; KILLER aborts it."""
 
-import os
-import resource
 import sys
 import time
 from types import SimpleNamespace
@@ -9,38 +7,17 @@ from types import SimpleNamespace
 from octavo.backends.sim.backend import SimBackend
 from octavo.config import EngineConfig
 from octavo.core.messages import Ready
-from octavo.core.step import StepInput, Ticket
 from octavo.engine.core import EngineCore
 from octavo.engine.journal import Journal
 from octavo.engine.process import main
 from octavo.kv.manager import KVManager
 from octavo.scheduler.scheduler import Scheduler
+from tests.engine.deadly import DeadlyBackend
 
 KILLER = 999
 VOCAB_SIZE = 1000
 MAX_MODEL_LEN = 1024
 NUM_BLOCKS = 128  # so few that sixteen long streams preempt one another
-
-
-class DeadlyBackend(SimBackend):
-    def __init__(self, config: EngineConfig) -> None:
-        super().__init__(
-            num_blocks=NUM_BLOCKS,
-            num_checkpoint_blocks=16,
-            max_num_seqs=config.max_num_seqs,
-            vocab_size=VOCAB_SIZE,
-            sleep=time.sleep,
-            step_seconds=lambda num_tokens, num_context_tokens, num_requests: 0.001,
-        )
-        self._deadly_slots: set[int] = set()
-
-    def submit(self, step: StepInput) -> Ticket:
-        for admission in step.admitted:
-            is_deadly = KILLER in admission.token_ids[: admission.prompt_length]
-            (self._deadly_slots.add if is_deadly else self._deadly_slots.discard)(admission.slot)
-        if self._deadly_slots.intersection(step.slot.tolist()):
-            os.abort()
-        return super().submit(step)
 
 
 def load(config: EngineConfig, environment: object, journal: Journal, epoch: int) -> SimpleNamespace:
@@ -50,9 +27,17 @@ def load(config: EngineConfig, environment: object, journal: Journal, epoch: int
         max_num_batched_tokens=config.max_num_batched_tokens,
         epoch=epoch,
     )
+    backend = SimBackend(
+        num_blocks=NUM_BLOCKS,
+        num_checkpoint_blocks=16,
+        max_num_seqs=config.max_num_seqs,
+        vocab_size=VOCAB_SIZE,
+        sleep=time.sleep,
+        step_seconds=lambda num_tokens, num_context_tokens, num_requests: 0.001,
+    )
     core = EngineCore(
         scheduler,
-        DeadlyBackend(config),
+        DeadlyBackend(backend, KILLER),
         max_model_len=MAX_MODEL_LEN,
         vocab_size=VOCAB_SIZE,
         eos_token_ids=frozenset(),
@@ -64,5 +49,4 @@ def load(config: EngineConfig, environment: object, journal: Journal, epoch: int
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main(load, sys.argv[2:])

@@ -21,8 +21,9 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import Admission, StepInput
 from octavo.engine.model_files import Model, open_model, open_text
 from octavo.models.architecture import Architecture
-from octavo.models.loading import from_config
+from octavo.models.loading import from_config, part_shapes
 from octavo.models.program import Program, lower
+from octavo.weights.checkpoint import Checkpoint
 from octavo.weights.formats import Tensor, expand_to_f32
 
 MAX_ERROR = 0.02  # of the oracle's logit range
@@ -77,8 +78,10 @@ def test_tiny_random_models(changes: dict[str, object]) -> None:
         ModelMetadata("config.json", config.to_dict() | {"architectures": ["LlamaForCausalLM"]})
     )
     state = oracle.state_dict()
-    tensors = {part: Tensor.of(part, state[name].numpy()) for part, name in names.items()}
-    backend = backend_of(lower(arch), tensors, 304)
+    program = lower(arch)
+    arrays = {part: state[name].numpy() for part, name in names.items()}
+    checkpoint = Checkpoint.of_arrays(arrays, part_shapes(program))
+    backend = backend_of(program, checkpoint.parts, 304)
     token_ids = np.random.default_rng(0).integers(0, settings["vocab_size"], 300).tolist()
     with torch.no_grad():
         expected = oracle(torch.tensor([token_ids])).logits[0].numpy()

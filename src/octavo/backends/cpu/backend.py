@@ -17,7 +17,7 @@ from octavo.backends.base import MemoryPlan, StepLimits, workspace_bytes
 from octavo.backends.cpu import library as native
 from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
 from octavo.core.errors import ModelFileError, StartError
-from octavo.core.step import Admission, RowStatus, StepInput, StepOutput, Ticket
+from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput, Ticket
 from octavo.models.ops import OpKind
 from octavo.models.program import DType, Op, Program, Rows
 from octavo.weights.formats import Tensor
@@ -93,6 +93,7 @@ class CpuBackend:
 
     def submit(self, step: StepInput) -> Ticket:
         self._started = time.perf_counter()
+        assert (step.output_kind == OutputKind.SAMPLE).all()
         kept_alive = _fill(self._step, step)
         status = self._library.octavo_executor_forward(self._executor, self._step, self._error, _ERROR_BYTES)
         del kept_alive
@@ -102,6 +103,7 @@ class CpuBackend:
         return Ticket(step.step_id)
 
     def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        assert masks is None
         assert self._submitted is not None and self._submitted.step_id == ticket.step_id
         tokens = np.empty(len(self._submitted.output_row), np.int32)
         self._library.octavo_executor_sample(self._executor, tokens.ctypes.data)
@@ -148,7 +150,6 @@ class CpuBackend:
             kv_groups=groups,
             num_ops=len(ops),
             num_buffers=len(buffers),
-            num_weights=len(self._weights.descs),
             num_kv_groups=len(groups),
             vocab_size=self._vocab_size,
             logits_buffer=self._buffer_index[Program.logits],

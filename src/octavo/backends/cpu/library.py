@@ -50,7 +50,6 @@ class ExecutorDesc(ctypes.Structure):
         ("kv_groups", ctypes.POINTER(KVGroupDesc)),
         ("num_ops", Int),
         ("num_buffers", Int),
-        ("num_weights", Int),
         ("num_kv_groups", Int),
         ("vocab_size", Int),
         ("logits_buffer", Int),

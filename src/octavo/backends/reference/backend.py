@@ -27,7 +27,16 @@ from octavo.backends.reference.attention import attend
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
-from octavo.core.step import LAST_SAMPLED, Admission, CopyKind, RowStatus, StepInput, StepOutput, Ticket
+from octavo.core.step import (
+    LAST_SAMPLED,
+    Admission,
+    CopyKind,
+    OutputKind,
+    RowStatus,
+    StepInput,
+    StepOutput,
+    Ticket,
+)
 from octavo.models.ops import OpKind
 from octavo.models.program import DType, Op, Program, Rows, Weight
 from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
@@ -83,6 +92,7 @@ class ReferenceBackend:
 
     def submit(self, step: StepInput) -> Ticket:
         self._started = time.perf_counter()
+        assert (step.output_kind == OutputKind.SAMPLE).all()
         self._apply_changes(step)
         rows = self._rows(step)
         for op in self._program.ops:
@@ -91,6 +101,7 @@ class ReferenceBackend:
         return Ticket(step.step_id)
 
     def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        assert masks is None
         assert self._pending is not None and self._pending[0].step_id == ticket.step_id
         step, rows = self._pending
         logits = self.buffers[Program.logits]

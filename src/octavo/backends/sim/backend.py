@@ -88,6 +88,7 @@ class SimBackend:
         return Ticket(step.step_id)
 
     def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
+        assert masks is None
         _check(self._pending is not None, "no step is in flight")
         assert self._pending is not None
         step, seconds = self._pending

@@ -7,7 +7,7 @@
 #include "attention_vector.h"
 #include "entries.h"
 #include "linear.h"
-#if defined(__AMX_BF16__)
+#if defined(OCTAVO_ISA_amx)
 #include "attention_amx.h"
 #endif
 
@@ -18,7 +18,7 @@ namespace {
 constexpr int MAX_QUERIES = 128;    // taken over a context at once
 constexpr int MIN_TILE_QUERIES = 6; // measured: fewer are faster on vectors
 
-#if defined(__AMX_BF16__)
+#if defined(OCTAVO_ISA_amx)
 constexpr int MAX_BATCH = TILE_BATCH;
 #else
 constexpr int MAX_BATCH = VECTOR_BATCH;

@@ -3,11 +3,12 @@
 // in exactly the order that vectors follow, so this file holds no arithmetic of its own.
 #pragma once
 #include "attention_block.h"
+#include "tiles.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-constexpr int TILE_BATCH = 16;
+constexpr int TILE_BATCH = TILE_ROWS;
 constexpr int MAX_TILE_HEAD_DIM = 128; // four tiles of q, four of sums at a time
 
 constexpr size_t tile_scratch_bytes(size_t head_dim) {
@@ -19,13 +20,10 @@ OCTAVO_INLINE bool fits_tiles(int head_dim) { return head_dim % CHUNK == 0 && he
 // Tiles 0-3: sums, or q; 4: dot products; 5: keys; 6: weights, 16 rows of 16 bf16; 7: values, 8 rows of token
 // pairs.
 void configure_tiles() {
-  struct alignas(64) {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 32, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 8};
-  } config;
-  asm volatile("" ::"r"(&config) : "memory"); // GCC 12 deletes the stores above without it
-  _tile_loadconfig(&config);
+  TileConfig config;
+  config.row_bytes[6] = 2 * BLOCK_SIZE;
+  config.rows[7] = BLOCK_SIZE / 2;
+  config.load();
 }
 
 // dots[query][token] of a piece. q: [16][head_dim], packed.
@@ -112,15 +110,15 @@ void attend_on_tiles(const Context &context, const Piece &piece, Query *queries,
   bf16 *q = weights + TILE_BATCH * PIECE;              // [16][head_dim]
   for (int n = 0; n < count; n++)
     memcpy(q + n * head_dim, queries[n].q, sizeof(bf16) * head_dim);
-  asm volatile("" ::: "memory"); // tile loads do not tell the compiler what they read
+  memory_barrier();
   score_piece(context, piece, q, dots);
-  asm volatile("" ::: "memory");
+  memory_barrier();
   float best[TILE_BATCH], sum[TILE_BATCH];
   for (int n = 0; n < count; n++)
     sum[n] = weigh(dots + n * PIECE, context.scale, piece, queries[n], weights + n * PIECE, &best[n]);
-  asm volatile("" ::: "memory");
+  memory_barrier();
   value_piece(context, piece, weights, o);
-  asm volatile("" ::: "memory");
+  memory_barrier();
   for (int n = 0; n < count; n++)
     merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
 }

@@ -47,7 +47,7 @@ struct ExecutorDesc {
   const BufferDesc *buffers;
   const WeightDesc *weights;
   const KVGroupDesc *kv_groups;
-  int32_t num_ops, num_buffers, num_weights, num_kv_groups;
+  int32_t num_ops, num_buffers, num_kv_groups;
   int32_t vocab_size;
   int32_t logits_buffer;
   int32_t max_seqs, max_tokens, max_model_len;

@@ -7,13 +7,12 @@
 // sixteens: what lies behind the last row of x is read, multiplied and dropped.
 #pragma once
 #include "linear_block.h"
+#include "tiles.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
 constexpr int FEW_ROWS = 2; // measured: from 3 rows on tiles are faster
-constexpr int TILE_ROWS = 16;
-constexpr int TILE_ROW_BYTES = 64;
 constexpr int PAIR_ROWS = 2 * TILE_ROWS;
 constexpr int LAG = 3;          // groups between unpacking and use: the stores have reached L1
 constexpr int RING = 8;         // groups kept when no further rows need them
@@ -21,25 +20,7 @@ constexpr int BLOCK_GROUPS = 9; // groups kept for further rows: two panels and 
 constexpr size_t TILES_BYTES = 2 * BLOCK_GROUPS * TILE_BYTES;
 constexpr size_t MANY_ROWS_SCRATCH_BYTES = TILES_BYTES + (size_t)MAX_SUM_ROWS * 2 * PANEL * sizeof(float);
 
-struct alignas(64) TileConfig {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-};
-
-// Tile loads do not tell the compiler what they read.
-OCTAVO_INLINE void memory_barrier() { asm volatile("" ::: "memory"); }
-
-static void prepare_thread() {
-  TileConfig config = {};
-  config.palette = 1;
-  for (int tile = 0; tile < 8; tile++) {
-    config.row_bytes[tile] = TILE_ROW_BYTES;
-    config.rows[tile] = TILE_ROWS;
-  }
-  asm volatile("" ::"r"(&config) : "memory"); // GCC 12 deletes the stores above without it
-  _tile_loadconfig(&config);
-}
+OCTAVO_INLINE void prepare_thread() { TileConfig().load(); }
 
 OCTAVO_INLINE void release_thread() { _tile_release(); }
 
