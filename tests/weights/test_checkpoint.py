@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from octavo.core.errors import ModelFileError
+from octavo.core.tensor_slice import TensorSlice
 from octavo.weights.checkpoint import Checkpoint
-from octavo.weights.formats import Tensor, TensorFormat
+from octavo.weights.formats import Tensor, TensorFormat, expand_to_f32
 
 SHAPES = {"embedding": (4, 2), "norm": (2, 1)}
 ARRAYS = {"embedding": np.arange(8, dtype=np.float32).reshape(4, 2), "norm": np.ones(2, np.float32)}
@@ -31,6 +32,38 @@ def test_a_tensor_nobody_would_compute_with_is_refused() -> None:
     tensors = file_tensors() | {"blk.0.attn_q.bias": Tensor.of("blk.0.attn_q.bias", np.ones(2, np.float32))}
     with pytest.raises(ModelFileError, match=r"blk\.0\.attn_q\.bias"):
         Checkpoint.of_file("m.gguf", tensors, NAMES, SHAPES)
+
+
+def fused(*rows: tuple[int, int]) -> dict[str, TensorSlice]:
+    return {f"part{first}": TensorSlice("qkv", first, count) for first, count in rows}
+
+
+def test_parts_may_be_rows_of_a_fused_tensor() -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(6, 2)
+    shapes = {"part3": (3, 2), "part0": (1, 2), "part1": (2, 2)}
+    names = fused((3, 3), (0, 1), (1, 2))
+    checkpoint = Checkpoint.of_file("m", {"qkv": Tensor.of("qkv", matrix)}, names, shapes)
+    found = [expand_to_f32(checkpoint.parts[part]).tolist() for part in ("part0", "part1", "part3")]
+    assert found == [matrix[:1].tolist(), matrix[1:3].tolist(), matrix[3:].tolist()]
+
+
+def test_a_fused_vector_and_a_quantized_tensor_are_cut_too() -> None:
+    bias = Tensor.of("qkv", np.arange(6, dtype=np.float32))
+    names = fused((0, 4), (4, 2))
+    parts = Checkpoint.of_file("m", {"qkv": bias}, names, {"part0": (4, 1), "part4": (2, 1)}).parts
+    assert expand_to_f32(parts["part4"]).tolist() == [[4.0], [5.0]]
+    data = np.arange(6 * 68, dtype=np.uint16).astype(np.uint8)
+    blocks = Tensor("qkv", TensorFormat.Q8_0, 6, 64, data)
+    parts = Checkpoint.of_file("m", {"qkv": blocks}, names, {"part0": (4, 64), "part4": (2, 64)}).parts
+    assert parts["part4"].data.tolist() == data[4 * 68 :].tolist()
+
+
+@pytest.mark.parametrize("rows", [[(0, 4)], [(0, 4), (4, 3)], [(0, 4), (3, 3)], [(0, 3), (4, 2)], [(-1, 7)]])
+def test_rows_of_a_fused_tensor_must_all_have_one_part(rows: list[tuple[int, int]]) -> None:
+    names = fused(*rows)
+    tensors = {"qkv": Tensor.of("qkv", np.zeros((6, 2), np.float32))}
+    with pytest.raises(ModelFileError, match=f"qkv has 6 rows of 2; expected {len(rows)} parts"):
+        Checkpoint.of_file("m", tensors, names, dict.fromkeys(names, (1, 2)))
 
 
 def test_long_lists_of_names_are_cut() -> None:

@@ -51,6 +51,7 @@ def test_reads_what_the_reference_writer_writes(tmp_path: pathlib.Path) -> None:
     writer.add_array("x.numbers", [1, -2, 3])
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     writer.add_tensor("matrix", matrix)
+    writer.add_tensor("experts", np.arange(24, dtype=np.float32).reshape(4, 2, 3))
     writer.add_tensor("half", matrix.astype(np.float16)[0])
     quantized = oracle.quants.quantize(np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 64), Q8_0)
     writer.add_tensor("quantized", quantized, raw_dtype=Q8_0)
@@ -67,12 +68,18 @@ def test_reads_what_the_reference_writer_writes(tmp_path: pathlib.Path) -> None:
         }  # fmt: skip
         assert {key: file.metadata[key] for key in expected} == expected
         assert file.metadata["x.numbers"].tolist() == [1, -2, 3]
-        assert list(file.tensors) == ["matrix", "half", "quantized"]
+        assert list(file.tensors) == ["matrix", "experts", "half", "quantized"]
         assert expand_to_f32(file.tensors["matrix"]).tolist() == matrix.tolist()
+        assert expand_to_f32(file.tensors["experts"]).tolist() == np.arange(24.0).reshape(8, 3).tolist()
         assert expand_to_f32(file.tensors["half"]).tolist() == [[0.0], [1.0], [2.0]]
         assert file.tensors["quantized"].data.tobytes() == quantized.tobytes()
         shapes = [(t.format, t.num_rows, t.num_columns) for t in file.tensors.values()]
-        assert shapes == [(TensorFormat.F32, 2, 3), (TensorFormat.F16, 3, 1), (TensorFormat.Q8_0, 2, 64)]
+        assert shapes == [
+            (TensorFormat.F32, 2, 3),
+            (TensorFormat.F32, 8, 3),
+            (TensorFormat.F16, 3, 1),
+            (TensorFormat.Q8_0, 2, 64),
+        ]
 
 
 Q8_0 = oracle.GGMLQuantizationType.Q8_0
@@ -126,7 +133,8 @@ BROKEN = {
     "alignment of zero": (gguf({"general.alignment": value(U32, 0)}), "general.alignment is 0"),
     "alignment as text": (gguf({"general.alignment": value(STRING, "32")}), "general.alignment is '32'"),
     "no dimensions": (gguf(infos=[tensor_info("t", [], 0, 0)], data=FOUR_KB), "t has 0 dimensions"),
-    "three dimensions": (gguf(infos=[tensor_info("t", [2, 2, 2], 0, 0)], data=FOUR_KB), "t has 3 dimensions"),
+    "four dimensions": (gguf(infos=[tensor_info("t", [2] * 4, 0, 0)], data=FOUR_KB), "t has 4 dimensions"),
+    "huge third": (gguf(infos=[tensor_info("t", [2, 2, HUGE], 0, 0)], data=FOUR_KB), "t ends at byte"),
     "empty dimension": (gguf(infos=[tensor_info("t", [32, 0], 0, 0)], data=FOUR_KB), "dimension of zero"),
     "unsupported type": (gguf(infos=[tensor_info("t", [256], 12, 0)], data=FOUR_KB), "t is stored as Q4_K"),
     "unknown type": (gguf(infos=[tensor_info("t", [32], 77, 0)], data=FOUR_KB), "t is stored as type 77"),

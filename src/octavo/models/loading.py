@@ -8,13 +8,14 @@ from typing import Protocol
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
+from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
 from octavo.models.families import llama
 from octavo.models.program import Program
 
 
 class Family(Protocol):
-    """What a module of families/ offers. Names are part name -> tensor name."""
+    """What a module of families/ offers."""
 
     NAME: str  # general.architecture of a GGUF file
     CONFIG_NAME: str  # in "architectures" of a config.json
@@ -23,17 +24,17 @@ class Family(Protocol):
         self, metadata: ModelMetadata, tensor_names: Collection[str]
     ) -> Architecture: ...
 
-    def gguf_names(self, arch: Architecture) -> dict[str, str]: ...
+    def gguf_names(self, arch: Architecture) -> TensorNames: ...
 
     def architecture_of_config(self, config: ModelMetadata) -> Architecture: ...
 
-    def config_names(self, arch: Architecture) -> dict[str, str]: ...
+    def config_names(self, arch: Architecture) -> TensorNames: ...
 
 
 FAMILIES: tuple[Family, ...] = (llama,)
 
 
-def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[Architecture, dict[str, str]]:
+def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[Architecture, TensorNames]:
     """The architecture of a GGUF file, and its tensor names by part.
 
     Raises ModelFileError: architecture not supported (named), metadata missing or impossible.
@@ -46,7 +47,7 @@ def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[A
     raise _unsupported(metadata.source, name, [family.NAME for family in FAMILIES])
 
 
-def from_config(config: ModelMetadata) -> tuple[Architecture, dict[str, str]]:
+def from_config(config: ModelMetadata) -> tuple[Architecture, TensorNames]:
     """The same from a Hugging Face config.json, for the tensor names of its checkpoints."""
     names = config.values.get("architectures") or [config.values.get("model_type")]
     for family in FAMILIES:

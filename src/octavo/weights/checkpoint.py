@@ -10,6 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from octavo.core.errors import ModelFileError
+from octavo.core.tensor_slice import TensorNames, TensorSlice
 from octavo.weights.formats import Tensor
 
 Shape = tuple[int, int]  # rows, columns; a vector has one column
@@ -35,24 +36,31 @@ class Checkpoint:
         cls,
         source: str,
         tensors: Mapping[str, Tensor],
-        names: Mapping[str, str],
+        names: TensorNames,
         shapes: Mapping[str, Shape],
     ) -> "Checkpoint":
-        """A file's tensors under the part names of `names` (part -> tensor name).
+        """A file's tensors under the part names of `names`.
 
-        Raises ModelFileError also for a tensor without a part: it would silently not be computed with.
+        Raises ModelFileError also for a tensor, or rows of one, without a part: they would silently not be
+        computed with.
         """
-        missing = [name for name in names.values() if name not in tensors]
+        slices: dict[str, list[TensorSlice]] = {}  # of each tensor that `names` mentions
+        for place in names.values():
+            name = place if isinstance(place, str) else place.name
+            slices.setdefault(name, []).extend([] if isinstance(place, str) else [place])
+        missing = [name for name in slices if name not in tensors]
         if missing:
             raise ModelFileError(f"{source}: tensors are missing: {_shown(missing)}.")
-        known = set(names.values())
-        unknown = [name for name in tensors if name not in known]
+        unknown = [name for name in tensors if name not in slices]
         if unknown:
             raise ModelFileError(
                 f"{source}: tensors that this model family does not have, or has only with a feature"
                 f" that is not supported: {_shown(unknown)}."
             )
-        return cls(source, {part: tensors[name] for part, name in names.items()}, shapes)
+        for name, pieces in slices.items():
+            if pieces:
+                _check_slices(source, tensors[name], pieces)
+        return cls(source, {part: _placed(tensors, place) for part, place in names.items()}, shapes)
 
     @classmethod
     def of_arrays(
@@ -88,6 +96,24 @@ class Checkpoint:
                 f"{self._source}: tensor {tensor.name} has {found[0]} rows of {found[1]}; "
                 f"expected {shape[0]} rows of {shape[1]}."
             )
+
+
+def _check_slices(source: str, tensor: Tensor, slices: list[TensorSlice]) -> None:
+    """Slices follow each other from the first row of the tensor to its last."""
+    slices = sorted(slices, key=lambda piece: piece.first_row)
+    starts = [*(piece.first_row for piece in slices), tensor.num_rows]
+    if starts != [0, *(piece.first_row + piece.num_rows for piece in slices)]:
+        shown = ", ".join(str(piece.num_rows) for piece in slices[:_MAX_NAMES_SHOWN])
+        raise ModelFileError(
+            f"{source}: tensor {tensor.name} has {tensor.num_rows} rows of {tensor.num_columns}; expected"
+            f" {len(slices)} parts one below the other, of {shown} rows."
+        )
+
+
+def _placed(tensors: Mapping[str, Tensor], place: str | TensorSlice) -> Tensor:
+    if isinstance(place, str):
+        return tensors[place]
+    return tensors[place.name].rows(place.first_row, place.num_rows)
 
 
 def _shown(names: list[str]) -> str:

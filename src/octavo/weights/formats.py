@@ -61,6 +61,12 @@ class Tensor:
     def num_bytes(self) -> int:
         return self.data.nbytes
 
+    def rows(self, first: int, count: int) -> "Tensor":
+        """Rows [first, first + count), which lie within the tensor: a view, under the same name."""
+        row_bytes = self.format.row_bytes(self.num_columns)
+        data = self.data[first * row_bytes : (first + count) * row_bytes]
+        return Tensor(self.name, self.format, count, self.num_columns, data)
+
     @classmethod
     def of(cls, name: str, array: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16]) -> "Tensor":
         """A tensor over an array of one or two axes; the dtype says the format (uint16 holds bf16 bits)."""

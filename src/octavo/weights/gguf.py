@@ -7,6 +7,7 @@ specification of the ggml project.
 
 import contextlib
 import itertools
+import math
 import mmap
 import pathlib
 import struct
@@ -23,6 +24,7 @@ VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_KEY_BYTES = 65535
 MAX_ALIGNMENT = 1 << 20
+MAX_DIMENSIONS = 3
 
 _DAMAGED = "it is truncated or damaged"
 _STRING, _ARRAY = 8, 9
@@ -279,11 +281,14 @@ def _read_tensors(cursor: _Cursor, num_tensors: int, alignment: int) -> dict[str
 
 
 def _read_tensor_info(cursor: _Cursor) -> tuple[str, TensorFormat, int, int, int]:
-    """Name, format, rows, columns, offset into the data section. Dimensions are stored innermost first."""
+    """Name, format, rows, columns, offset into the data section. Dimensions are stored innermost first.
+
+    A third dimension stacks matrices: their rows follow each other, here as in the file.
+    """
     name = cursor.string("a tensor name", MAX_KEY_BYTES)
     num_dimensions = cursor.u32(f"the number of dimensions of {name}")
-    if num_dimensions not in (1, 2):
-        raise cursor.error(f"tensor {name} has {num_dimensions} dimensions; supported: 1 and 2")
+    if not 1 <= num_dimensions <= MAX_DIMENSIONS:
+        raise cursor.error(f"tensor {name} has {num_dimensions} dimensions; supported: 1 to {MAX_DIMENSIONS}")
     dimensions = [cursor.u64(f"a dimension of {name}") for _ in range(num_dimensions)]
     if min(dimensions) < 1:
         raise cursor.error(f"tensor {name} has a dimension of zero")
@@ -299,8 +304,8 @@ def _read_tensor_info(cursor: _Cursor) -> tuple[str, TensorFormat, int, int, int
             f"tensor {name} has rows of {dimensions[0]} elements; {tensor_format.label} needs a multiple of "
             f"{tensor_format.block_size}"
         )
-    if num_dimensions == 2:
-        return name, tensor_format, dimensions[1], dimensions[0], offset
+    if num_dimensions > 1:
+        return name, tensor_format, math.prod(dimensions[1:]), dimensions[0], offset
     if tensor_format.is_quantized:
         label = tensor_format.label
         raise cursor.error(f"vector {name} is stored as {label}; supported for vectors: F32, F16, BF16")
