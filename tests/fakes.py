@@ -15,13 +15,13 @@ from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
+from octavo.http.gate import KeyCheck
+from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
 from octavo.server.endpoint import Drain, Services
-from octavo.server.gate import KeyCheck
 from octavo.server.prompts import PromptEncoder
 from octavo.server.readiness import Readiness
-from octavo.server.request_log import RequestLog
 from octavo.server.served_model import ServedModel
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.detokenizer import Detokenizer

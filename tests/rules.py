@@ -34,8 +34,9 @@ BELOW_ENGINE = {
 MAY_IMPORT = {
     **BELOW_ENGINE,
     "engine": list(BELOW_ENGINE),
-    "server": ["engine", "text", "core", "metrics", "config"],
-    "router": ["core", "text", "metrics", "config"],
+    "http": ["core"],
+    "server": ["engine", "text", "core", "metrics", "config", "http"],
+    "router": ["core", "text", "metrics", "config", "http"],
     "bench": ["core", "engine", "backends.sim"],
     "planner": ["core", "engine", "backends.sim"],
     "": ["core", "engine"],  # octavo/__init__.py: what `from octavo import ...` offers

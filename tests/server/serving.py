@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 from uvicorn.server import ServerState
 
-from octavo.server.listener import listen
-from octavo.server.run import HttpServer
+from octavo.http.listener import listen
+from octavo.http.process import HttpServer
 from tests.fakes import FakeEngine, FakeReplica, fake_replica
 
 

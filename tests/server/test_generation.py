@@ -7,9 +7,9 @@ from octavo.core.messages import RequestOutput
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
+from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.generation import Generation, run_all, usage_of
-from octavo.server.request_log import RequestRecord
 from tests.fakes import FakeEngine, byte_text, send
 
 pytestmark = pytest.mark.asyncio

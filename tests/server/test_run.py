@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from octavo.core.errors import StartError
 from octavo.core.request import FinishReason
+from octavo.http.listener import listen
 from octavo.server import run
 from octavo.server.boot_report import Phases
-from octavo.server.listener import listen
 from octavo.server.replica import Replica
 from octavo.server.served_model import ServedModel
 from tests.fakes import FakeEngine, fake_replica, send

@@ -7,9 +7,9 @@ import pytest
 from starlette.types import Message
 
 from octavo.core.request import FinishReason
+from octavo.http.errors import ErrorAnswer
 from octavo.server.chat import ChatFormat
 from octavo.server.dialect import Envelope
-from octavo.server.errors import ErrorAnswer
 from octavo.server.generation import Generation
 from octavo.server.streaming import StreamedAnswer, WholeAnswer
 

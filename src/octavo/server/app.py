@@ -12,14 +12,14 @@ from starlette.types import ASGIApp
 
 from octavo import __version__
 from octavo.core.errors import OctavoError
+from octavo.http.errors import ErrorAnswer, answer_to
+from octavo.http.gate import Gate, KeyCheck
+from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
 from octavo.server.endpoint import GenerationEndpoint, Services
-from octavo.server.errors import ErrorAnswer, answer_to
-from octavo.server.gate import Gate, KeyCheck
 from octavo.server.readiness import Readiness
-from octavo.server.request_log import RequestLog
 
 
 def build_app(services: Services, readiness: Readiness, *, key_check: KeyCheck, log: RequestLog) -> ASGIApp:

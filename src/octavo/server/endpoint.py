@@ -3,26 +3,25 @@
 Raw ASGI: what is sent while tokens come passes through no response object.
 """
 
-import asyncio
 import dataclasses
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic
+from collections.abc import Callable
+from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import EngineError, OctavoError, OverloadedError
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
+from octavo.http.body import ClientGone, read_json_body, run_while_connected
+from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
+from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.body import ClientGone, read_json_body
 from octavo.server.dialect import Dialect, Envelope, Request
-from octavo.server.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.server.generation import Generation, run_all
 from octavo.server.prompts import PromptEncoder
-from octavo.server.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.server.served_model import ServedModel
 from octavo.server.streaming import StreamedAnswer, WholeAnswer
 from octavo.text.text_stream import TextStream
@@ -167,23 +166,3 @@ class GenerationEndpoint(Generic[Request]):
                 raise
         else:
             await answer.end()
-
-
-async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run work to its end; a client that goes away cancels it. Raises what work raises, or ClientGone."""
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.wait((working, watching))
-    await working
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -9,8 +9,8 @@ from octavo.core.messages import RequestOutput
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
+from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics, FinishedRequest
-from octavo.server.request_log import RequestRecord
 from octavo.server.schema import PromptTokensDetails, Usage
 from octavo.text.text_stream import TextStream
 

@@ -13,15 +13,15 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.model_files import TextModel, open_text
 from octavo.engine.supervisor import EngineSupervisor
+from octavo.http.gate import KeyCheck
+from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
 from octavo.server.boot_report import Phases
 from octavo.server.endpoint import Drain, Services
-from octavo.server.gate import KeyCheck
 from octavo.server.options import ServeOptions
 from octavo.server.prompts import MAX_PROMPTS, PromptEncoder
 from octavo.server.readiness import Readiness
-from octavo.server.request_log import RequestLog
 from octavo.server.served_model import ServedModel
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from starlette.types import Send
 
+from octavo.http.errors import ErrorAnswer, send_json
 from octavo.server.dialect import DONE, Format, WholeChoice
-from octavo.server.errors import ErrorAnswer, send_json
 from octavo.server.generation import Generation, usage_of
 
 _HEADERS = (

@@ -12,8 +12,8 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octavo.server.errors import HttpError, answer_to, send_error
-from octavo.server.request_log import RequestLog, RequestRecord
+from octavo.http.errors import HttpError, answer_to, send_error
+from octavo.http.request_log import RequestLog, RequestRecord
 
 _OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # what probes ask, who cannot send a key
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from octavo.server.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from tests.fakes import FakeEngine, FakeReplica, fake_replica
 from tests.server.serving import asgi_client
 

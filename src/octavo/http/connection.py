@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from octavo.server.errors import ErrorAnswer
+from octavo.http.errors import ErrorAnswer
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
 

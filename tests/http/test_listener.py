@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from octavo.core.errors import StartError
-from octavo.server.listener import listen, url_of
+from octavo.http.listener import listen, url_of
 
 
 def test_a_free_port_is_found_and_named() -> None:

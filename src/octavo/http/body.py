@@ -1,11 +1,13 @@
-"""Reading a request's body: JSON only, bounded in bytes and in time."""
+"""A request's body, JSON only, bounded in bytes and in time; and whether its client is still there."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
-from octavo.server.errors import HttpError
+from octavo.http.errors import HttpError
 
 
 class ClientGone(Exception):
@@ -57,3 +59,23 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> HttpError:
     return HttpError(413, f"The body is longer than {max_bytes} bytes.", code="request_too_large")
+
+
+async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run work to its end; a client that goes away cancels it. Raises what work raises, or ClientGone."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.wait((working, watching))
+    await working
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 from starlette.types import Message, Scope
 
-from octavo.server.body import ClientGone, read_json_body
-from octavo.server.errors import HttpError
+from octavo.http.body import ClientGone, read_json_body
+from octavo.http.errors import HttpError
 from tests.fakes import FakeEngine
 from tests.server.serving import serving
 

@@ -10,8 +10,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from octavo.server.connection import ConnectionLimits, HttpConnection
-from octavo.server.run import HttpServer
+from octavo.http.connection import ConnectionLimits, HttpConnection
+from octavo.http.process import HttpServer
 
 pytestmark = pytest.mark.asyncio
 

@@ -10,7 +10,7 @@ from octavo.core.errors import (
     ModelNotFoundError,
     OverloadedError,
 )
-from octavo.server.errors import HttpError, answer_to
+from octavo.http.errors import HttpError, answer_to
 
 CASES = (
     (InvalidRequestError("m", param="p"), 400, "invalid_request_error", "p", "invalid_value"),

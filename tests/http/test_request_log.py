@@ -3,7 +3,7 @@
 import io
 import json
 
-from octavo.server.request_log import RequestLog, RequestRecord
+from octavo.http.request_log import RequestLog, RequestRecord
 
 
 def line(*, is_json: bool = False, is_coloured: bool = False, **fields: object) -> str:

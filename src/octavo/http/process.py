@@ -1,0 +1,73 @@
+"""What any HTTP process of octavo is made of: uvicorn on our connection, signals that stop it, its log.
+
+Knows neither what is served nor what is to be finished before the end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from octavo.core.errors import StartError
+from octavo.http.connection import HttpConnection
+
+CLOSING_SECONDS = 5  # for the last bytes of answers to leave
+KEEP_ALIVE_SECONDS = 65  # longer than the minute after which balancers drop an idle connection
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def set_up_logging(level: str) -> None:
+    if level not in LOG_LEVELS:
+        raise StartError(f"OCTAVO_LOG is {level!r}; allowed: {', '.join(LOG_LEVELS)}.")
+    logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+class StopSignals:
+    """SIGTERM or SIGINT asks the process to drain; another one to end at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._receive)
+
+    def _receive(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, but signals are not its business."""
+
+    @classmethod
+    def of(cls, app: ASGIApp) -> "HttpServer":
+        return cls(
+            uvicorn.Config(
+                app,
+                http=HttpConnection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=CLOSING_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def wait_for_any(future: asyncio.Future[Any], event: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is done. The future goes on, the event's wait does not."""
+    waiting = asyncio.create_task(event)
+    await asyncio.wait((future, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()

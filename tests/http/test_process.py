@@ -1,0 +1,46 @@
+"""Stopping and logging of a process that serves HTTP."""
+
+import asyncio
+import logging
+import os
+import signal
+
+import pytest
+
+from octavo.core.errors import StartError
+from octavo.http.process import StopSignals, set_up_logging, wait_for_any
+
+
+def test_the_first_signal_asks_and_the_second_insists() -> None:
+    async def scenario() -> None:
+        signals = StopSignals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await signals.first.wait()
+        assert not signals.second.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        await signals.second.wait()
+
+    asyncio.run(scenario())
+
+
+def test_waiting_ends_with_either_and_leaves_the_future_alone() -> None:
+    async def scenario() -> None:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        event = asyncio.Event()
+        event.set()
+        await wait_for_any(future, event.wait())
+        assert not future.done()
+        future.set_result(1)
+        await wait_for_any(future, asyncio.Event().wait())
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_log_level_is_refused_by_name() -> None:
+    with pytest.raises(StartError, match="OCTAVO_LOG is 'loud'; allowed: debug, info, warning, error"):
+        set_up_logging("loud")
+
+
+def test_uvicorn_is_never_more_talkative_than_warnings() -> None:
+    set_up_logging("info")
+    assert logging.getLogger("uvicorn").level == logging.WARNING
