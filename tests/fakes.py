@@ -39,20 +39,33 @@ class ByteVocabulary:
 
     token_bytes = (*(bytes([i]) for i in range(256)), b"<end>")
     control_ids = frozenset((END_ID,))
+    tokens = (*map(chr, range(256)), "<end>")
 
 
 class ByteTokenizer:
+    vocabulary = ByteVocabulary()
+
     def encode_prompt(self, text: str) -> list[int]:
         return list(text.encode())
 
+    def encode(self, text: str, *, allow_special: bool) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, token_ids: Sequence[int], *, skip_control: bool = True) -> str:
+        spelled = b"".join(self.vocabulary.token_bytes[i] for i in token_ids)
+        return spelled.decode(errors="replace")
+
 
 class ByteChatTemplate:
-    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        return list("".join(f"{message['role']}:{message['content']}\n" for message in messages).encode())
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+    ) -> list[int]:
+        lines = [f"{message['role']}:{message['content']}\n" for message in messages]
+        return list("".join(lines).encode())
 
 
-def byte_text(sampling: SamplingParams) -> TextStream:
-    detokenizer = Detokenizer(cast(Vocabulary, ByteVocabulary()))
+def byte_text(sampling: SamplingParams, *, skip_special_tokens: bool = True) -> TextStream:
+    detokenizer = Detokenizer(cast(Vocabulary, ByteVocabulary()), skip_control=skip_special_tokens)
     return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
 
 
@@ -177,6 +190,7 @@ def fake_replica(
     api_key: str | None = None,
     max_body_bytes: int = 1 << 20,
     body_timeout_seconds: float = 5.0,
+    allows_unknown_fields: bool = False,
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
@@ -201,5 +215,11 @@ def fake_replica(
     readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
     output = io.StringIO()
     log = RequestLog(is_json=True, is_coloured=False, output=output)
-    app = build_app(services, readiness, key_check=KeyCheck(api_key), log=log)
+    app = build_app(
+        services,
+        readiness,
+        key_check=KeyCheck(api_key),
+        log=log,
+        allows_unknown_fields=allows_unknown_fields,
+    )
     return FakeReplica(engine, drain, metrics, readiness, output, app)

@@ -93,12 +93,16 @@ class ServerConfig:
     """Request log on stderr: text or json."""
     max_body_bytes: int = 32 << 20
     """A longer request body is answered 413."""
+    unknown_fields: str = "refuse"
+    """A field of a request that octavo does not know: refuse (400) or warn (and ignore it)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
             raise StartError(f"--port is {self.port}; allowed: 0 to 65535.")
         if self.log_format not in ("text", "json"):
             raise StartError(f"--log-format is {self.log_format!r}; allowed: text, json.")
+        if self.unknown_fields not in ("refuse", "warn"):
+            raise StartError(f"--unknown-fields is {self.unknown_fields!r}; allowed: refuse, warn.")
         if self.drain_seconds < 0:
             raise StartError("--drain-seconds must not be negative.")
 

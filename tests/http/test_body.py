@@ -49,14 +49,14 @@ async def test_the_limit_is_the_last_length_that_is_read() -> None:
     assert await read(scope(content_length="10"), b"x" * 10) == b"x" * 10
     with pytest.raises(HttpError) as caught:
         await read(scope(), b"x" * 6, b"x" * 5)
-    assert caught.value.status == 413
+    assert caught.value.code == "request_too_large"
 
 
 @pytest.mark.parametrize("length", ("11", "9" * 5000))
 async def test_a_length_over_the_limit_is_refused_unread(length: str) -> None:
     with pytest.raises(HttpError) as caught:
         await read(scope(content_length=length))
-    assert caught.value.status == 413
+    assert caught.value.code == "request_too_large"
 
 
 async def test_a_client_that_leaves_in_between_is_gone() -> None:

@@ -14,11 +14,11 @@ from octavo.http.errors import HttpError, answer_to
 
 CASES = (
     (InvalidRequestError("m", param="p"), 400, "invalid_request_error", "p", "invalid_value"),
-    (InvalidRequestError("m", code="c"), 400, "invalid_request_error", None, "c"),
+    (InvalidRequestError("m", code="invalid_json"), 400, "invalid_request_error", None, "invalid_json"),
     (ModelNotFoundError("m"), 404, "invalid_request_error", "model", "model_not_found"),
     (OverloadedError("m", retry_after_seconds=3), 503, "overloaded_error", None, "server_overloaded"),
     (EngineError("m"), 500, "server_error", None, "engine_error"),
-    (HttpError(415, "m", code="c"), 415, "invalid_request_error", None, "c"),
+    (HttpError("request_timeout", "m"), 408, "invalid_request_error", None, "request_timeout"),
 )
 
 

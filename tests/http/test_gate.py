@@ -77,6 +77,18 @@ async def test_with_the_key_all_is_answered(authorization: str) -> None:
     assert (await get(replica, "/v1/models", authorization=authorization)).status_code == 200
 
 
+@pytest.mark.parametrize(("key", "status"), (("secret", 200), (" secret ", 200), ("wrong", 401), ("", 401)))
+async def test_azures_header_carries_the_key_too(key: str, status: int) -> None:
+    replica = fake_replica(FakeEngine(), api_key="secret")
+    assert (await get(replica, "/v1/models", api_key=key)).status_code == status
+
+
+async def test_a_wrong_bearer_is_not_saved_by_the_other_header() -> None:
+    replica = fake_replica(FakeEngine(), api_key="secret")
+    response = await get(replica, "/v1/models", authorization="Bearer wrong", api_key="secret")
+    assert response.status_code == 401
+
+
 @pytest.mark.parametrize("path", ("/livez", "/readyz", "/health"))
 async def test_probes_need_no_key(path: str) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")

@@ -1,10 +1,16 @@
 """Routes: what is there, what is not, and what it says."""
 
+import asyncio
+import json
+
+import openai
 import pytest
 
 from octavo import __version__
-from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
-from tests.server.serving import asgi_client
+from octavo.core.messages import RequestOutput
+from octavo.core.request import FinishReason
+from tests.fakes import END_ID, MAX_MODEL_LEN, FakeEngine, fake_replica
+from tests.server.serving import asgi_client, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -87,3 +93,67 @@ async def test_a_defect_of_ours_is_a_500_that_tells_nothing() -> None:
     assert response.json()["error"]["code"] == "internal_error"
     assert "secret" not in response.text
     assert response.headers["x-request-id"]
+
+
+async def test_what_is_recorded_or_unknown_is_named_in_a_header_and_logged() -> None:
+    replica = fake_replica(FakeEngine(), allows_unknown_fields=True)
+    body = {"model": "tiny", "prompt": "hi", "user": "u1", "store": False, "an odd\r\nname": 1}
+    async with asgi_client(replica) as client:
+        response = await client.post("/v1/completions", json=body)
+    assert response.status_code == 200
+    assert response.headers["x-octavo-ignored"] == "user, an?odd??name"
+    entry = json.loads(replica.log.getvalue())
+    assert (entry["recorded"], entry["ignored"]) == ({"user": "u1"}, ["user", "an odd??name"])
+
+
+async def test_without_them_there_is_no_such_header() -> None:
+    async with asgi_client(fake_replica(FakeEngine())) as client:
+        response = await client.post("/v1/completions", json={"model": "tiny", "prompt": "hi"})
+    assert "x-octavo-ignored" not in response.headers
+
+
+async def test_a_salt_and_stop_tokens_reach_the_engine() -> None:
+    engine = FakeEngine()
+    async with asgi_client(fake_replica(engine)) as client:
+        body = {"model": "tiny", "prompt": "hi", "cache_salt": "s", "stop_token_ids": [5]}
+        assert (await client.post("/v1/completions", json=body)).status_code == 200
+    assert (engine.submitted[0].salt, engine.submitted[0].sampling.stop_token_ids) == ("s", (5,))
+
+
+async def test_control_tokens_appear_when_asked_for() -> None:
+    engine = FakeEngine(None)
+    async with asgi_client(fake_replica(engine)) as client:
+        for skips, expected in ((True, "a"), (False, "a<end>")):
+            engine.arrived.clear()
+            body = {"model": "tiny", "prompt": "hi", "skip_special_tokens": skips}
+            asking = asyncio.create_task(client.post("/v1/completions", json=body))
+            await engine.arrived.wait()
+            engine.streams[-1].accept(RequestOutput("", 0, [97, END_ID], FinishReason.STOP), now=0.0)
+            assert (await asking).json()["choices"][0]["text"] == expected
+
+
+async def test_azures_client_needs_its_endpoint_only() -> None:
+    async with (
+        serving(FakeEngine(b"yes"), api_key="secret") as (_, url),
+        openai.AsyncAzureOpenAI(
+            azure_endpoint=url, api_key="secret", api_version="2024-10-21", max_retries=0
+        ) as client,
+    ):
+        answer = await client.chat.completions.create(
+            model="alias", messages=[{"role": "user", "content": "hi"}]
+        )
+        text = await client.completions.create(model="alias", prompt="hi")
+        with pytest.raises(openai.NotFoundError):
+            await client.completions.create(model="other", prompt="hi")
+    assert (answer.model, answer.choices[0].message.content, text.choices[0].text) == ("alias", "yes", "yes")
+
+
+async def test_azures_v1_is_ours() -> None:
+    async with (
+        serving(FakeEngine(b"yes"), api_key="secret") as (_, url),
+        openai.AsyncOpenAI(base_url=f"{url}/openai/v1/", api_key="secret", max_retries=0) as client,
+    ):
+        answer = await client.completions.create(model="tiny", prompt="hi")
+        models = await client.models.list()
+    assert answer.choices[0].text == "yes"
+    assert [model.id for model in models.data] == ["tiny", "alias", "default"]

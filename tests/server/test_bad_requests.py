@@ -91,13 +91,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((CHAT, without(chat(), field), field) for field in ("model", "messages")),
     *((COMPLETIONS, without(completion(), field), field) for field in ("model", "prompt")),
     *(
-        (CHAT, chat(**{field: 1}), field)
+        (CHAT, chat(**{field: 2}), field)
         for field in (
-            *("n", "logprobs", "tools", "tool_choice", "response_format", "logit_bias", "user", "best_of"),
+            *("n", "logprobs", "tools", "tool_choice", "response_format", "logit_bias", "best_of"),
             *("frequency_penalty", "presence_penalty", "prompt", "chat_template", "priority", "request_id"),
         )
     ),
-    *((COMPLETIONS, completion(**{field: 1}), field) for field in ("n", "echo", "suffix", "messages")),
+    *((COMPLETIONS, completion(**{field: 2}), field) for field in ("n", "echo", "suffix", "messages")),
     (COMPLETIONS, completion(max_completion_tokens=3), "max_completion_tokens"),
     (CHAT, chat(model=1), "model"),
     (CHAT, chat(messages=[]), "messages"),
@@ -107,7 +107,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, chat(messages=[{"content": "hi"}]), "messages[0].role"),
     (CHAT, chat(messages=[{"role": "robot", "content": "hi"}]), "messages[0].role"),
     (CHAT, chat(messages=[*MESSAGES, {"role": "user"}]), "messages[1].content"),
-    (CHAT, chat(messages=[{"role": "user", "content": "a", "name": "b"}]), "messages[0].name"),
+    (CHAT, chat(messages=[{"role": "user", "content": "a", "name": 1}]), "messages[0].name"),
+    (CHAT, chat(messages=[{"role": "user", "content": "a", "mood": "b"}]), "messages[0].mood"),
+    *((CHAT, chat(user=value), "user") for value in (1, "x" * 257)),
+    *((CHAT, chat(cache_salt=value), "cache_salt") for value in (1, "", "x" * 257)),
+    *((CHAT, chat(metadata=value), "metadata") for value in ("a", dict.fromkeys(map(str, range(17)), "a"))),
+    *((CHAT, chat(stop_token_ids=value), "stop_token_ids") for value in ([-1], [VOCAB_SIZE], [1] * 65)),
+    (CHAT, chat(stop_token_ids=["a"]), "stop_token_ids[0]"),
+    (CHAT, chat(skip_special_tokens=1), "skip_special_tokens"),
     (CHAT, content(None), "messages[0].content"),
     (CHAT, content(5), "messages[0].content"),
     (CHAT, content([]), "messages[0].content"),
@@ -152,6 +159,7 @@ async def test_the_field_at_fault_is_named(path: str, body: dict[str, Any], para
 
 CODES = (
     (chat(n=2), "unsupported_parameter"),
+    (chat(zebra=2), "unknown_parameter"),
     (without(chat(), "messages"), "missing_required_parameter"),
     (content([{"type": "image_url", "text": ""}]), "unsupported_content"),
     (content("x" * MAX_MODEL_LEN), "context_length_exceeded"),

@@ -104,7 +104,7 @@ async def test_an_error_is_the_last_event() -> None:
     (choice,) = generations = choices(1)
     answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
     await answer.emit(choice, "a")
-    await answer.end_with_error(ErrorAnswer(500, "It broke."))
+    await answer.end_with_error(ErrorAnswer("engine_error", "It broke."))
     assert json.loads(sent.chunks[-1].removeprefix("data: "))["error"]["message"] == "It broke."
     assert sent.messages[-1].get("more_body", False) is False
 

@@ -26,9 +26,8 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
             return await _read(receive, max_bytes)
     except TimeoutError:
         raise HttpError(
-            408,
+            "request_timeout",
             f"The body did not arrive within {timeout_seconds:g} seconds.",
-            code="request_timeout",
             headers=((b"connection", b"close"),),
         ) from None
 
@@ -36,9 +35,9 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
 def _check_content_type(headers: Headers) -> None:
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
-        raise HttpError(415, "Send Content-Type: application/json.", code="unsupported_media_type")
+        raise HttpError("unsupported_media_type", "Send Content-Type: application/json.")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise HttpError(415, "A compressed body is not accepted.", code="unsupported_media_type")
+        raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:
@@ -58,7 +57,7 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
 
 
 def _too_large(max_bytes: int) -> HttpError:
-    return HttpError(413, f"The body is longer than {max_bytes} bytes.", code="request_too_large")
+    return HttpError("request_too_large", f"The body is longer than {max_bytes} bytes.")
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

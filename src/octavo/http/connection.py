@@ -103,7 +103,7 @@ class HttpConnection(HttpToolsProtocol):
             self._num_head_bytes += len(data)
             if self._num_head_bytes > self._limits.max_head_bytes:
                 limit = self._limits.max_head_bytes
-                self._refuse(431, f"The request's head is longer than {limit} bytes.", "headers_too_large")
+                self._refuse("headers_too_large", f"The request's head is longer than {limit} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -131,7 +131,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         if self._is_in_head:
             seconds = self._limits.head_seconds
-            self._refuse(408, f"No whole request came within {seconds:g} seconds.", "request_timeout")
+            self._refuse("request_timeout", f"No whole request came within {seconds:g} seconds.")
         else:
             self.transport.close()
 
@@ -140,12 +140,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser gives up; msg is uvicorn's."""
-        self._refuse(400, "What came is not a valid HTTP/1.1 request.", "invalid_http")
+        self._refuse("invalid_http", "What came is not a valid HTTP/1.1 request.")
 
-    def _refuse(self, status: int, message: str, code: str) -> None:
+    def _refuse(self, code: str, message: str) -> None:
         """Answer and close, unless an answer is under way already: that one is broken off."""
         if not (self._answering is not None and self._is_answering and self._answering.response_started):
-            answer = ErrorAnswer(status, message, code=code)
+            answer = ErrorAnswer(code, message)
             headers = (
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(answer.body)).encode()),
@@ -154,7 +154,7 @@ class HttpConnection(HttpToolsProtocol):
                 *answer.all_headers,
             )
             lines = (b"%b: %b\r\n" % header for header in headers)
-            self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", answer.body)))
+            self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
         self.transport.close()
 
     # The answer

@@ -15,44 +15,44 @@ from octavo.core.errors import (
     OctavoError,
     OverloadedError,
 )
+from octavo.http.error_codes import ERROR_CODES
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class HttpError(OctavoError):
-    """A request is refused with a status of HTTP's own: 401, 404, 405, 408, 413, 415, 503."""
+    """A request is refused for a reason of HTTP's own; error_codes.py has the status."""
 
-    def __init__(
-        self, status: int, message: str, *, code: str, param: str | None = None, headers: Headers = ()
-    ) -> None:
+    def __init__(self, code: str, message: str, *, headers: Headers = ()) -> None:
         super().__init__(message)
-        self.status = status
         self.code = code
-        self.param = param
         self.headers = headers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An error as it is sent: whole, or as an event in the middle of a stream."""
+    """An error as it is sent: whole, or as an event in the middle of a stream. code is one of ERROR_CODES."""
 
-    status: int
+    code: str
     message: str
     param: str | None = None
-    code: str | None = None
     headers: Headers = ()
+
+    @property
+    def status(self) -> int:
+        return ERROR_CODES[self.code].status
 
     @property
     def all_headers(self) -> Headers:
         """Besides its own, OpenAI's hint to its client libraries."""
-        should_retry = b"true" if self.status in (408, 503) else b"false"
+        should_retry = b"true" if ERROR_CODES[self.code].is_worth_a_retry else b"false"
         return (*self.headers, (b"x-should-retry", should_retry))
 
     @property
     def body(self) -> bytes:
         error = {
             "message": self.message,
-            "type": _error_type(self.status),
+            "type": ERROR_CODES[self.code].type,
             "param": self.param,
             "code": self.code,
         }
@@ -63,35 +63,25 @@ class ErrorAnswer:
         return b"data: " + self.body + b"\n\n"
 
 
-def _error_type(status: int) -> str:
-    if status == 503:
-        return "overloaded_error"
-    return "server_error" if status >= 500 else "invalid_request_error"
-
-
 def answer_to(error: Exception) -> ErrorAnswer:
     """How error is answered. What is not an OctavoError is a defect of ours: the client learns only that."""
     message = str(error)
     match error:
         case HttpError():
-            return ErrorAnswer(error.status, message, error.param, error.code, error.headers)
+            return ErrorAnswer(error.code, message, headers=error.headers)
         case InvalidRequestError():
-            return ErrorAnswer(400, message, error.param, error.code or "invalid_value")
+            return ErrorAnswer(error.code or "invalid_value", message, error.param)
         case ModelNotFoundError():
-            return ErrorAnswer(404, message, "model", "model_not_found")
+            return ErrorAnswer("model_not_found", message, "model")
         case OverloadedError():
             return overloaded(message, "server_overloaded", error.retry_after_seconds)
         case EngineError():
-            return ErrorAnswer(500, message, code="engine_error")
-    return ErrorAnswer(
-        500, "The server failed to answer this request; its log says more.", code="internal_error"
-    )
+            return ErrorAnswer("engine_error", message)
+    return ErrorAnswer("internal_error", "The server failed to answer this request; its log says more.")
 
 
 def overloaded(message: str, code: str, retry_after_seconds: int) -> ErrorAnswer:
-    return ErrorAnswer(
-        503, message, code=code, headers=((b"retry-after", str(retry_after_seconds).encode()),)
-    )
+    return ErrorAnswer(code, message, headers=((b"retry-after", str(retry_after_seconds).encode()),))
 
 
 async def send_error(send: Send, answer: ErrorAnswer) -> None:

@@ -19,6 +19,9 @@ _OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # what probes ask, wh
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
 MAX_HEADERS = 100
 MAX_URL_BYTES = 1 << 13
+MAX_IGNORED_NAMES = 32  # in the header x-octavo-ignored
+MAX_IGNORED_NAME = 64  # characters of each
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -32,9 +35,15 @@ class KeyCheck:
     def permits(self, headers: Headers) -> bool:
         if self._digest is None:
             return True
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        is_right = hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._digest)
-        return is_right and scheme.lower() == "bearer"
+        return hmac.compare_digest(_digest(_key_of(headers)), self._digest)
+
+
+def _key_of(headers: Headers) -> bytes:
+    """Authorization: Bearer KEY, as OpenAI has it, or api-key: KEY, as Azure has it."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        key = headers.get("api-key", "")
+    return key.strip().encode("latin-1")
 
 
 def _digest(key: bytes) -> bytes:
@@ -59,7 +68,7 @@ class Gate:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), identity]
+                message["headers"] = [*message.get("headers", ()), identity, *_ignored(record)]
             await send(message)
 
         try:
@@ -77,9 +86,8 @@ class Gate:
             raise _unauthorized()
         if "upgrade" in headers:  # the HTTP parser stops at it, and would lose the body
             raise HttpError(
-                400,
+                "upgrade_not_supported",
                 "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
-                code="upgrade_not_supported",
                 headers=((b"connection", b"close"),),
             )
 
@@ -88,14 +96,12 @@ def _check_size(scope: Scope) -> None:
     """Raises HttpError: 414 the URL, 431 the header fields."""
     num_url_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
     if num_url_bytes > MAX_URL_BYTES:
-        raise HttpError(414, f"The URL is longer than {MAX_URL_BYTES} bytes.", code="url_too_long")
+        raise HttpError("url_too_long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
     fields: list[tuple[bytes, bytes]] = scope["headers"]
     if len(fields) > MAX_HEADERS:
-        raise HttpError(431, f"More than {MAX_HEADERS} header fields.", code="headers_too_large")
+        raise HttpError("headers_too_large", f"More than {MAX_HEADERS} header fields.")
     if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
-        raise HttpError(
-            431, f"The header fields are longer than {MAX_HEAD_BYTES} bytes.", code="headers_too_large"
-        )
+        raise HttpError("headers_too_large", f"The header fields are longer than {MAX_HEAD_BYTES} bytes.")
 
 
 def _request_id(headers: Headers) -> str:
@@ -104,10 +110,17 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
+def _ignored(record: RequestRecord) -> list[tuple[bytes, bytes]]:
+    """The header that names what was asked for without effect; a client chose the names of unknown fields."""
+    if not record.ignored:
+        return []
+    names = [_NO_NAME.sub("?", name[:MAX_IGNORED_NAME]) for name in record.ignored[:MAX_IGNORED_NAMES]]
+    return [(b"x-octavo-ignored", ", ".join(names).encode())]
+
+
 def _unauthorized() -> HttpError:
     return HttpError(
-        401,
-        "This server needs its API key: send Authorization: Bearer KEY.",
-        code="invalid_api_key",
+        "invalid_api_key",
+        "This server needs its API key: send Authorization: Bearer KEY, or api-key: KEY.",
         headers=((b"www-authenticate", b"Bearer"),),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import msgspec
@@ -34,6 +34,13 @@ class RequestRecord:
     queue_seconds: float = 0.0
     prefill_seconds: float = 0.0
     first_token_seconds: float | None = None  # after arrival
+    recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
+    ignored: tuple[str, ...] = ()  # names of those and of unknown fields
+
+    def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:
+        """What the request asked for without effect."""
+        self.recorded = recorded
+        self.ignored = (*recorded, *unknown)
 
     @classmethod
     def of(cls, scope: Scope) -> "RequestRecord":
@@ -76,6 +83,8 @@ class RequestLog:
             "status": record.status,
             "total_ms": _milliseconds(total),
         }
+        if record.ignored:
+            line |= {"recorded": record.recorded, "ignored": [_printable(name) for name in record.ignored]}
         if record.completion_id is not None:
             first = record.first_token_seconds
             line |= {

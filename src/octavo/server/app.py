@@ -20,17 +20,40 @@ from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
 from octavo.server.endpoint import GenerationEndpoint, Services
 from octavo.server.readiness import Readiness
+from octavo.server.tokenization import Tokenization
+
+AZURE_PREFIXES = ("/openai/v1", "/openai/deployments/{deployment}")
 
 
-def build_app(services: Services, readiness: Readiness, *, key_check: KeyCheck, log: RequestLog) -> ASGIApp:
+def build_app(
+    services: Services,
+    readiness: Readiness,
+    *,
+    key_check: KeyCheck,
+    log: RequestLog,
+    allows_unknown_fields: bool = False,
+) -> ASGIApp:
     """The ASGI application. Everything in it is given, so that tests can give their own."""
     surface = Surface(services, readiness)
+    chat = GenerationEndpoint(ChatDialect(allows_unknown=allows_unknown_fields), services)
+    completions = GenerationEndpoint(CompletionDialect(allows_unknown=allows_unknown_fields), services)
+    tokenization = Tokenization(services)
+    generation = [
+        Route(prefix + path, endpoint, methods=["POST"])
+        for prefix in ("/v1", *AZURE_PREFIXES)
+        for path, endpoint in (("/chat/completions", chat), ("/completions", completions))
+    ]
+    models = [
+        Route(prefix + path, endpoint)
+        for prefix in ("/v1", AZURE_PREFIXES[0])
+        for path, endpoint in (("/models", surface.models), ("/models/{name:path}", surface.model))
+    ]
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", GenerationEndpoint(ChatDialect(), services), methods=["POST"]),
-            Route("/v1/completions", GenerationEndpoint(CompletionDialect(), services), methods=["POST"]),
-            Route("/v1/models", surface.models),
-            Route("/v1/models/{name:path}", surface.model),
+            *generation,
+            *models,
+            Route("/tokenize", tokenization.tokenize, methods=["POST"]),
+            Route("/detokenize", tokenization.detokenize, methods=["POST"]),
             Route("/livez", surface.livez),
             Route("/readyz", surface.readyz),
             Route("/health", surface.readyz),
@@ -83,12 +106,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path (404), or not with this method (405)."""
     assert isinstance(error, HTTPException)
     answers = {
-        404: ("There is nothing at this path.", "not_found"),
-        405: ("This path does not take this method.", "method_not_allowed"),
+        404: ("not_found", "There is nothing at this path."),
+        405: ("method_not_allowed", "This path does not take this method."),
     }
-    message, code = answers.get(error.status_code, ("The request cannot be answered.", "invalid_request"))
+    code, message = answers[error.status_code]
     allow = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-    return _error_response(ErrorAnswer(error.status_code, message, code=code, headers=allow))
+    return _error_response(ErrorAnswer(code, message, headers=allow))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import msgspec
 
 from octavo.core.request import FinishReason
+from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Envelope, WholeChoice
+from octavo.server.messages import conversation
+from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import PromptEncoder
-from octavo.server.schema import BodyDecoder, ChatRequest, Usage
+from octavo.server.schema import ChatRequest, Usage
 
 _CHUNK = "chat.completion.chunk"
 
@@ -16,11 +19,11 @@ class ChatDialect:
     id_prefix = "chatcmpl-"
     default_max_tokens = None
 
-    def __init__(self) -> None:
-        self.decoder = BodyDecoder(ChatRequest)
+    def __init__(self, *, allows_unknown: bool = False) -> None:
+        self.decoder = BodyDecoder(ChatRequest, parameters_of(Api.CHAT), allows_unknown=allows_unknown)
 
     async def encode(self, request: ChatRequest, prompts: PromptEncoder) -> list[list[int]]:
-        return [await prompts.encode_chat(request.conversation())]
+        return [await prompts.encode_chat(conversation(request.messages))]
 
     def format(self, envelope: Envelope) -> "ChatFormat":
         return ChatFormat(envelope)

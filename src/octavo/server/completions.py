@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from octavo.core.request import FinishReason
+from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Envelope, WholeChoice
+from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import PromptEncoder
-from octavo.server.schema import BodyDecoder, CompletionRequest, Usage
+from octavo.server.schema import CompletionRequest, Usage
 
 _KIND = "text_completion"  # of whole answers and of chunks alike
 
@@ -16,8 +18,9 @@ class CompletionDialect:
     id_prefix = "cmpl-"
     default_max_tokens = 16  # OpenAI's
 
-    def __init__(self) -> None:
-        self.decoder = BodyDecoder(CompletionRequest)
+    def __init__(self, *, allows_unknown: bool = False) -> None:
+        parameters = parameters_of(Api.COMPLETIONS)
+        self.decoder = BodyDecoder(CompletionRequest, parameters, allows_unknown=allows_unknown)
 
     async def encode(self, request: CompletionRequest, prompts: PromptEncoder) -> list[list[int]]:
         return await prompts.encode_prompts(request.prompt)

@@ -7,8 +7,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from octavo.core.request import FinishReason
+from octavo.server.decoder import BodyDecoder
 from octavo.server.prompts import PromptEncoder
-from octavo.server.schema import BodyDecoder, GenerationRequest, Usage
+from octavo.server.schema import GenerationRequest, Usage
 
 Request = TypeVar("Request", bound=GenerationRequest)
 

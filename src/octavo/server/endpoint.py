@@ -8,7 +8,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -51,13 +51,23 @@ class Services:
     engine: EngineClient
     model: ServedModel
     prompts: PromptEncoder
-    new_text: Callable[[SamplingParams], TextStream]
+    new_text: "NewText"
     metrics: EngineMetrics
     drain: Drain
     max_body_bytes: int
     body_timeout_seconds: float
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
+
+    async def read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Raises what read_json_body does."""
+        return await read_json_body(
+            scope, receive, max_bytes=self.max_body_bytes, timeout_seconds=self.body_timeout_seconds
+        )
+
+
+class NewText(Protocol):
+    def __call__(self, sampling: SamplingParams, *, skip_special_tokens: bool) -> TextStream: ...
 
 
 class GenerationEndpoint(Generic[Request]):
@@ -74,14 +84,10 @@ class GenerationEndpoint(Generic[Request]):
             return
         record = RequestRecord.of(scope)
         try:
-            body = await read_json_body(
-                scope,
-                receive,
-                max_bytes=services.max_body_bytes,
-                timeout_seconds=services.body_timeout_seconds,
-            )
-            request = self._dialect.decoder.decode(body)
-            await run_while_connected(receive, self._answer(request, record, send))
+            body = await services.read_body(scope, receive)
+            decoded = self._dialect.decoder.decode(body, **_implied(scope))
+            record.note(decoded.recorded, decoded.unknown)
+            await run_while_connected(receive, self._answer(decoded.request, record, send))
         except ClientGone:
             record.status = CLIENT_CLOSED_REQUEST
         except (EngineError, OverloadedError):
@@ -95,7 +101,7 @@ class GenerationEndpoint(Generic[Request]):
         sampling = request.sampling_params()
         prompts = await self._dialect.encode(request, services.prompts)
         record.completion_id = self._dialect.id_prefix + uuid.uuid4().hex
-        generations = self._admit(prompts, sampling, record)
+        generations = self._admit(request, prompts, sampling, record)
         try:
             form = self._dialect.format(self._envelope(request, record.completion_id))
             answer = (
@@ -109,7 +115,7 @@ class GenerationEndpoint(Generic[Request]):
                 generation.close(record)
 
     def _admit(
-        self, prompts: list[list[int]], sampling: SamplingParams, record: RequestRecord
+        self, request: Request, prompts: list[list[int]], sampling: SamplingParams, record: RequestRecord
     ) -> list[Generation]:
         """Hand every prompt to the engine, or none. Raises OctavoError."""
         services = self._services
@@ -119,10 +125,16 @@ class GenerationEndpoint(Generic[Request]):
             for prompt in prompts
         ]
         generations: list[Generation] = []
+        skip_special_tokens = request.skip_special_tokens is not False
         try:
             for index, (prompt, params) in enumerate(zip(prompts, fitted, strict=True)):
                 stream = services.engine.submit(
-                    prompt, params, request_id=f"{record.completion_id}-{index}", seed=seed, branch=index
+                    prompt,
+                    params,
+                    request_id=f"{record.completion_id}-{index}",
+                    seed=seed,
+                    branch=index,
+                    salt=request.cache_salt or "",
                 )
                 generations.append(
                     Generation(
@@ -130,7 +142,7 @@ class GenerationEndpoint(Generic[Request]):
                         len(prompt),
                         params,
                         stream=stream,
-                        text=services.new_text(params),
+                        text=services.new_text(params, skip_special_tokens=skip_special_tokens),
                         arrival=record.arrival,
                         metrics=services.metrics,
                         clock=services.clock,
@@ -166,3 +178,9 @@ class GenerationEndpoint(Generic[Request]):
                 raise
         else:
             await answer.end()
+
+
+def _implied(scope: Scope) -> dict[str, str]:
+    """On Azure's paths the deployment's name is the model's."""
+    deployment = scope.get("path_params", {}).get("deployment")
+    return {} if deployment is None else {"model": deployment}

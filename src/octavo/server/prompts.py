@@ -31,12 +31,21 @@ class PromptEncoder:
     max_prompts: int = MAX_PROMPTS  # less where the server never holds as many requests at once
 
     async def encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
+        return self._checked(await self.tokenize_chat(messages), "messages")
+
+    async def tokenize_chat(
+        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
+    ) -> list[int]:
+        """What encode_chat gives, also where it leaves no room for an answer."""
         num_characters = sum(len(message["content"]) for message in messages)
         if len(messages) > self.max_model_len:
             raise self._too_long(f"{len(messages)} messages", "messages")
         self._check_characters(num_characters, "messages")
-        token_ids = await _run(lambda: self.chat_template.encode_chat(messages), num_characters)
-        return self._checked(token_ids, "messages")
+        template = self.chat_template
+        return await _run(
+            lambda: template.encode_chat(messages, add_generation_prompt=add_generation_prompt),
+            num_characters,
+        )
 
     async def encode_prompts(self, prompt: str | Sequence[str | int]) -> list[list[int]]:
         """A text, token ids, or several texts; the last are several prompts, answered as so many choices.
@@ -61,6 +70,26 @@ class PromptEncoder:
             )
         return [await self._encode_text(text, f"prompt[{index}]") for index, text in enumerate(texts)]
 
+    async def tokenize(self, text: str, *, with_begin: bool) -> list[int]:
+        """A prompt's tokens, however many; with_begin: the begin token in front, if the model wants one."""
+        self._check_characters(len(text), "prompt")
+        encode = self.tokenizer
+        return await _run(
+            lambda: encode.encode_prompt(text) if with_begin else encode.encode(text, allow_special=True),
+            len(text),
+        )
+
+    async def detokenize(self, token_ids: list[int]) -> str:
+        """Control tokens spelled out."""
+        self._check_range(token_ids, "tokens")
+        decode = self.tokenizer.decode
+        return await _run(lambda: decode(token_ids, skip_control=False), len(token_ids))
+
+    def spell(self, token_ids: list[int]) -> list[str]:
+        """The tokens as the vocabulary has them."""
+        tokens = self.tokenizer.vocabulary.tokens
+        return [tokens[token_id] if token_id < len(tokens) else "" for token_id in token_ids]
+
     async def _encode_text(self, text: str, param: str) -> list[int]:
         if not text:
             raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
@@ -73,13 +102,16 @@ class PromptEncoder:
             raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
         if len(token_ids) >= self.max_model_len:
             raise self._too_long(f"{len(token_ids)} tokens", param)
-        for token_id in (min(token_ids), max(token_ids)):
+        self._check_range(token_ids, param)
+        return token_ids
+
+    def _check_range(self, token_ids: Sequence[int], param: str) -> None:
+        for token_id in (min(token_ids, default=0), max(token_ids, default=0)):
             if not 0 <= token_id < self.vocab_size:
                 raise InvalidRequestError(
                     f"{param} holds token id {token_id}; the model has 0 to {self.vocab_size - 1}.",
                     param=param,
                 )
-        return token_ids
 
     def _check_characters(self, count: int, param: str) -> None:
         if count > MAX_CHARACTERS_PER_TOKEN * self.max_model_len:
@@ -96,6 +128,7 @@ class PromptEncoder:
         self, sampling: SamplingParams, num_prompt_tokens: int, default_max_tokens: int | None
     ) -> SamplingParams:
         """sampling with a max_tokens that fits the context. A client that asked for more is refused."""
+        self._check_range(sampling.stop_token_ids, "stop_token_ids")
         room = self.max_model_len - num_prompt_tokens
         if sampling.max_tokens is None:
             return dataclasses.replace(sampling, max_tokens=min(room, default_max_tokens or room))

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import time
 
 from starlette.types import ASGIApp
@@ -78,7 +79,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) ->
             engine.info.max_model_len,
             min(MAX_PROMPTS, max_requests),
         ),
-        new_text=lambda sampling: _new_text(text, sampling),
+        new_text=functools.partial(_new_text, text),
         metrics=metrics,
         drain=drain,
         max_body_bytes=options.server.max_body_bytes,
@@ -92,11 +93,19 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) ->
         is_coloured=options.is_terminal and not options.environment.no_color,
     )
     key_check = KeyCheck(options.server.api_key or options.environment.api_key)
-    return Replica(engine, drain, model, build_app(services, readiness, key_check=key_check, log=log))
+    app = build_app(
+        services,
+        readiness,
+        key_check=key_check,
+        log=log,
+        allows_unknown_fields=options.server.unknown_fields == "warn",
+    )
+    return Replica(engine, drain, model, app)
 
 
-def _new_text(text: TextModel, sampling: SamplingParams) -> TextStream:
-    return TextStream(Detokenizer(text.tokenizer.vocabulary), sampling.stop, min_tokens=sampling.min_tokens)
+def _new_text(text: TextModel, sampling: SamplingParams, *, skip_special_tokens: bool) -> TextStream:
+    detokenizer = Detokenizer(text.tokenizer.vocabulary, skip_control=skip_special_tokens)
+    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
 
 
 def _metrics(options: ServeOptions, info: Ready) -> EngineMetrics:

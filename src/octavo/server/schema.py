@@ -1,38 +1,31 @@
-"""The bodies clients send and get, as msgspec Structs. A field that is not here is refused by name.
+"""The bodies of generation requests and what answers share, as msgspec Structs.
 
-Limits of sampling fields are core/sampling_params.py's; limits that depend on the model are prompts.py's.
+parameters.py lists the fields and what each is. Limits of sampling fields are core/sampling_params.py's,
+limits that depend on the model are prompts.py's.
 """
 
 import dataclasses
-import json
-import re
-from typing import Generic, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
+from octavo.server.messages import ChatMessage
 
-Body = TypeVar("Body", bound=msgspec.Struct)
-
-ROLES = ("system", "user", "assistant")
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+StopTokenIds = Annotated[list[int], msgspec.Meta(max_length=64)]
+Metadata = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
+    msgspec.Meta(max_length=16),
+]
+"""OpenAI's limits."""
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     include_usage: bool | None = None
-
-
-class TextPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    type: str
-    text: str | None = None
-
-
-class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    role: str
-    content: str | list[TextPart]
+    include_obfuscation: Literal[False] | None = None
 
 
 class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -46,10 +39,20 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     min_p: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
+    stop_token_ids: StopTokenIds | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
+    skip_special_tokens: bool | None = None
+    cache_salt: Salt | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    user: Name | None = None
+    safety_identifier: Name | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    service_tier: Name | None = None
+    prompt_cache_key: Name | None = None
+    prompt_cache_retention: Name | None = None
 
     @property
     def includes_usage(self) -> bool:
@@ -67,10 +70,10 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
             for field in dataclasses.fields(SamplingParams)
             if (value := getattr(self, field.name, None)) is not None
         }
-        if isinstance(self.stop, str):
-            given["stop"] = (self.stop,)
-        elif self.stop is not None:
-            given["stop"] = tuple(self.stop)
+        if self.stop is not None:
+            given["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        if self.stop_token_ids is not None:
+            given["stop_token_ids"] = tuple(self.stop_token_ids)
         return SamplingParams(**given)
 
 
@@ -89,48 +92,6 @@ class ChatRequest(GenerationRequest, kw_only=True):
         sampling = super().sampling_params()
         return dataclasses.replace(sampling, max_tokens=limits.pop()) if limits else sampling
 
-    def conversation(self) -> list[dict[str, str]]:
-        """The messages, their contents as one text each. Raises InvalidRequestError for what we lack."""
-        if not self.messages:
-            raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
-        return [
-            {"role": _role(message.role, index), "content": _text(message.content, index)}
-            for index, message in enumerate(self.messages)
-        ]
-
-
-def _role(role: str, index: int) -> str:
-    if role not in ROLES:
-        raise InvalidRequestError(
-            f"messages[{index}].role is {role[:_ECHO_LIMIT]!r}; allowed: {', '.join(ROLES)}.",
-            param=f"messages[{index}].role",
-        )
-    return role
-
-
-def _text(content: str | list[TextPart], index: int) -> str:
-    if isinstance(content, str):
-        return content
-    param = f"messages[{index}].content"
-    if not content:
-        raise InvalidRequestError(f"{param} is an empty list; at least one text part is needed.", param=param)
-    texts = []
-    for position, part in enumerate(content):
-        if part.type != "text":
-            raise InvalidRequestError(
-                f"{param}[{position}].type is {part.type[:_ECHO_LIMIT]!r}; this model takes text only.",
-                param=f"{param}[{position}].type",
-                code="unsupported_content",
-            )
-        if part.text is None:
-            raise InvalidRequestError(
-                f"{param}[{position}].text is missing.",
-                param=f"{param}[{position}].text",
-                code="missing_required_parameter",
-            )
-        texts.append(part.text)
-    return "".join(texts)
-
 
 class CompletionRequest(GenerationRequest, kw_only=True):
     prompt: str | list[str | int]
@@ -145,58 +106,3 @@ class Usage(msgspec.Struct):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
-
-
-class BodyDecoder(Generic[Body]):
-    """JSON bytes to one kind of request, or an InvalidRequestError that names the field."""
-
-    def __init__(self, kind: type[Body]) -> None:
-        self._decoder = msgspec.json.Decoder(kind)
-
-    def decode(self, body: bytes) -> Body:
-        try:
-            request = self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _refusal(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(
-                f"The body is not valid JSON: {_reason(error)}.", code="invalid_json"
-            ) from None
-        json.loads(body, object_pairs_hook=_check_unique)  # msgspec would take the last of two, in silence
-        return request
-
-
-def _check_unique(pairs: list[tuple[str, object]]) -> None:
-    """Raises InvalidRequestError for an object that has a field twice."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequestError(f"{twice} is given twice.", param=twice)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "a string is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error).removeprefix("JSON is malformed: ")
-
-
-def _refusal(message: str) -> InvalidRequestError:
-    """msgspec's sentence about a value of the wrong shape, in ours."""
-    located = _PATH.search(message)
-    path = located["path"] if located else ""
-    reason = message[: located.start()] if located else message
-    unnamed = _FIELD.match(reason)
-    if unnamed is None:
-        param = path or None
-        return InvalidRequestError(f"{path or 'The body'}: {reason[0].lower()}{reason[1:]}.", param=param)
-    field = unnamed["field"][:_ECHO_LIMIT]
-    param = f"{path}.{field}" if path else field
-    if reason.startswith("Object missing"):
-        return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")
-    return InvalidRequestError(
-        f"{param} is not supported. No field is ignored: leave it out.",
-        param=param,
-        code="unsupported_parameter",
-    )

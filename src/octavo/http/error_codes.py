@@ -1,0 +1,77 @@
+"""Every error the server answers with, by its code: the status, what it means, and what a client can do.
+
+One table: errors.py takes the status from it, docs/errors.md prints it.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ErrorCode:
+    status: int
+    meaning: str
+    remedy: str
+
+    @property
+    def type(self) -> str:
+        """OpenAI's kind of error."""
+        if self.status == 503:
+            return "overloaded_error"
+        return "server_error" if self.status >= 500 else "invalid_request_error"
+
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """The same request may succeed later."""
+        return self.status in (408, 503)
+
+
+ERROR_CODES = {
+    "invalid_json": ErrorCode(400, "the body is not JSON in UTF-8", "send JSON"),
+    "invalid_value": ErrorCode(
+        400, "a field has the wrong type, or a value out of range", "the message says what is allowed"
+    ),
+    "missing_required_parameter": ErrorCode(400, "a required field is not there", "send it"),
+    "unsupported_parameter": ErrorCode(
+        400,
+        "a field asks for what octavo does not do",
+        "leave it out",
+    ),
+    "unknown_parameter": ErrorCode(
+        400,
+        "a field that is not part of the API",
+        "leave it out; `--unknown-fields warn` on the server lets such fields pass",
+    ),
+    "unsupported_content": ErrorCode(400, "a message holds something other than text", "send text"),
+    "context_length_exceeded": ErrorCode(
+        400, "prompt and `max_tokens` do not fit the context", "shorten the prompt, or ask for less"
+    ),
+    "invalid_http": ErrorCode(400, "what came is not HTTP/1.1", "look at the client or the proxy between"),
+    "upgrade_not_supported": ErrorCode(400, "the request has an `Upgrade` header", "send it without"),
+    "invalid_api_key": ErrorCode(
+        401, "the key is missing or wrong", "send `Authorization: Bearer KEY` or `api-key: KEY`"
+    ),
+    "model_not_found": ErrorCode(404, "no such model is served", "the message lists the names; or `default`"),
+    "not_found": ErrorCode(404, "nothing is at this path", "see the endpoints in [api.md](api.md)"),
+    "method_not_allowed": ErrorCode(
+        405, "the path does not take this method", "`Allow` lists the right ones"
+    ),
+    "request_timeout": ErrorCode(408, "head or body took more than 30 seconds", "send it faster"),
+    "request_too_large": ErrorCode(
+        413, "the body is too long", "send less, or raise `--max-body-bytes` on the server"
+    ),
+    "url_too_long": ErrorCode(414, "the URL is longer than 8 KiB", "put parameters into the body"),
+    "unsupported_media_type": ErrorCode(
+        415, "the body is not `application/json`, or compressed", "send plain JSON, and say so"
+    ),
+    "headers_too_large": ErrorCode(
+        431, "more than 100 header fields, or more than 32 KiB of them", "send fewer"
+    ),
+    "engine_error": ErrorCode(
+        500,
+        "the engine failed this request, or is gone for good",
+        "the message says why; the same request would fail again",
+    ),
+    "internal_error": ErrorCode(500, "a defect of octavo", "report it; the server's log has the trace"),
+    "server_overloaded": ErrorCode(503, "the queue is full", "wait as long as `Retry-After` says"),
+    "shutting_down": ErrorCode(503, "the server drains", "try another replica, or later"),
+}

@@ -1,0 +1,161 @@
+"""JSON bytes to one kind of request, or an InvalidRequestError that names the field."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from octavo.core.errors import InvalidRequestError
+from octavo.server.parameters import Kind, Parameter
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
+_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+_SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decoded(Generic[Body]):
+    """A request, and what it asked for besides."""
+
+    request: Body
+    recorded: Mapping[str, object]  # parameters that are logged and have no effect
+    unknown: tuple[str, ...]  # fields that were let pass
+
+
+class BodyDecoder(Generic[Body]):
+    """Fields of the Struct are taken; of other names parameters says which values are as good as none."""
+
+    def __init__(
+        self, kind: type[Body], parameters: Mapping[str, Parameter], *, allows_unknown: bool = False
+    ) -> None:
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+        self._fields = frozenset(kind.__struct_fields__)
+        self._refused = _of_kind(parameters, Kind.REFUSED)
+        self._recorded = _of_kind(parameters, Kind.RECORDED)
+        self._allows_unknown = allows_unknown
+
+    def decode(self, body: bytes, **implied: object) -> Decoded[Body]:
+        """implied are fields that stand elsewhere in the request, and there overrule the body's."""
+        fields = self._parse(body)
+        if not isinstance(fields, dict):
+            raise InvalidRequestError("The body must be a JSON object.")
+        fields |= implied
+        unknown = self._sift(fields)
+        try:
+            request = msgspec.convert(fields, self._kind)
+        except msgspec.ValidationError as error:
+            raise _refusal(str(error)) from None
+        recorded = {
+            name: fields[name]
+            for name, parameter in self._recorded.items()
+            if not parameter.is_neutral(fields.get(name))
+        }
+        return Decoded(request, recorded, unknown)
+
+    def _parse(self, body: bytes) -> Any:
+        try:
+            value = msgspec.json.decode(body)
+            _check_unique(body, value)
+        except msgspec.ValidationError as error:  # a number out of range; the typed decoder knows whose
+            raise self._locate(body, error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequestError(
+                f"The body is not valid JSON: {_reason(error)}.", code="invalid_json"
+            ) from None
+        return value
+
+    def _locate(self, body: bytes, error: msgspec.ValidationError) -> InvalidRequestError:
+        try:
+            self._decoder.decode(body)
+        except msgspec.ValidationError as located:
+            return _refusal(str(located))
+        return _refusal(str(error))
+
+    def _sift(self, fields: dict[str, Any]) -> tuple[str, ...]:
+        """Take out what does not matter; returns unknown names. Raises InvalidRequestError for the rest."""
+        unknown = []
+        for name in sorted(fields.keys() - self._fields):
+            parameter = self._refused.get(name)
+            if parameter is None and not self._allows_unknown:
+                raise _unknown(name)
+            if parameter is not None and not parameter.is_neutral(fields[name]):
+                raise InvalidRequestError(
+                    f"{name} is not supported: {parameter.about}. Leave it out.",
+                    param=name,
+                    code="unsupported_parameter",
+                )
+            if parameter is None:
+                unknown.append(name)
+            del fields[name]
+        return tuple(unknown)
+
+
+def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Parameter]:
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind is kind}
+
+
+def _unknown(name: str) -> InvalidRequestError:
+    shown = name[:_ECHO_LIMIT]
+    return InvalidRequestError(
+        f"{shown} is not a parameter here. No field is ignored: leave it out.",
+        param=shown,
+        code="unknown_parameter",
+    )
+
+
+def _check_unique(body: bytes, value: object) -> None:
+    """Raises InvalidRequestError for an object that has a field twice: the parser took the last, in silence.
+
+    Every field of every object has a colon of its own, behind a quotation mark or behind white space. If
+    there are no more of these in the body than fields came out, no field was lost. Otherwise (they also occur
+    in texts) the body is parsed again, field by field.
+    """
+    num_colons = body.count(b'":') + sum(body.count(colon) for colon in _SPACED_COLONS)
+    if num_colons > _count_fields(value):
+        json.loads(body, object_pairs_hook=_check_pairs)
+
+
+def _count_fields(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_fields, value.values()))
+    if isinstance(value, list):
+        return sum(map(_count_fields, value))
+    return 0
+
+
+def _check_pairs(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)[:_ECHO_LIMIT]
+        raise InvalidRequestError(f"{twice} is given twice.", param=twice)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "a string is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def _refusal(message: str) -> InvalidRequestError:
+    """msgspec's sentence about a value of the wrong shape, in ours."""
+    located = _PATH.search(message)
+    path = located["path"] if located else ""
+    reason = message[: located.start()] if located else message
+    unnamed = _FIELD.match(reason)
+    if unnamed is None:
+        param = path or None
+        return InvalidRequestError(f"{path or 'The body'}: {reason[0].lower()}{reason[1:]}.", param=param)
+    field = unnamed["field"][:_ECHO_LIMIT]
+    param = f"{path}.{field}" if path else field
+    if reason.startswith("Object missing"):
+        return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")
+    return _unknown(param)

@@ -1,0 +1,166 @@
+"""Every parameter clients of OpenAI's and vLLM's APIs send for text generation, in three kinds.
+
+One table: decoder.py goes by it, docs/api.md prints it, and schema.py has the types of what is not refused.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+
+class Api(enum.StrEnum):
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+
+
+class Kind(enum.StrEnum):
+    HONOURED = "honoured"  # does what it says
+    RECORDED = "recorded"  # written to the request log, without effect on the answer
+    REFUSED = "refused"  # a 400, but for the values that ask for nothing
+
+
+BOTH = (Api.CHAT, Api.COMPLETIONS)
+ONLY_CHAT = (Api.CHAT,)
+ONLY_COMPLETIONS = (Api.COMPLETIONS,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """neutral: values of a recorded or refused parameter that octavo meets anyway; null always is one."""
+
+    name: str
+    kind: Kind
+    about: str  # honoured: type and limits; recorded, refused: why
+    apis: tuple[Api, ...] = BOTH
+    default: str = ""
+    neutral: tuple[object, ...] = ()
+
+    def is_neutral(self, value: object) -> bool:
+        """JSON's equality: 0 is 0.0, but true is not 1."""
+        if value is None:
+            return True
+        is_flag = isinstance(value, bool)
+        return any(value == known and isinstance(known, bool) == is_flag for known in self.neutral)
+
+
+def _honoured(name: str, about: str, default: str, apis: tuple[Api, ...] = BOTH) -> Parameter:
+    return Parameter(name, Kind.HONOURED, about, apis, default)
+
+
+def _recorded(name: str, about: str, *neutral: object) -> Parameter:
+    return Parameter(name, Kind.RECORDED, about, neutral=neutral)
+
+
+def _refused(name: str, about: str, *neutral: object, apis: tuple[Api, ...] = BOTH) -> Parameter:
+    return Parameter(name, Kind.REFUSED, about, apis, neutral=neutral)
+
+
+PARAMETERS = (
+    _honoured("model", "string; on Azure's paths the deployment's name stands for it", "required"),
+    _honoured(
+        "messages",
+        'list of `{"role", "content", "name"}`; role `system`, `developer` (the same), `user` or '
+        '`assistant`; content a string or a list of `{"type": "text", "text"}`; name goes to the template',
+        "required, at least one",
+        ONLY_CHAT,
+    ),
+    _honoured(
+        "prompt",
+        "a string, a list of token ids, or a list of 1 to 128 strings, which are answered as so many choices",
+        "required, not empty",
+        ONLY_COMPLETIONS,
+    ),
+    _honoured(
+        "max_tokens",
+        "integer, 1 or more",
+        "chat: what the context has left; completions: 16, or less if the context has less left",
+    ),
+    _honoured(
+        "max_completion_tokens",
+        "another name of `max_tokens`; both may be given if they are equal",
+        "",
+        ONLY_CHAT,
+    ),
+    _honoured("temperature", "0 to 2; 0 takes the most probable token", "1"),
+    _honoured("top_p", "above 0, up to 1", "1"),
+    _honoured("top_k", "-1 or 0 (all), or 1 and more", "0"),
+    _honoured("min_p", "0 to 1", "0"),
+    _honoured("seed", "64-bit integer", "a random one"),
+    _honoured(
+        "stop",
+        "a string or a list of up to 64; each of 1 to 1,024 characters; not part of the answer",
+        "none",
+    ),
+    _honoured("stop_token_ids", "list of up to 64 token ids that end the answer", "none"),
+    _honoured("min_tokens", "0 to `max_tokens`; until then nothing ends the answer", "0"),
+    _honoured("ignore_eos", "boolean; the model's end-of-turn tokens do not end the answer", "false"),
+    _honoured("skip_special_tokens", "boolean; false: control tokens appear in the text", "true"),
+    _honoured(
+        "cache_salt",
+        "string of 1 to 256 characters; only requests with the same one share prefix-cache blocks",
+        "none",
+    ),
+    _honoured("stream", "boolean", "false"),
+    _honoured(
+        "stream_options",
+        '`{"include_usage": boolean}`, only with `stream`: a last chunk with the usage',
+        "",
+    ),
+    _recorded("user", "who asks; there are no limits per user"),
+    _recorded("safety_identifier", "who asks; there are no limits per user"),
+    _recorded("metadata", "nothing is stored to find by it", {}),
+    _recorded("store", "nothing is stored", False),
+    _recorded("service_tier", "there is one tier", "auto", "default"),
+    _recorded("prompt_cache_key", "blocks are found by what they hold"),
+    _recorded("prompt_cache_retention", "blocks stay as long as there is room", "in_memory", "in-memory"),
+    _refused("n", "one choice per prompt", 1),
+    _refused("best_of", "one choice per prompt", 1, apis=ONLY_COMPLETIONS),
+    _refused("logprobs", "no log-probabilities", False, apis=ONLY_CHAT),
+    _refused("logprobs", "no log-probabilities", apis=ONLY_COMPLETIONS),
+    _refused("top_logprobs", "no log-probabilities", apis=ONLY_CHAT),
+    _refused("prompt_logprobs", "no log-probabilities"),
+    _refused("presence_penalty", "no penalties", 0),
+    _refused("frequency_penalty", "no penalties", 0),
+    _refused("repetition_penalty", "no penalties", 1),
+    _refused("logit_bias", "no bias", {}),
+    _refused("bad_words", "no bans", []),
+    _refused("allowed_token_ids", "no bans"),
+    _refused("echo", "the prompt is not repeated", False),
+    _refused("suffix", "no filling in the middle", "", apis=ONLY_COMPLETIONS),
+    _refused("response_format", "no structured output", {"type": "text"}),
+    _refused("structured_outputs", "no structured output"),
+    _refused("guided_json", "no structured output"),
+    _refused("guided_regex", "no structured output"),
+    _refused("guided_choice", "no structured output"),
+    _refused("guided_grammar", "no structured output"),
+    _refused("tools", "no tools", [], apis=ONLY_CHAT),
+    _refused("tool_choice", "no tools", "none", "auto", apis=ONLY_CHAT),
+    _refused("parallel_tool_calls", "no tools", True, False, apis=ONLY_CHAT),
+    _refused("functions", "no tools", [], apis=ONLY_CHAT),
+    _refused("function_call", "no tools", "none", "auto", apis=ONLY_CHAT),
+    _refused("reasoning_effort", "no control of reasoning", "none", apis=ONLY_CHAT),
+    _refused("verbosity", "no control of verbosity", "medium", apis=ONLY_CHAT),
+    _refused("modalities", "text only", ["text"], apis=ONLY_CHAT),
+    _refused("audio", "text only", apis=ONLY_CHAT),
+    _refused("prediction", "no predicted output", apis=ONLY_CHAT),
+    _refused("web_search_options", "no search", apis=ONLY_CHAT),
+    _refused("chat_template", "the model's own is used", apis=ONLY_CHAT),
+    _refused("chat_template_kwargs", "the template takes none", {}, apis=ONLY_CHAT),
+    _refused("documents", "the template takes none", [], apis=ONLY_CHAT),
+    _refused("add_generation_prompt", "the answer is always the assistant's", True, apis=ONLY_CHAT),
+    _refused("continue_final_message", "an answer is always a new message", False, apis=ONLY_CHAT),
+    _refused("truncate_prompt_tokens", "a prompt is never cut"),
+    _refused("use_beam_search", "no beams", False),
+    _refused("length_penalty", "no beams", 1),
+    _refused("spaces_between_special_tokens", "text is what the tokens spell", True),
+    _refused("return_token_ids", "text only", False),
+    _refused("return_tokens_as_token_ids", "text only", False),
+    _refused("priority", "the order is the server's", 0),
+    _refused("request_id", "send the header `X-Request-Id`"),
+    _refused("prompt_embeds", "tensors are not taken from clients", apis=ONLY_COMPLETIONS),
+    _refused("kv_transfer_params", "internal to other servers"),
+)
+
+
+def parameters_of(api: Api) -> Mapping[str, Parameter]:
+    return {parameter.name: parameter for parameter in PARAMETERS if api in parameter.apis}

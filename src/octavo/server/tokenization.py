@@ -1,0 +1,102 @@
+"""POST /tokenize and /detokenize, as vLLM has them: what a prompt or a chat is in tokens, and back."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from octavo.core.errors import InvalidRequestError
+from octavo.http.body import ClientGone
+from octavo.http.errors import send_json
+from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.server.decoder import Body, BodyDecoder
+from octavo.server.endpoint import Services
+from octavo.server.messages import ChatMessage, conversation
+from octavo.server.parameters import Api, parameters_of
+
+
+class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A prompt, as /v1/completions takes it, or messages, as /v1/chat/completions does."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+    add_special_tokens: bool | None = None  # the begin token, in front of a prompt; default true
+    add_generation_prompt: bool | None = None  # the head of the answer, behind messages; default true
+    return_token_strs: bool | None = None
+
+
+class TokenizeResponse(msgspec.Struct):
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class DetokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    model: str | None = None
+    tokens: list[int]
+
+
+class DetokenizeResponse(msgspec.Struct):
+    prompt: str
+
+
+class Tokenization:
+    """Both endpoints."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        parameters = parameters_of(Api.CHAT)
+        self.tokenize = JsonEndpoint(BodyDecoder(TokenizeRequest, parameters), services, self._tokenize)
+        self.detokenize = JsonEndpoint(BodyDecoder(DetokenizeRequest, {}), services, self._detokenize)
+
+    async def _tokenize(self, request: TokenizeRequest) -> TokenizeResponse:
+        services = self._services
+        if request.model is not None:
+            services.model.check(request.model)
+        token_ids = await self._token_ids(request)
+        strings = services.prompts.spell(token_ids) if request.return_token_strs else None
+        return TokenizeResponse(len(token_ids), services.model.max_model_len, token_ids, strings)
+
+    async def _token_ids(self, request: TokenizeRequest) -> list[int]:
+        prompts = self._services.prompts
+        if (request.prompt is None) == (request.messages is None):
+            raise InvalidRequestError("Send either prompt or messages.", param="prompt")
+        if request.prompt is not None:
+            with_begin = request.add_special_tokens is not False
+            return await prompts.tokenize(request.prompt, with_begin=with_begin)
+        assert request.messages is not None
+        if request.add_special_tokens:
+            raise InvalidRequestError(
+                "add_special_tokens is for a prompt; with messages the chat template adds them.",
+                param="add_special_tokens",
+            )
+        messages = conversation(request.messages)
+        with_head = request.add_generation_prompt is not False
+        return await prompts.tokenize_chat(messages, add_generation_prompt=with_head)
+
+    async def _detokenize(self, request: DetokenizeRequest) -> DetokenizeResponse:
+        if request.model is not None:
+            self._services.model.check(request.model)
+        return DetokenizeResponse(await self._services.prompts.detokenize(request.tokens))
+
+
+class JsonEndpoint(Generic[Body]):
+    """An ASGI application: a JSON body in, a JSON body out. Errors are raised; app.py answers them."""
+
+    def __init__(
+        self, decoder: BodyDecoder[Body], services: Services, answer: Callable[[Body], Awaitable[object]]
+    ) -> None:
+        self._decoder = decoder
+        self._services = services
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            decoded = self._decoder.decode(await self._services.read_body(scope, receive))
+        except ClientGone:
+            RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
+            return
+        await send_json(send, 200, msgspec.json.encode(await self._answer(decoded.request)))

@@ -1,0 +1,38 @@
+"""The table of parameters, the types of requests and the documents say the same."""
+
+import msgspec
+import pytest
+
+from octavo.server.parameters import Api, Kind, parameters_of
+from octavo.server.schema import ChatRequest, CompletionRequest
+from tests.rules import ROOT
+from tools.api_tables import TABLES, with_tables
+
+
+@pytest.mark.parametrize(("api", "kind"), ((Api.CHAT, ChatRequest), (Api.COMPLETIONS, CompletionRequest)))
+def test_what_is_not_refused_has_a_type(api: Api, kind: type[msgspec.Struct]) -> None:
+    taken = {name for name, item in parameters_of(api).items() if item.kind is not Kind.REFUSED}
+    assert taken == set(kind.__struct_fields__)
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_the_documents_have_the_tables(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert text == with_tables(page, text), "run tools/api_tables.py"
+
+
+@pytest.mark.parametrize(
+    ("api", "name", "value", "is_neutral"),
+    (
+        (Api.CHAT, "n", 1, True),
+        (Api.CHAT, "n", 1.0, True),
+        (Api.CHAT, "n", True, False),
+        (Api.CHAT, "logprobs", False, True),
+        (Api.CHAT, "logprobs", 0, False),
+        (Api.COMPLETIONS, "logprobs", 0, False),
+        (Api.CHAT, "tools", None, True),
+        (Api.CHAT, "response_format", {"type": "json_object"}, False),
+    ),
+)
+def test_a_neutral_value_asks_for_nothing(api: Api, name: str, value: object, is_neutral: bool) -> None:
+    assert parameters_of(api)[name].is_neutral(value) is is_neutral
