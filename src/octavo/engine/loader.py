@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 # What one thread does in a second: where the step-time model starts, before the engine's own steps fit it.
 READ_BYTES_PER_SECOND = 15e9
-FLOPS = {"amx": 5e11, "avx512": 8e10, "avx2": 4e10, "portable": 3e9}
+FLOPS = {"amx": 5e11, "avx512": 8e10, "avx2": 4e10, "portable": 3e9, "amx_emulated": 1e9}
 SECONDS_PER_REQUEST = 2e-5
 
 

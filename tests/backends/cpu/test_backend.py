@@ -15,7 +15,8 @@ from octavo.models.architecture import RopePairing
 from octavo.models.program import Program
 from tests.backends.tiny import LIMITS, NUM_BLOCKS, StepMaker, mixed_prompts, mixed_steps, tiny_model
 
-ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
+ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 GREEDY = SamplingParams(temperature=0)
 
 

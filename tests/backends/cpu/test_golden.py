@@ -22,7 +22,8 @@ from octavo.models.program import NUMERICS_VERSION, Program
 from octavo.models.source import resolve
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "smollm2_logits.json"
-ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
+ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 PROMPT = [1, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47, 2, 198, 1, 520, 9531, 198, 504]
 CHUNKS = [(0, 16), (16, 1), (17, 1)]  # a prefill chunk and two single rows, the last a sampled token
 

@@ -16,13 +16,14 @@ import pytest
 
 from octavo.backends.cpu.library import LinearWeight, load_library
 
-BUILDS = ("portable", "avx2", "avx512", "amx")
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
 WIDE_REGISTER = re.compile(r"%(ymm|zmm|tmm|k[1-7]\b)|\tv\w+ .*%xmm")
 ALLOWED = {
     "portable": re.compile(r"(?!)"),
     "avx2": re.compile(r"%ymm|\tv\w+ .*%xmm"),
     "avx512": re.compile(r"%(ymm|zmm|k[1-7]\b)|\tv\w+ .*%xmm"),
     "amx": WIDE_REGISTER,
+    "amx_emulated": re.compile(r"%ymm|\tv\w+ .*%xmm"),
 }
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one build")
@@ -37,7 +38,7 @@ def binutils(tool: str, *options: str) -> list[str]:
 
 def build_of(function: str) -> str:
     """The build a function belongs to; what belongs to none must run everywhere, as the portable one does."""
-    found = re.search(r"octavo::(portable|avx2|avx512|amx)::", function)
+    found = re.search(rf"octavo::({'|'.join(BUILDS)})::", function)
     return found.group(1) if found else "portable"
 
 

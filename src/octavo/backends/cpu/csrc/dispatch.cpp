@@ -24,6 +24,9 @@ extern const KernelTable KERNELS;
 namespace amx {
 extern const KernelTable KERNELS;
 }
+namespace amx_emulated {
+extern const KernelTable KERNELS;
+}
 #endif
 
 namespace {
@@ -75,11 +78,13 @@ bool can_run_amx() {
 
 const Build BUILDS[] = {
 #if defined(OCTAVO_HAS_avx2)
-    {&amx::KERNELS, can_run_amx},
-    {&avx512::KERNELS, can_run_avx512},
+    {&amx::KERNELS, can_run_amx},           {&avx512::KERNELS, can_run_avx512},
     {&avx2::KERNELS, can_run_avx2},
 #endif
     {&portable::KERNELS, always},
+#if defined(OCTAVO_HAS_avx2)
+    {&amx_emulated::KERNELS, can_run_avx2}, // for tests: behind a build that always runs, so only when forced
+#endif
 };
 
 } // namespace

@@ -4,6 +4,9 @@
 #include <immintrin.h>
 
 #include "isa.h"
+#if defined(OCTAVO_EMULATED_TILES)
+#include "tiles_emulated.h"
+#endif
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
