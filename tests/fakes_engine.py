@@ -110,6 +110,7 @@ class SimEngine:
         salt: str = "",
         is_probe: bool = False,
         is_suspect: bool = False,
+        fork_of: str | None = None,
     ) -> str:
         """Submit a request that arrives now; output are the tokens it comes with, after a crash."""
         number = next(self._numbers)
@@ -125,6 +126,7 @@ class SimEngine:
             salt=salt,
             is_probe=is_probe,
             is_suspect=is_suspect,
+            fork_of=fork_of,
         )
         self.submitted[submit.request_id] = submit
         self.tokens[submit.request_id] = list(output)

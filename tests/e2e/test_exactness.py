@@ -117,6 +117,31 @@ def test_undisturbed_and_preempted(
     core.close()
 
 
+@pytest.mark.parametrize(("num_tokens", "enable_prefix_caching"), [(100, True), (112, False), (113, False)])
+def test_choices_that_share_a_prompt_and_choices_that_do_not(
+    smollm2_path: pathlib.Path, num_tokens: int, enable_prefix_caching: bool
+) -> None:
+    prompt = random_prompts(1, (num_tokens, num_tokens + 1))[0]
+    params = SamplingParams(temperature=1.0, max_tokens=NUM_OUTPUT_TOKENS, ignore_eos=True)
+    core = make_core(smollm2_path, enable_prefix_caching=enable_prefix_caching)
+
+    def choices(epoch: int, branches: Sequence[int], *, are_forks: bool) -> list[list[int]]:
+        tokens: dict[str, list[int]] = {f"{epoch}.{branch}": [] for branch in branches}
+        for branch, request_id in zip(branches, tokens, strict=True):
+            fork_of = f"{epoch}.0" if are_forks and branch else None
+            submit = Submit(request_id, prompt, num_tokens, params, 5, 0.0, branch=branch, fork_of=fork_of)
+            core.add(submit)
+        while core.has_work:
+            for output in core.step()[0]:
+                tokens[output.request_id] += output.token_ids
+        return list(tokens.values())
+
+    together = choices(0, range(4), are_forks=True)
+    assert [choices(1 + branch, [branch], are_forks=False)[0] for branch in range(4)] == together
+    assert len({tuple(tokens) for tokens in together}) == 4
+    core.close()
+
+
 def test_one_thread_and_two(run: Runner, smollm2_path: pathlib.Path) -> None:
     prompts = random_prompts(5, (10, 200))
     core = make_core(smollm2_path, threads=1)

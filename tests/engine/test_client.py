@@ -105,6 +105,20 @@ async def test_who_has_waited_longest_is_resubmitted_first_with_the_tokens_so_fa
     assert not any(message.is_suspect for message in script.submitted().values())
 
 
+async def test_a_fork_names_its_parent_by_the_wire_id_of_the_epoch() -> None:
+    script = Script()
+    script.start_engine()
+    script.submit("a")
+    script.submit("b", fork_of="a", branch=1)
+    script.submit("c", fork_of="gone", branch=1)
+    assert script.submitted()["a"].fork_of is None
+    assert script.submitted()["b"].fork_of == script.wire_id("a")
+    assert script.submitted()["c"].fork_of is None
+    script.die(DeathCause.KILLED)
+    script.start_engine()
+    assert script.submitted()["b"].fork_of == script.wire_id("a")
+
+
 async def test_what_has_ended_is_not_resubmitted() -> None:
     script = Script()
     script.start_engine()

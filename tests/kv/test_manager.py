@@ -4,7 +4,7 @@ from octavo.core.block_hash import BLOCK_SIZE, root_hash
 from octavo.core.request import Request, RequestStatus
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import CopyKind
-from octavo.kv.manager import KVManager, num_blocks_of
+from octavo.kv.manager import KVManager, num_blocks_of, num_shareable_tokens
 
 ROOT = root_hash(b"model")
 A, B = list(range(100)), list(range(500, 600))
@@ -236,3 +236,66 @@ def test_usage_is_the_share_of_blocks_in_use():
     kv.free(r)
     assert kv.usage == 0
     assert kv.num_tokens == 128
+
+
+def running_parent(kv, token_ids=A[:40]):
+    parent = admitted(kv, token_ids)
+    parent.slot = 0
+    return parent
+
+
+def test_a_fork_shares_full_blocks_and_copies_the_partial_one():
+    kv = KVManager(20, 0)
+    parent, fork = running_parent(kv), request(A[:40])
+    assert kv.match(fork, parent).num_free_blocks_needed == 1
+    kv.admit(fork, parent)
+    assert fork.num_computed_tokens == 39
+    assert fork.block_table[:2] == parent.block_table[:2]
+    assert fork.block_table[2] != parent.block_table[2]
+    assert copies(kv, CopyKind.BLOCK_TO_BLOCK) == [(parent.block_table[2], fork.block_table[2])]
+    assert kv.pool.num_used == 4
+
+
+def test_a_fork_that_finds_more_in_the_cache_takes_that():
+    kv = KVManager(20, 0)
+    parent, fork = running_parent(kv), request(A[:40])
+    fork.token_ids += B[:30]
+    earlier = admitted(kv, fork.token_ids)
+    kv.free(earlier)
+    kv.admit(fork, parent)
+    assert fork.num_computed_tokens == 64
+    assert not copies(kv, CopyKind.BLOCK_TO_BLOCK)
+
+
+@pytest.mark.parametrize(
+    "fork",
+    [
+        request(A[:41]),
+        request(A[:39] + B[:1]),
+        request([*B[:1], *A[1:40]]),
+        request(A[:40], root_hash(b"other")),
+        request(A[:40], None),
+    ],
+)
+def test_another_prompt_is_not_shared(fork):
+    kv = KVManager(20, 0)
+    assert num_shareable_tokens(fork, running_parent(kv)) == 0
+
+
+def test_without_prefix_caching_a_block_leaves_with_the_last_choice_that_has_or_wants_it():
+    kv = KVManager(20, 0, enable_prefix_caching=False)
+    parent, fork, third = running_parent(kv), request(A[:40]), request(A[:40])
+    kv.admit(fork, parent)
+    kv.admit(third, parent)
+    for r in (fork, third):
+        r.status = RequestStatus.RUNNING
+        compute(kv, r, 40)
+    preempt(kv, third)
+    kv.free(parent)
+    kv.free(fork)
+    assert kv.match(request(A[:40])).num_hit_blocks == 2
+    kv.admit(third)
+    assert third.num_computed_tokens == 32
+    third.status = RequestStatus.RUNNING
+    kv.free(third)
+    assert len(kv.prefix_cache) == 0

@@ -36,6 +36,17 @@ def test_a_follower_waits_for_the_deepest_block_it_shares_with_its_leader():
     assert followers.find_awaited_block(request("c", 50), 0) is None
 
 
+def test_forks_wait_for_their_parent():
+    followers = Followers()
+    parent, first, second = request("a", 80), request("b", 80), request("c", 80)
+    followers.park(first, parent.request_id)
+    followers.park(second, parent.request_id)
+    assert followers.remove(first)
+    assert list(followers.wake_forks(first)) == []
+    assert list(followers.wake_forks(parent)) == [second]
+    assert not followers.remove(second)
+
+
 def test_nobody_waits_for_what_is_computed_already():
     followers = Followers()
     leader = request("a", 80)

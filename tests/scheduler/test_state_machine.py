@@ -62,6 +62,32 @@ class EngineMachine(RuleBasedStateMachine):
         for num_shared, own in prompts:
             self.add_any(PREFIXES[0], num_shared, [own], 80, priority, "", 0)
 
+    @rule(
+        num_tokens=st.integers(1, 100),
+        count=st.integers(1, 4),
+        max_tokens=st.integers(1, 80),
+        priority=st.integers(0, 2),
+        num_output=st.sampled_from([0, 1, 20]),
+    )
+    def add_choices(self, num_tokens, count, max_tokens, priority, num_output):
+        """One prompt, several answers; after a crash they come with what they had."""
+        parent = str(len(self.engine.submitted))
+        for branch in range(count):
+            request_id = str(len(self.engine.submitted))
+            num_known = min(num_output, max_tokens - 1) if branch % 2 else 0
+            seed = int(parent)
+            self.engine.add(
+                PREFIXES[1][:num_tokens],
+                request_id=request_id,
+                output=[sim_token(seed, branch, num_tokens + i, VOCAB_SIZE) for i in range(num_known)],
+                seed=seed,
+                branch=branch,
+                max_tokens=max_tokens,
+                priority=priority,
+                fork_of=parent if branch else None,
+            )
+            self.live.append(request_id)
+
     def tokens_alone(self, request_id, num_prompt_tokens, count):
         return [sim_token(int(request_id), 0, num_prompt_tokens + i, VOCAB_SIZE) for i in range(count)]
 

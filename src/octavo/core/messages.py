@@ -24,6 +24,7 @@ class Submit(msgspec.Struct, tag=True, array_like=True):
     salt: str = ""
     is_probe: bool = False  # outside prefix cache, metrics and queue limits
     is_suspect: bool = False  # runs alone: never in a step with another suspect
+    fork_of: str | None = None  # the request of branch 0: the same prompt, which is computed once for all
 
 
 class Abort(msgspec.Struct, tag=True, array_like=True):

@@ -3,10 +3,11 @@
 All arrays are NumPy, structure of arrays; no tensor type crosses it. Per-request state (token history,
 sampler, block tables) lives in the back end in slots; a step sends changes, not everything again.
 
-Within one step the order is: released, admitted, copies BLOCK_TO_TIER, new_blocks, copies TIER_TO_BLOCK,
-forward pass. A new block whose first position (16 * index) is not below its request's num_computed is fresh
-and is zeroed; one below it already holds computed tokens (a prefix hit, or about to be copied back from the
-tier) and is left alone.
+Within one step the order is: released, admitted, copies BLOCK_TO_TIER, copies BLOCK_TO_BLOCK, new_blocks,
+copies TIER_TO_BLOCK, forward pass. A new block whose first position (16 * index) is not below its request's
+num_computed is fresh and is zeroed; one below it already holds computed tokens (a prefix hit, copied from
+another block, or about to be copied back from the tier) and is left alone. What a copied block holds from
+num_computed on belongs to another sequence: it is overwritten before it is seen.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ class CopyKind(enum.IntEnum):
 
     BLOCK_TO_TIER = 0
     TIER_TO_BLOCK = 1
+    BLOCK_TO_BLOCK = 2  # copy-on-write: the partial last block of a prompt that a fork shares
 
 
 class RowStatus(enum.IntEnum):

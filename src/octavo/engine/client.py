@@ -133,8 +133,9 @@ class EngineClient:
         branch: int = 0,
         salt: str = "",
         is_probe: bool = False,
+        fork_of: str | None = None,
     ) -> RequestStream:
-        """Generate: a stream of the answer's tokens.
+        """Generate: a stream of the answer's tokens. fork_of: id of a live request with the same prompt.
 
         Raises OverloadedError when the queue is full or the server drains, EngineError when there will be no
         engine any more, ValueError for a request id of more than 239 bytes or with a zero byte.
@@ -158,6 +159,7 @@ class EngineClient:
             branch=branch,
             salt=salt,
             is_probe=is_probe,
+            fork_of=fork_of,
         )
         if not self._live:
             self._last_progress = now
@@ -196,7 +198,20 @@ class EngineClient:
             wire_id = f"{stream.request_id}~{next(self._wire_numbers)}"
             self._live[stream] = wire_id
             self._in_engine[wire_id] = stream
-            self._send(stream.submission(wire_id, is_suspect=self._suspects.is_suspect(stream)))
+            self._send(
+                stream.submission(
+                    wire_id,
+                    is_suspect=self._suspects.is_suspect(stream),
+                    fork_of=self._wire_id(stream.fork_of) if stream.fork_of is not None else None,
+                )
+            )
+
+    def _wire_id(self, request_id: str) -> str | None:
+        """Of the newest request that goes by this id; None when it is not in the engine."""
+        for stream, wire_id in reversed(self._live.items()):
+            if stream.request_id == request_id:
+                return wire_id or None
+        return None
 
     def _held(self) -> list[RequestStream]:
         """The one that has waited longest comes first."""

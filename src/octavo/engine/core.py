@@ -32,7 +32,7 @@ class EngineCore:
     """fingerprint names model, numerics and KV format in every block's identity.
 
     Without prefix caching requests have unrelated identities, so each finds only its own blocks, after a
-    preemption. clock is that of Submit.arrival.
+    preemption, and its forks'. clock is that of Submit.arrival.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class EngineCore:
             stop_ids=eos_token_ids.union(sampling.stop_token_ids),
             priority=submit.priority,
             branch=submit.branch,
+            fork_of=submit.fork_of,
             cache_root=self._cache_root(submit),
             is_suspect=submit.is_suspect,
             is_probe=submit.is_probe,
@@ -140,5 +141,6 @@ class EngineCore:
         if submit.is_probe:
             return None
         if not self._enable_prefix_caching:
-            return root_hash(b"of one request: " + submit.request_id.encode(), salt=submit.salt)
+            family = submit.fork_of or submit.request_id
+            return root_hash(b"of one request: " + family.encode(), salt=submit.salt)
         return root_hash(self._fingerprint, salt=submit.salt)

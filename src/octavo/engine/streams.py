@@ -42,6 +42,7 @@ class RequestStream:
         """
         self.request_id = submission.request_id
         self.is_probe = submission.is_probe
+        self.fork_of = submission.fork_of
         self.last_progress = submission.arrival  # monotonic seconds: of the newest token, or of the arrival
         self._submission = submission
         self._on_abort = on_abort
@@ -83,11 +84,16 @@ class RequestStream:
             self._on_abort(self)
         self._outputs.clear()
 
-    def submission(self, wire_id: str, *, is_suspect: bool) -> Submit:
-        """The request with the tokens so far (the list itself), for an engine that has not seen it."""
+    def submission(self, wire_id: str, *, is_suspect: bool, fork_of: str | None = None) -> Submit:
+        """The request with the tokens so far (the list itself), for an engine that has not seen it.
+
+        fork_of: the wire id of the request it is a fork of.
+        """
         self._num_preemptions_before += self._num_preemptions
         self._num_preemptions = 0
-        return msgspec.structs.replace(self._submission, request_id=wire_id, is_suspect=is_suspect)
+        return msgspec.structs.replace(
+            self._submission, request_id=wire_id, is_suspect=is_suspect, fork_of=fork_of
+        )
 
     def accept(self, output: RequestOutput, now: float) -> None:
         """Take what the engine sent. Known tokens are dropped; raises TokenGap when some are missing."""

@@ -31,7 +31,8 @@ class KVManager:
     """Blocks are kept in Request.block_table; those full of computed tokens are in the prefix cache.
 
     Without prefix caching requests do not find each other's blocks, but a preempted request still finds its
-    own: each has a cache_root of its own then, and its blocks leave the cache when it ends.
+    own: each has a cache_root of its own then, shared with its forks only, and a block leaves the cache with
+    the last of them that has or wants it.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class KVManager:
     def usage(self) -> float:
         return self.pool.num_used / self.pool.num_blocks
 
-    def match(self, request: Request) -> PrefixMatch:
+    def match(self, request: Request, parent: Request | None = None) -> PrefixMatch:
         """What admit would find now. Changes nothing."""
         num_hit = num_held = 0
         for block_hash in self._matchable(request):
@@ -66,14 +67,38 @@ class KVManager:
                 break
             num_hit += 1
             num_held += block is not None and self.pool.ref_count(block) > 0
+        num_shared = num_shareable_tokens(request, parent) if parent is not None else 0
+        if num_shared > num_hit * BLOCK_SIZE:
+            num_held = num_shared // BLOCK_SIZE
         return PrefixMatch(num_hit, num_blocks_of(request.num_tokens) - num_held)
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, parent: Request | None = None) -> None:
         """Give a waiting request the blocks of its longest known prefix; sets num_computed_tokens to match.
 
         At least one token stays to be computed. What is in the checkpoint store the coming step copies back.
+        parent: a running request that has computed in earlier steps what a fork can share of it.
         """
         assert not request.block_table
+        num_shared = num_shareable_tokens(request, parent) if parent is not None else 0
+        if parent is not None and num_shared > self.match(request).num_hit_blocks * BLOCK_SIZE:
+            self._share(parent, request, num_shared)
+        else:
+            self._take_known_prefix(request)
+
+    def _share(self, parent: Request, fork: Request, num_tokens: int) -> None:
+        """Full blocks by reference; the partial last one is copied by the coming step, before its rows."""
+        if fork.status is RequestStatus.PREEMPTED:
+            self._forget_wanted(fork)
+        num_full, rest = divmod(num_tokens, BLOCK_SIZE)
+        for block in parent.block_table[:num_full]:
+            self.pool.share(block)
+            fork.block_table.append(block)
+        if rest:
+            fork.block_table += self.pool.acquire(1)
+            self._copies[CopyKind.BLOCK_TO_BLOCK, fork.block_table[-1]] = parent.block_table[num_full]
+        fork.num_computed_tokens = num_tokens
+
+    def _take_known_prefix(self, request: Request) -> None:
         table, from_tier = request.block_table, []
         for index, block_hash in enumerate(self._matchable(request)):
             block = self.prefix_cache.find(block_hash)
@@ -120,8 +145,12 @@ class KVManager:
             self._forget_wanted(request)
         if is_poisoned or not self.enable_prefix_caching:
             for block in request.block_table:
-                self.prefix_cache.remove(block)
+                if is_poisoned or not self._has_another_owner(block):
+                    self.prefix_cache.remove(block)
         self._release(request)
+
+    def _has_another_owner(self, block: BlockId) -> bool:
+        return self.pool.ref_count(block) > 1 or self.prefix_cache.hash_of(block) in self._num_wanted
 
     def take_copies(self) -> Int32Array:
         """[C, 3] the copies the coming step must make: CopyKind, source, destination."""
@@ -157,6 +186,21 @@ class KVManager:
             if not self._num_wanted[block_hash]:
                 del self._num_wanted[block_hash]
                 self.checkpoints.remove(block_hash)
+
+
+def num_shareable_tokens(fork: Request, parent: Request) -> int:
+    """How much of its parent's prompt a fork need not compute: all but one token; 0 if the prompts differ."""
+    num_tokens = fork.num_prompt_tokens
+    if fork.cache_root is None or (num_tokens, fork.cache_root) != (
+        parent.num_prompt_tokens,
+        parent.cache_root,
+    ):
+        return 0
+    num_full, rest = divmod(num_tokens, BLOCK_SIZE)
+    hashes = fork.update_block_hashes()[:num_full][-1:], parent.update_block_hashes()[:num_full][-1:]
+    tails = fork.token_ids[num_tokens - rest : num_tokens], parent.token_ids[num_tokens - rest : num_tokens]
+    is_same = hashes[0] == hashes[1] and tails[0] == tails[1]
+    return min(num_tokens, fork.num_tokens - 1) if is_same else 0
 
 
 def num_blocks_of(num_tokens: int) -> int:

@@ -23,6 +23,9 @@ class PrefixCache:
     def holds(self, block: BlockId) -> bool:
         return self._hash_of[block] is not None
 
+    def hash_of(self, block: BlockId) -> BlockHash | None:
+        return self._hash_of[block]
+
     def insert(self, block_hash: BlockHash, block: BlockId) -> None:
         """Cache a block; when another block holds the same content already, that one stays."""
         if block_hash not in self._block_of:

@@ -1,7 +1,8 @@
 """Requests that share a prefix and arrive together compute it once: followers wait for their leader's blocks.
 
 Runs in the engine process. A leader is a running request; those of its blocks that are not computed yet are
-underway. A follower is parked on the deepest block underway that it can use, so that it is woken once.
+underway. A follower is parked on the deepest block underway that it can use, so that it is woken once. A fork
+follows its parent, and is parked on the parent itself: it can use the whole prompt.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from octavo.core.request import Request
 class Followers:
     def __init__(self) -> None:
         self._leader_of: dict[BlockHash, str] = {}  # block underway -> request id
-        self._parked: dict[BlockHash, dict[str, Request]] = {}
-        self._parked_on: dict[str, BlockHash] = {}
+        self._parked: dict[BlockHash | str, dict[str, Request]] = {}  # by block, or id of the parent
+        self._parked_on: dict[str, BlockHash | str] = {}
 
     def __len__(self) -> int:
         return len(self._parked_on)
@@ -28,16 +29,17 @@ class Followers:
             awaited = block_hash
         return awaited
 
-    def park(self, request: Request, block_hash: BlockHash) -> None:
-        self._parked.setdefault(block_hash, {})[request.request_id] = request
-        self._parked_on[request.request_id] = block_hash
+    def park(self, request: Request, awaited: BlockHash | str) -> None:
+        """awaited: a block underway, or the id of the running request that this one is a fork of."""
+        self._parked.setdefault(awaited, {})[request.request_id] = request
+        self._parked_on[request.request_id] = awaited
 
     def remove(self, request: Request) -> bool:
         """Returns whether the request was parked here."""
-        block_hash = self._parked_on.pop(request.request_id, None)
-        if block_hash is None:
+        awaited = self._parked_on.pop(request.request_id, None)
+        if awaited is None:
             return False
-        del self._parked[block_hash][request.request_id]
+        del self._parked[awaited][request.request_id]
         return True
 
     def lead(self, request: Request) -> None:
@@ -52,6 +54,13 @@ class Followers:
             if self._leader_of.get(block_hash) == request.request_id:
                 del self._leader_of[block_hash]
                 woken.extend(self._parked.pop(block_hash, {}).values())
+        return self._unparked(woken)
+
+    def wake_forks(self, parent: Request) -> Sequence[Request]:
+        """A parent has computed its prompt, or stops running."""
+        return self._unparked(list(self._parked.pop(parent.request_id, {}).values()))
+
+    def _unparked(self, woken: list[Request]) -> list[Request]:
         for follower in woken:
             del self._parked_on[follower.request_id]
         return woken

@@ -14,11 +14,11 @@ whatever the load.
 import bisect
 from collections.abc import Sequence
 
-from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.block_hash import BLOCK_SIZE, BlockHash
 from octavo.core.messages import EngineStats, RequestOutput
 from octavo.core.request import FinishReason, Request, RequestStatus
 from octavo.core.step import RowStatus, StepOutput
-from octavo.kv.manager import KVManager, num_blocks_of
+from octavo.kv.manager import KVManager, num_blocks_of, num_shareable_tokens
 from octavo.scheduler.followers import Followers
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.step_budget import StepBudget
@@ -219,30 +219,48 @@ class Scheduler:
             if len(prefills) >= MAX_PARTIAL_PREFILLS and num_wanted >= self._budget.affordable_tokens(0):
                 return
             request = self._waiting.peek()
-            match = self._kv.match(request)
-            awaited = self._followers.find_awaited_block(request, match.num_hit_blocks)
+            parent = self._find_parent(request)
+            match = self._kv.match(request, parent)
+            awaited = self._find_awaited(request, parent, match.num_hit_blocks)
             if awaited is not None:
                 self._followers.park(self._waiting.pop(), awaited)
                 continue
             if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
                 return
-            num_missing_blocks += self._admit(self._waiting.pop())
+            num_missing_blocks += self._admit(self._waiting.pop(), parent)
             num_wanted += request.num_tokens - request.num_computed_tokens
             prefills.append(request)
+
+    def _find_parent(self, request: Request) -> Request | None:
+        """Whose prompt a fork shares; None when it is not running: then the fork is like any request."""
+        parent = self._requests.get(request.fork_of) if request.fork_of is not None else None
+        if parent is None or parent.status is not RequestStatus.RUNNING:
+            return None
+        return parent if num_shareable_tokens(request, parent) else None
+
+    def _find_awaited(
+        self, request: Request, parent: Request | None, num_hit_blocks: int
+    ) -> BlockHash | str | None:
+        """What a request does better to wait for than to be admitted, if anything."""
+        if parent is None:
+            return self._followers.find_awaited_block(request, num_hit_blocks)
+        num_wanted = num_shareable_tokens(request, parent)
+        has_computed = parent.slot >= 0 and parent.num_computed_tokens >= num_wanted
+        return None if has_computed else parent.request_id
 
     def _has_room(self, num_blocks: int) -> bool:
         """Each running request may take one more block before it would have to be preempted for a new one."""
         return num_blocks + len(self._running) <= self._kv.num_free_blocks
 
-    def _admit(self, request: Request) -> int:
+    def _admit(self, request: Request, parent: Request | None) -> int:
         """Returns the blocks it has still to take."""
         num_computed_before = request.num_computed_tokens
-        self._kv.admit(request)
+        self._kv.admit(request, parent)
         if request.status is RequestStatus.PREEMPTED:
             self._stats.num_recomputed_tokens += max(0, num_computed_before - request.num_computed_tokens)
         else:
             request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
-            if self._kv.enable_prefix_caching and request.cache_root is not None:
+            if self._kv.enable_prefix_caching and request.cache_root is not None and parent is None:
                 self._stats.prefix_cache_queries += request.num_tokens
                 self._stats.prefix_cache_hits += request.num_computed_tokens
         request.status = RequestStatus.RUNNING
@@ -263,7 +281,7 @@ class Scheduler:
         if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
             return 0
         self._suspect = self._waiting_suspects.pop()
-        return self._admit(self._suspect)
+        return self._admit(self._suspect, None)
 
     def _choose_suspect(self) -> tuple[list[Request], list[int]]:
         """A suspect has the step to itself; steps with and without it alternate."""
@@ -301,6 +319,10 @@ class Scheduler:
         for follower in self._followers.wake(request, first_block, end_block):
             self._waiting.push(follower)
 
+    def _wake_forks(self, parent: Request) -> None:
+        for fork in self._followers.wake_forks(parent):
+            self._waiting.push(fork)
+
     def _append(self, request: Request, token: int, now: float) -> RequestOutput:
         request.token_ids.append(token)
         num_output_tokens = len(request.token_ids) - request.num_prompt_tokens
@@ -311,6 +333,8 @@ class Scheduler:
             finish_reason = FinishReason.LENGTH
         if request in self._without_token:
             self._note_first_token(request, num_output_tokens, now)
+        if self._followers:
+            self._wake_forks(request)
         if not request.is_probe:
             self._stats.num_generation_tokens += 1
         output = self._output(request, [token], finish_reason, None)
@@ -359,6 +383,7 @@ class Scheduler:
         if self._suspect is request:
             self._suspect = None
         self._wake(request, request.num_computed_tokens // BLOCK_SIZE)
+        self._wake_forks(request)
 
 
 def _order(request: Request) -> tuple[int, float]:

@@ -151,6 +151,19 @@ def test_a_block_survives_by_way_of_the_tier():
     )
 
 
+def test_a_partial_block_is_copied_for_a_fork():
+    sim = with_32_computed()
+    fork = [*TOKENS[:24], 1, 2]
+    run(
+        sim,
+        1,
+        [(1, 24, [1, 2])],
+        admitted=[admission(1, fork)],
+        copies=[(CopyKind.BLOCK_TO_BLOCK, 1, 5)],
+        blocks=[(1, 0, 0), (1, 1, 5)],
+    )
+
+
 @pytest.mark.parametrize(
     ("message", "broken"),
     [
@@ -177,6 +190,7 @@ def test_a_block_survives_by_way_of_the_tier():
         ("not full", {"copies": [(RESTORE, 0, 4)]}),
         ("one destination", {"copies": [(SAVE, 0, 0), (SAVE, 1, 0)]}),
         ("overwritten while in use", {"copies": [(SAVE, 0, 0), (RESTORE, 0, 1)]}),
+        ("overwritten while in use", {"copies": [(CopyKind.BLOCK_TO_BLOCK, 0, 1)]}),
         ("last token's", {"rows": [(0, 32, TOKENS[32:40])], "blocks": [(0, 2, 2)], "outputs": [0]}),
         (
             "not of its own",

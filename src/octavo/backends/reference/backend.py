@@ -132,6 +132,7 @@ class ReferenceBackend:
         for admission in step.admitted:
             self._slots[admission.slot] = _Slot(admission, [], int(admission.token_ids[-1]))
         self._copy(step, CopyKind.BLOCK_TO_TIER)
+        self._copy(step, CopyKind.BLOCK_TO_BLOCK)
         num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
         for slot, group, index, block in step.new_blocks.tolist():
             table = self._slots[slot].block_table
@@ -145,10 +146,8 @@ class ReferenceBackend:
         for copy_kind, source, destination in step.copies.tolist():
             if copy_kind == kind:
                 for blocks, tier in zip(self._blocks, self._tier, strict=True):
-                    if kind is CopyKind.BLOCK_TO_TIER:
-                        tier[destination] = blocks[source]
-                    else:
-                        blocks[destination] = tier[source]
+                    target = tier if kind is CopyKind.BLOCK_TO_TIER else blocks
+                    target[destination] = (tier if kind is CopyKind.TIER_TO_BLOCK else blocks)[source]
 
     def _rows(self, step: StepInput) -> _Rows:
         token_ids = step.token_ids.copy()

@@ -109,10 +109,11 @@ class SimBackend:
             del self._slots[slot_id]
         for admission in step.admitted:
             self._admit(admission)
-        self._copy(step, CopyKind.BLOCK_TO_TIER, self._content, self._tier)
         for kind, _, block in step.copies.tolist():
-            is_overwritten = kind == CopyKind.TIER_TO_BLOCK and self._num_users[block] > 0
+            is_overwritten = kind != CopyKind.BLOCK_TO_TIER and self._num_users[block] > 0
             _check(not is_overwritten, f"block {block} is overwritten while in use")
+        self._copy(step, CopyKind.BLOCK_TO_TIER, self._content, self._tier)
+        self._copy(step, CopyKind.BLOCK_TO_BLOCK, self._content, self._content)
         num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
         for slot_id, group, index, block in step.new_blocks.tolist():
             table = self._slot(slot_id).block_table
@@ -145,7 +146,8 @@ class SimBackend:
         copies = step.copies[step.copies[:, 0] == kind]
         _check(len(set(copies[:, 2].tolist())) == len(copies), "two copies have one destination")
         contents = source[copies[:, 1]]
-        _check(bool((contents != _EMPTY).all()), f"{kind.name} of a block that is not full")
+        is_full = kind == CopyKind.BLOCK_TO_BLOCK or bool((contents != _EMPTY).all())
+        _check(is_full, f"{kind.name} of a block that is not full")
         target[copies[:, 2]] = contents
 
     def _compute(self, step: StepInput) -> int:

@@ -180,6 +180,11 @@ void Executor::apply_changes(const StepDesc &step) {
       memcpy(tier_[g].data() + copy[2] * bytes, block(g, copy[1]), bytes);
     }
   }
+  for (int c = 0; c < step.num_copies; c++) {
+    const int32_t *copy = step.copies + 3 * c;
+    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 2; g++)
+      memcpy(block(g, copy[2]), block(g, copy[1]), desc_.kv_groups[g].block_bytes);
+  }
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
     block_table(entry[1], entry[0])[entry[2]] = entry[3];
