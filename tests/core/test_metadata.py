@@ -28,12 +28,16 @@ def test_values_are_read_by_type() -> None:
     assert METADATA.flag("yes") is True
     assert METADATA.strings("words") == ["a", "b"]
     assert METADATA.integers("ids") == [1, 2]
+    assert METADATA.numbers("floats") == [0.5]
+    assert METADATA.token_id("one", 2, None) == 1
 
 
 def test_a_default_stands_in_for_a_missing_key_only() -> None:
     assert METADATA.integer("none", 7) == 7
     assert METADATA.integer("zero", 7) == 0
     assert METADATA.integers("none", [3]) == [3]
+    assert METADATA.token_id("none", 8, 7) == 7
+    assert METADATA.token_id("none", 7, 7) is None
     with pytest.raises(ModelFileError, match=r"m\.gguf: metadata key none is missing"):
         METADATA.integer("none")
 

@@ -10,11 +10,13 @@ from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import open_text
 from octavo.models.source import resolve
 from octavo.text.tokenizer import Tokenizer
-from octavo.text.vocabulary import Vocabulary
+from octavo.text.vocabulary import SPACE_MARK, Vocabulary
+from tests.text import tiny_sentencepiece
 from tests.text.tiny_text import END, START, TOKENS, ids_of, tokenizer
 
 TOKENIZER = tokenizer()
 TOKENIZERS = [tokenizer(name) for name in ("gpt-2", "smollm", "llama-bpe")]
+SENTENCEPIECE_TOKENIZERS = [tiny_sentencepiece.tokenizer(adds_space_prefix=flag) for flag in (False, True)]
 GGUF = {
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": "gpt-2",
@@ -23,6 +25,8 @@ GGUF = {
     "tokenizer.ggml.merges": ["a b"],
     "tokenizer.ggml.bos_token_id": 3,
 }
+
+SENTENCEPIECE_MODEL = {"tokenizer.ggml.model": "llama"}
 
 
 def of_gguf(changes: dict[str, Any]) -> Tokenizer:
@@ -89,16 +93,63 @@ def test_gguf_metadata_gives_a_tokenizer() -> None:
     [
         (
             {"tokenizer.ggml.pre": "klingon"},
-            "pre-tokenizer 'klingon' is not supported; supported: gpt-2, smollm",
+            "pre-tokenizer 'klingon' is not supported; supported: gpt-2, .*smollm",
         ),
         ({"tokenizer.ggml.merges": ["a c"]}, "merges do not fit"),
         ({"tokenizer.ggml.merges": ["ab"]}, "merges do not fit"),
         ({"tokenizer.ggml.merges": 3}, "tokenizer.ggml.merges is 3"),
+        (SENTENCEPIECE_MODEL, "tokenizer.ggml.scores is missing"),
+        (SENTENCEPIECE_MODEL | {"tokenizer.ggml.scores": [0.0]}, "1 scores for 4 tokens"),
+        (
+            SENTENCEPIECE_MODEL | {"tokenizer.ggml.scores": ["x"]},
+            "scores is .*; expected an array of numbers",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_named(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ModelFileError, match=f"m.gguf: .*{complaint}"):
         of_gguf(changes)
+
+
+SENTENCEPIECE = {
+    "tokenizer.ggml.model": "llama",
+    "tokenizer.ggml.tokens": list(tiny_sentencepiece.TOKENS),
+    "tokenizer.ggml.scores": list(tiny_sentencepiece.SCORES),
+    "tokenizer.ggml.token_type": tiny_sentencepiece.TYPES,
+    "tokenizer.ggml.bos_token_id": None,  # SentencePiece's own, 1
+}
+
+
+def names(tokenizer: Tokenizer, text: str) -> list[str]:
+    return tiny_sentencepiece.names_of(tokenizer.encode_prompt(text))
+
+
+def test_gguf_metadata_gives_a_sentencepiece_tokenizer() -> None:
+    with_prefix = of_gguf(SENTENCEPIECE)
+    assert names(with_prefix, "hello the") == ["<s>", "▁hello", "▁the"]
+    assert names(with_prefix, "hello</s>hello") == ["<s>", "▁hello", "</s>", "▁hello"]
+    assert names(with_prefix, "the<think>the") == ["<s>", "▁the", "<think>", "▁the"]
+    assert names(with_prefix, "日z") == ["<s>", "▁", "日", "<0x7A>"]
+    without = of_gguf(SENTENCEPIECE | {"tokenizer.ggml.add_space_prefix": False})
+    assert names(without, "hello the") == ["<s>", "hello", "▁the"]
+    assert names(of_gguf(SENTENCEPIECE | {"tokenizer.ggml.add_bos_token": False}), "hello") == ["▁hello"]
+
+
+def test_phi3s_control_tokens_swallow_the_white_space_after_them() -> None:
+    phi3 = of_gguf(SENTENCEPIECE | {"general.architecture": "phi3"})
+    assert names(phi3, "[INST] \n hello") == ["<s>", "[INST]", "▁hello"]
+    assert names(phi3, "<s> hello") == ["<s>", "▁", "▁hello"]
+
+
+@given(st.text() | st.text("ab hello<think>▁s</[INST]  "))
+def test_sentencepiece_text_survives_a_round_trip(text: str) -> None:
+    for one in SENTENCEPIECE_TOKENIZERS:
+        ids = one.encode(text, allow_special=False)
+        assert not one.vocabulary.control_ids & set(ids)
+        if SPACE_MARK not in text:  # which stands for a space, and so becomes one
+            assert one.decode(ids) == text
+            parsed = one.encode(text, allow_special=True)
+            assert one.decode(parsed, skip_control=False) == text
 
 
 def test_tiny_tokens_are_distinct() -> None:

@@ -53,7 +53,7 @@ def test_answers_end_at_what_the_file_names_and_at_known_control_tokens() -> Non
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"tokenizer.ggml.model": "llama"}, "tokenizer model 'llama' is not supported; supported: gpt2"),
+        ({"tokenizer.ggml.model": "bert"}, "tokenizer model 'bert' is not supported; supported: gpt2, llama"),
         ({"tokenizer.ggml.tokens": None}, "tokenizer.ggml.tokens is missing"),
         ({"tokenizer.ggml.token_type": [1]}, "1 token types for 7 tokens"),
         ({"tokenizer.ggml.eos_token_id": 7}, "eos_token_id is 7; expected an id below 7"),

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from octavo.text.encoders import byte_level_encoder
 from octavo.text.pre_tokenizers import PRE_TOKENIZERS
 from octavo.text.tokenizer import Tokenizer
 from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary
@@ -28,7 +29,9 @@ def vocabulary(*, bos_id: int | None = None) -> Vocabulary:
 def tokenizer(
     pre_tokenizer: str = "smollm", *, bos_id: int | None = None, adds_bos: bool = False
 ) -> Tokenizer:
-    return Tokenizer(vocabulary(bos_id=bos_id), MERGES, PRE_TOKENIZERS[pre_tokenizer], adds_bos=adds_bos)
+    tiny = vocabulary(bos_id=bos_id)
+    encoder = byte_level_encoder(tiny, MERGES, PRE_TOKENIZERS[pre_tokenizer])
+    return Tokenizer(tiny, encoder, adds_bos=adds_bos)
 
 
 def chunks(items: Any, cuts: list[int]) -> list[Any]:

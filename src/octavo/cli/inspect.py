@@ -103,8 +103,8 @@ def _memory_lines(program: Program) -> Iterable[str]:
 
 def _text_lines(text: TextModel) -> Iterable[str]:
     vocabulary = text.tokenizer.vocabulary
-    controls = len(vocabulary.control_ids)
-    yield _line("tokenizer", f"byte-level BPE, {len(vocabulary):,} tokens, {controls} of them control tokens")
+    counts = f"{len(vocabulary):,} tokens, {len(vocabulary.control_ids)} of them control tokens"
+    yield _line("tokenizer", f"{vocabulary.spelling.value}, {counts}")
     ends = ", ".join(f"{vocabulary.tokens[token_id]} ({token_id})" for token_id in sorted(text.end_ids))
     yield _line("answers end", f"at {ends}" if ends else "only at max_tokens: the file names no such token")
     yield _line("chat template", "yes" if text.chat_template.is_present else "none: completions only")

@@ -62,6 +62,22 @@ class ModelMetadata:
             raise self.error(key, value, "an array of integers")
         return value
 
+    def numbers(self, key: str) -> list[float]:
+        value = self._get(key, None)
+        value = value.tolist() if hasattr(value, "tolist") else value
+        if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+            raise self.error(key, value, "an array of numbers")
+        return value
+
+    def token_id(self, key: str, num_tokens: int, default: int | None) -> int | None:
+        """The default may be None, or an id that counts only if there is such a token."""
+        if self.values.get(key) is None:
+            return default if default is not None and default < num_tokens else None
+        token_id = self.integer(key)
+        if token_id >= num_tokens:
+            raise self.error(key, token_id, f"an id below {num_tokens}, the size of the vocabulary")
+        return token_id
+
     def error(self, key: str, value: object, expected: str) -> ModelFileError:
         shown = repr(value)
         shown = shown if len(shown) <= 40 else f"{shown[:36]} ..."

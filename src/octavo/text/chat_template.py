@@ -7,6 +7,7 @@ the template runs, and swapped back once the control tokens have been cut out.
 
 import collections
 import itertools
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.text.template_sandbox import SandboxedTemplate, TemplateLimitError, TemplateRaisedError
 from octavo.text.tokenizer import Tokenizer
+from octavo.text.tokenizer_directory import TokenizerDirectory
 
 TIME_LIMIT_SECONDS = 1.0  # of CPU; templates of today take well under a millisecond per message
 
@@ -47,11 +49,19 @@ class ChatTemplate:
     @classmethod
     def of_gguf(cls, metadata: ModelMetadata, tokenizer: Tokenizer) -> "ChatTemplate":
         """Raises ModelFileError for a template that is not valid."""
-        source = metadata.text("tokenizer.chat_template", "")
+        return cls._of_file(metadata.source, metadata.text("tokenizer.chat_template", ""), tokenizer)
+
+    @classmethod
+    def of_directory(cls, path: pathlib.Path, tokenizer: Tokenizer) -> "ChatTemplate":
+        """Raises ModelFileError for a template that is not valid."""
+        return cls._of_file(str(path), TokenizerDirectory(path).chat_template(), tokenizer)
+
+    @classmethod
+    def _of_file(cls, name: str, source: str | None, tokenizer: Tokenizer) -> "ChatTemplate":
         try:
             return cls(source or None, tokenizer)
         except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
-            raise ModelFileError(f"{metadata.source}: the chat template is not valid: {error}.") from error
+            raise ModelFileError(f"{name}: the chat template is not valid: {error}.") from error
 
     @property
     def is_present(self) -> bool:
@@ -63,13 +73,10 @@ class ChatTemplate:
         restore = {ord(private): telling for telling, private in swap.items()}
         guarded = _translated(messages, str.maketrans(swap)) if swap else messages
         rendered = self.render(guarded, add_generation_prompt=add_generation_prompt)
-        ids: list[int] = []
-        for is_control, piece in self._tokenizer.split_control(rendered):
-            if is_control:
-                ids.append(self._tokenizer.control_id(piece))
-            else:
-                ids += self._tokenizer.encode_plain(piece.translate(restore))
-        return ids
+        pieces = self._tokenizer.split_control(rendered)
+        return self._tokenizer.encode_pieces(
+            piece.translate(restore) if isinstance(piece, str) else piece for piece in pieces
+        )
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The prompt as text, for people to read: a user's and the template's control tokens look alike."""

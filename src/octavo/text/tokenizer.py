@@ -1,65 +1,82 @@
-"""Text to token ids and back: byte-level BPE from a model's own metadata, merged by the `tokenizers` library.
+"""Text to token ids and back: byte-pair merges of either kind, done by the `tokenizers` library.
 
-Control tokens are recognised here and not by the library, so that a caller can say where in a text they may
+Control tokens are recognised here and not by the encoder, so that a caller can say where in a text they may
 stand. Immutable after construction; threads may share it.
 """
 
-import re
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterable, Sequence
 
 from tokenizers import AddedToken
-from tokenizers import Tokenizer as BPETokenizer
+from tokenizers import Tokenizer as Encoder
 from tokenizers.models import BPE
 
-from octavo.core.errors import InvalidRequestError, ModelFileError
+from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.text.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
-from octavo.text.vocabulary import Vocabulary
+from octavo.text.encoders import (
+    byte_level_encoder,
+    encode,
+    pre_tokenizer_of_gguf,
+    sentencepiece_encoder,
+)
+from octavo.text.tokenizer_directory import TokenizerDirectory
+from octavo.text.vocabulary import Spelling, Vocabulary
+
+Piece = int | str  # of a text: a control token's id, or the text between two of them
 
 
 class Tokenizer:
-    """encode and decode. decode(encode(text)) == text, but for pre-tokenizers that normalise."""
+    """encode and decode. decode(encode(text)) == text, but for tokenizers that normalise."""
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        merges: Sequence[tuple[str, str]],
-        pre_tokenizer: PreTokenizer,
+        encoder: Encoder,
         *,
+        later_encoder: Encoder | None = None,
         adds_bos: bool = False,
     ) -> None:
-        """Raises ValueError for a merge whose parts or result are no tokens."""
+        """later_encoder: for what does not begin a text but follows a control token, where that matters."""
         self.vocabulary = vocabulary
-        self._ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+        self._encoder, self._later_encoder = encoder, later_encoder or encoder
         self._adds_bos = adds_bos and vocabulary.bos_id is not None
-        self._control = self._control_pattern()
-        self._bpe = self._build_bpe(merges, pre_tokenizer)
+        self._control_ids = sorted(i for i in vocabulary.control_ids if vocabulary.tokens[i])
+        self._splitter = self._build_splitter()
+        self._prefix = self._prefix_of(self._encoder)
+        self._later_prefix = self._prefix_of(self._later_encoder)
 
     @classmethod
     def of_gguf(cls, metadata: ModelMetadata, vocabulary: Vocabulary) -> "Tokenizer":
-        """Raises ModelFileError: pre-tokenizer not supported (named), merges that do not fit the tokens."""
-        name = metadata.text("tokenizer.ggml.pre")
-        pre_tokenizer = PRE_TOKENIZERS.get(name)
-        if pre_tokenizer is None:
-            known = ", ".join(PRE_TOKENIZERS)
-            raise ModelFileError(
-                f"{metadata.source}: pre-tokenizer {name!r} is not supported; supported: {known}."
-            )
-        merges = [tuple(merge.split(" ", 1)) for merge in metadata.strings("tokenizer.ggml.merges")]
-        adds_bos = metadata.flag("tokenizer.ggml.add_bos_token", pre_tokenizer.adds_bos)
+        """Raises ModelFileError: pre-tokenizer not supported (named), merges or scores that do not fit."""
         try:
-            return cls(vocabulary, merges, pre_tokenizer, adds_bos=adds_bos)  # type: ignore[arg-type]
+            if vocabulary.spelling is Spelling.BYTE_LEVEL:
+                pre_tokenizer = pre_tokenizer_of_gguf(metadata)
+                merges = [tuple(merge.split(" ", 1)) for merge in metadata.strings("tokenizer.ggml.merges")]
+                encoder = byte_level_encoder(vocabulary, merges, pre_tokenizer)  # type: ignore[arg-type]
+                adds_bos = pre_tokenizer.adds_bos
+            else:
+                scores = metadata.numbers("tokenizer.ggml.scores")
+                if len(scores) != len(vocabulary):
+                    raise ValueError(f"{len(scores)} scores for {len(vocabulary)} tokens.")
+                has_prefix = metadata.flag("tokenizer.ggml.add_space_prefix", True)
+                encoder = sentencepiece_encoder(vocabulary, scores, adds_space_prefix=has_prefix)
+                adds_bos = True
         except ValueError as error:
             raise ModelFileError(f"{metadata.source}: {error}") from error
+        return cls(vocabulary, encoder, adds_bos=metadata.flag("tokenizer.ggml.add_bos_token", adds_bos))
+
+    @classmethod
+    def of_directory(cls, path: pathlib.Path) -> "Tokenizer":
+        """From tokenizer.json or tokenizer.model, and tokenizer_config.json. Raises ModelFileError."""
+        directory = TokenizerDirectory(path)
+        parts = directory.read()
+        return cls(
+            parts.vocabulary, parts.encoder, later_encoder=parts.later_encoder, adds_bos=parts.adds_bos
+        )
 
     def encode(self, text: str, *, allow_special: bool) -> list[int]:
         """allow_special: names of control tokens in text become those tokens; otherwise they stay text."""
-        if not allow_special:
-            return self.encode_plain(text)
-        ids: list[int] = []
-        for is_control, piece in self.split_control(text):
-            ids += [self._ids[piece]] if is_control else self.encode_plain(piece)
-        return ids
+        return self.encode_pieces(self.split_control(text) if allow_special else [text])
 
     def encode_prompt(self, text: str) -> list[int]:
         """A raw prompt: control tokens parsed, the model's begin token in front where it wants one."""
@@ -69,53 +86,80 @@ class Tokenizer:
             ids.insert(0, bos_id)
         return ids
 
-    def split_control(self, text: str) -> list[tuple[bool, str]]:
-        """text cut at names of control tokens, as (is it such a name, piece); no piece is empty."""
-        if self._control is None:
-            return [(False, text)] if text else []
-        pieces = self._control.split(text)  # the pattern is one group: odd pieces are the names
-        return [(index % 2 == 1, piece) for index, piece in enumerate(pieces) if piece]
+    def split_control(self, text: str) -> list[Piece]:
+        """text cut at names of control tokens, of two that begin at one place the longer; none is empty."""
+        if self._splitter is None:
+            return [text] if text else []
+        found = encode(self._splitter, text)
+        pieces: list[Piece] = []
+        position = 0
+        for index, (start, end) in zip(found.ids, found.offsets, strict=True):
+            if start > position:
+                pieces.append(text[position:start])
+            pieces.append(self._control_ids[index])
+            position = end
+        if position < len(text):
+            pieces.append(text[position:])
+        return pieces
 
-    def control_id(self, name: str) -> int:
-        return self._ids[name]
-
-    def encode_plain(self, text: str) -> list[int]:
-        """Token ids of text without control tokens. Raises InvalidRequestError for half a surrogate pair."""
-        try:
-            ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
-        except TypeError as error:  # the library's answer to a string that has no UTF-8
-            raise InvalidRequestError("The text holds half of a surrogate pair, which is no text.") from error
+    def encode_pieces(self, pieces: Iterable[Piece]) -> list[int]:
+        """Texts are encoded as such, names of control tokens in them included. Raises InvalidRequestError for
+        half a surrogate pair."""
+        ids: list[int] = []
+        encoder = self._encoder
+        for piece in pieces:
+            if isinstance(piece, int):
+                ids.append(piece)
+            else:
+                ids += encode(encoder, piece).ids
+            encoder = self._later_encoder
         return ids
 
+    def encode_plain(self, text: str) -> list[int]:
+        """Token ids of text without control tokens."""
+        return self.encode_pieces([text])
+
     def decode(self, token_ids: Sequence[int], *, skip_control: bool = True) -> str:
-        """Bytes that are not UTF-8 become U+FFFD."""
+        """Bytes that are not UTF-8 become U+FFFD. A space that encode puts in front is taken away again."""
         table, control = self.vocabulary.token_bytes, self.vocabulary.control_ids
-        spelled = [table[i] for i in token_ids if not (skip_control and i in control)]
+        if self._prefix or self._later_prefix:
+            spelled = self._spell_without_prefixes(token_ids, skip_control)
+        else:
+            spelled = [table[i] for i in token_ids if not (skip_control and i in control)]
         return b"".join(spelled).decode("utf-8", errors="replace")
 
-    def _control_pattern(self) -> re.Pattern[str] | None:
-        """Any control token's name; of two that match at one place, the longer."""
-        names = [self.vocabulary.tokens[token_id] for token_id in self.vocabulary.control_ids]
-        names = sorted((name for name in names if name), key=lambda name: (-len(name), name))
-        return re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
+    def _spell_without_prefixes(self, token_ids: Sequence[int], skip_control: bool) -> list[bytes]:
+        vocabulary, spelled, prefix = self.vocabulary, [], self._prefix
+        for token_id in token_ids:
+            is_control = token_id in vocabulary.control_ids
+            if is_control or token_id in vocabulary.user_defined_ids:
+                prefix = self._later_prefix
+                if not (is_control and skip_control):
+                    spelled.append(vocabulary.token_bytes[token_id])
+            else:
+                spelled.append(vocabulary.token_bytes[token_id].removeprefix(prefix))
+                prefix = b""
+        return spelled
 
-    def _build_bpe(self, merges: Sequence[tuple[str, str]], pre_tokenizer: PreTokenizer) -> BPETokenizer:
-        try:
-            model = BPE(
-                vocab=self._ids,
-                merges=list(merges),
-                fuse_unk=False,
-                byte_fallback=False,
-                ignore_merges=pre_tokenizer.is_whole_word_first,
-            )
-        except Exception as error:  # the library raises plain Exception
-            raise ValueError(f"the tokenizer's merges do not fit its tokens: {error}.") from error
-        bpe = BPETokenizer(model)
-        bpe.pre_tokenizer = pre_tokenizer.build()
-        normalizer = pre_tokenizer.build_normalizer()
-        if normalizer is not None:
-            bpe.normalizer = normalizer
-        tokens = self.vocabulary.tokens
-        user_defined = [tokens[token_id] for token_id in sorted(self.vocabulary.user_defined_ids)]
-        bpe.add_tokens([AddedToken(token, normalized=False) for token in user_defined])
-        return bpe
+    def _build_splitter(self) -> Encoder | None:
+        """Finds control tokens and nothing else: the n-th of them has the id n."""
+        if not self._control_ids:
+            return None
+        vocabulary, splitter = self.vocabulary, Encoder(BPE())
+        splitter.add_special_tokens(
+            [
+                AddedToken(
+                    vocabulary.tokens[token_id],
+                    normalized=False,
+                    lstrip=token_id in vocabulary.lstrip_ids,
+                    rstrip=token_id in vocabulary.rstrip_ids,
+                )
+                for token_id in self._control_ids
+            ]
+        )
+        return splitter
+
+    def _prefix_of(self, encoder: Encoder) -> bytes:
+        """What the encoder puts in front of a text: a space, or nothing."""
+        spelled = b"".join(self.vocabulary.token_bytes[i] for i in encode(encoder, "a").ids)
+        return b" " if spelled == b" a" else b""

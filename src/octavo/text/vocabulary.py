@@ -1,30 +1,26 @@
 """The tokens of a model: which are ordinary, which control it, which end an answer, and the bytes of each.
 
-Built from GGUF metadata; immutable; shared by tokenizer, detokenizer and chat template.
+Built from GGUF metadata or a model directory; immutable; shared by tokenizer, detokenizer and chat template.
 """
 
+import enum
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
+from octavo.text.end_tokens import CONTROL_TYPES, USER_DEFINED_TYPE, end_ids_of_gguf, ends_an_answer
 
-_CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
 
-# Tokens that end an answer in one family or another. A file names some of them by id; a control token with
-# such a name does so in every file that has it.
-_END_TOKENS = (
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<eos>",
-    "</s>",
-)
-_END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
+class Spelling(enum.Enum):
+    """How an ordinary token's name spells the text it stands for."""
+
+    BYTE_LEVEL = "byte-level BPE"  # GPT-2's alphabet: a character for each byte
+    SENTENCEPIECE = "SentencePiece BPE"  # the text, a low line for a space; <0x00> to <0xFF> are bytes
+
+
+SPACE_MARK = "\u2581"  # SentencePiece's low line
+BYTE_NAMES = tuple(f"<0x{byte:02X}>" for byte in range(256))  # SentencePiece's names of bytes
 
 
 def _byte_alphabet() -> str:
@@ -37,13 +33,18 @@ def _byte_alphabet() -> str:
 BYTE_ALPHABET = _byte_alphabet()
 _BYTE_OF_CHARACTER = {ord(character): byte for byte, character in enumerate(BYTE_ALPHABET)}
 
+# tokenizer.ggml.model -> spelling, and the ids of the begin and end tokens where the file names none.
+_GGUF_MODELS = {"gpt2": (Spelling.BYTE_LEVEL, None, None), "llama": (Spelling.SENTENCEPIECE, 1, 2)}
+
 
 class Vocabulary:
-    """tokens by id, as the file has them: ordinary ones in GPT-2's byte alphabet, others as plain text.
+    """tokens by id, as the file has them: ordinary ones in the vocabulary's spelling, others as plain text.
 
+    ids                by token; an id that stands for nothing has the token "" and is not among them
     control_ids        steer the model; only the chat template and raw prompts may produce them
     user_defined_ids   plain text that is one token wherever it appears
     end_ids            end an answer: named by the file, or control tokens known to do so
+    lstrip_ids, rstrip_ids   control tokens that swallow the white space before or after them
     token_bytes        by id, the bytes of the text a token stands for; for a control token, of its name
     """
 
@@ -56,38 +57,53 @@ class Vocabulary:
         bos_id: int | None = None,
         eos_id: int | None = None,
         end_ids: Iterable[int] = (),
+        lstrip_ids: Iterable[int] = (),
+        rstrip_ids: Iterable[int] = (),
+        spelling: Spelling = Spelling.BYTE_LEVEL,
     ) -> None:
         """Raises ValueError for a token listed twice, or an ordinary one outside the byte alphabet."""
         self.tokens = list(tokens)
+        self.ids = {token: token_id for token_id, token in enumerate(self.tokens)}
+        num_empty = self.tokens.count("")
+        if len(self.ids) != len(self.tokens) - max(num_empty - 1, 0):
+            raise ValueError("the vocabulary lists a token twice.")
+        self.ids.pop("", None)
         self.control_ids = frozenset(control_ids)
         self.user_defined_ids = frozenset(user_defined_ids)
         self.bos_id = bos_id
         self.eos_id = eos_id
-        named = (token_id for token_id in self.control_ids if self.tokens[token_id] in _END_TOKENS)
+        named = (token_id for token_id in self.control_ids if ends_an_answer(self.tokens[token_id]))
         self.end_ids = frozenset((*named, *end_ids))
-        self.token_bytes = self._spell()
+        self.lstrip_ids = frozenset(lstrip_ids)
+        self.rstrip_ids = frozenset(rstrip_ids)
+        self.spelling = spelling
+        self.token_bytes = _spell(self)
 
     @classmethod
     def of_gguf(cls, metadata: ModelMetadata) -> "Vocabulary":
         """Raises ModelFileError, naming the metadata key that is missing or inconsistent."""
         model = metadata.text("tokenizer.ggml.model")
-        if model != "gpt2":
+        if model not in _GGUF_MODELS:
+            known = ", ".join(_GGUF_MODELS)
             raise ModelFileError(
-                f"{metadata.source}: tokenizer model {model!r} is not supported; supported: gpt2."
+                f"{metadata.source}: tokenizer model {model!r} is not supported; supported: {known}."
             )
+        spelling, bos_id, eos_id = _GGUF_MODELS[model]
         tokens = metadata.strings("tokenizer.ggml.tokens")
         types = metadata.integers("tokenizer.ggml.token_type", [1] * len(tokens))
         if len(types) != len(tokens):
             raise ModelFileError(f"{metadata.source}: {len(types)} token types for {len(tokens)} tokens.")
-        ids = {key: cls._id_of(metadata, key, len(tokens)) for key in ("bos_token_id", *_END_KEYS)}
+        control_ids = [token_id for token_id, kind in enumerate(types) if kind in CONTROL_TYPES]
         try:
             return cls(
                 tokens,
-                control_ids=(token_id for token_id, kind in enumerate(types) if kind == _CONTROL),
-                user_defined_ids=(token_id for token_id, kind in enumerate(types) if kind == _USER_DEFINED),
-                bos_id=ids["bos_token_id"],
-                eos_id=ids["eos_token_id"],
-                end_ids=(token_id for key in _END_KEYS if (token_id := ids[key]) is not None),
+                control_ids=control_ids,
+                user_defined_ids=(i for i, kind in enumerate(types) if kind == USER_DEFINED_TYPE),
+                bos_id=metadata.token_id("tokenizer.ggml.bos_token_id", len(tokens), bos_id),
+                eos_id=metadata.token_id("tokenizer.ggml.eos_token_id", len(tokens), eos_id),
+                end_ids=end_ids_of_gguf(metadata, len(tokens)),
+                rstrip_ids=_rstrip_ids(metadata, {i: tokens[i] for i in control_ids}, spelling),
+                spelling=spelling,
             )
         except ValueError as error:
             raise ModelFileError(f"{metadata.source}: {error}") from error
@@ -95,31 +111,43 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def _spell(self) -> list[bytes]:
-        """By id, the bytes of the text each token stands for; for a control token, of its name."""
-        if len(set(self.tokens)) != len(self.tokens):
-            raise ValueError("the vocabulary lists a token twice.")
-        plain = self.control_ids | self.user_defined_ids
-        ordinary = ["" if token_id in plain else token for token_id, token in enumerate(self.tokens)]
-        joined = "".join(ordinary)
-        foreign = set(joined) - set(BYTE_ALPHABET)
-        if foreign:
-            token = next(token for token in ordinary if not foreign.isdisjoint(token))
-            raise ValueError(f"the token {token!r} is not spelled in the byte alphabet of a gpt2 tokenizer.")
-        # One pass over all tokens: each character is one byte, so lengths carry over.
-        spelled = joined.translate(_BYTE_OF_CHARACTER).encode("latin-1")
-        ends = list(itertools.accumulate(map(len, ordinary), initial=0))
-        table = [spelled[start:end] for start, end in itertools.pairwise(ends)]
-        for token_id in plain:
-            table[token_id] = self.tokens[token_id].encode()
-        return table
 
-    @staticmethod
-    def _id_of(metadata: ModelMetadata, key: str, num_tokens: int) -> int | None:
-        key = f"tokenizer.ggml.{key}"
-        if key not in metadata.values:
-            return None
-        token_id = metadata.integer(key)
-        if token_id >= num_tokens:
-            raise metadata.error(key, token_id, f"an id below {num_tokens}, the size of the vocabulary")
-        return token_id
+def _rstrip_ids(metadata: ModelMetadata, control: Mapping[int, str], spelling: Spelling) -> list[int]:
+    """Phi-3's own tokenizer lets most control tokens swallow white space; GGUF has no key that says so."""
+    is_phi3 = metadata.text("general.architecture", "") == "phi3" and spelling is Spelling.SENTENCEPIECE
+    keeping = ("<unk>", "<s>", "<|endoftext|>")
+    return [token_id for token_id, name in control.items() if name not in keeping] if is_phi3 else []
+
+
+def _spell(vocabulary: Vocabulary) -> list[bytes]:
+    """By id, the bytes of the text each token stands for; for a control token, of its name."""
+    tokens, plain = vocabulary.tokens, vocabulary.control_ids | vocabulary.user_defined_ids
+    ordinary = ["" if token_id in plain else token for token_id, token in enumerate(tokens)]
+    if vocabulary.spelling is Spelling.BYTE_LEVEL:
+        table = _spell_byte_level(ordinary)
+    else:
+        table = _spell_sentencepiece(ordinary, vocabulary.ids)
+    for token_id in plain:
+        table[token_id] = tokens[token_id].encode()
+    return table
+
+
+def _spell_byte_level(ordinary: list[str]) -> list[bytes]:
+    joined = "".join(ordinary)
+    foreign = set(joined) - set(BYTE_ALPHABET)
+    if foreign:
+        token = next(token for token in ordinary if not foreign.isdisjoint(token))
+        raise ValueError(f"the token {token!r} is not spelled in the byte alphabet of a gpt2 tokenizer.")
+    # One pass over all tokens: each character is one byte, so lengths carry over.
+    spelled = joined.translate(_BYTE_OF_CHARACTER).encode("latin-1")
+    ends = list(itertools.accumulate(map(len, ordinary), initial=0))
+    return [spelled[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _spell_sentencepiece(ordinary: list[str], ids: Mapping[str, int]) -> list[bytes]:
+    table = [token.replace(SPACE_MARK, " ").encode() for token in ordinary]
+    for byte, name in enumerate(BYTE_NAMES):
+        token_id = ids.get(name)
+        if token_id is not None:
+            table[token_id] = bytes([byte])
+    return table

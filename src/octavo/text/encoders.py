@@ -1,0 +1,113 @@
+"""Builds encoders of the `tokenizers` library, text to token ids, from what a model's files say.
+
+An encoder knows the ordinary and the user-defined tokens of a vocabulary and never gives a control token,
+whatever the text.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tokenizers import AddedToken, Encoding, normalizers
+from tokenizers import Tokenizer as Encoder
+from tokenizers.models import BPE
+
+from octavo.core.errors import InvalidRequestError, ModelFileError
+from octavo.core.metadata import ModelMetadata
+from octavo.text.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
+from octavo.text.vocabulary import BYTE_NAMES, SPACE_MARK, Vocabulary
+
+
+def encode(encoder: Encoder, text: str) -> Encoding:
+    """Raises InvalidRequestError for half a surrogate pair."""
+    try:
+        return encoder.encode(text, add_special_tokens=False)
+    except TypeError as error:  # the library's answer to a string that has no UTF-8
+        raise InvalidRequestError("The text holds half of a surrogate pair, which is no text.") from error
+
+
+def pre_tokenizer_of_gguf(metadata: ModelMetadata) -> PreTokenizer:
+    """Raises ModelFileError for one that is not supported, naming it."""
+    name = metadata.text("tokenizer.ggml.pre")
+    if name not in PRE_TOKENIZERS:
+        known = ", ".join(PRE_TOKENIZERS)
+        raise ModelFileError(
+            f"{metadata.source}: pre-tokenizer {name!r} is not supported; supported: {known}."
+        )
+    return PRE_TOKENIZERS[name]
+
+
+def byte_level_encoder(
+    vocabulary: Vocabulary, merges: Sequence[tuple[str, str]], pre_tokenizer: PreTokenizer
+) -> Encoder:
+    """merges: best first. Raises ValueError for one whose parts or result are no tokens."""
+    try:
+        model = BPE(
+            vocab=_without_control(vocabulary),
+            merges=list(merges),
+            fuse_unk=False,
+            byte_fallback=False,
+            ignore_merges=pre_tokenizer.is_whole_word_first,
+        )
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f"the tokenizer's merges do not fit its tokens: {error}.") from error
+    encoder = Encoder(model)
+    encoder.pre_tokenizer = pre_tokenizer.build()
+    normalizer = pre_tokenizer.build_normalizer()
+    if normalizer is not None:
+        encoder.normalizer = normalizer
+    return _with_user_defined(encoder, vocabulary)
+
+
+def sentencepiece_encoder(
+    vocabulary: Vocabulary, scores: Sequence[float], *, adds_space_prefix: bool
+) -> Encoder:
+    """SentencePiece's BPE: of all neighbours whose union is a token, those with the best score merge first.
+
+    adds_space_prefix: a text begins with a space, as does what follows a control or user-defined token.
+    """
+    plain = vocabulary.control_ids | vocabulary.user_defined_ids
+    bytes_found = {name: vocabulary.ids[name] for name in BYTE_NAMES if name in vocabulary.ids}
+    ordinary = {
+        token: scores[token_id]
+        for token, token_id in vocabulary.ids.items()
+        if token_id not in plain and token not in bytes_found
+    }
+    model = BPE(
+        vocab=_without_control(vocabulary),
+        merges=merges_of_scores(ordinary),
+        byte_fallback=len(bytes_found) == len(BYTE_NAMES),
+    )
+    encoder = Encoder(model)
+    mark_spaces: normalizers.Normalizer = normalizers.Replace(" ", SPACE_MARK)
+    if adds_space_prefix:
+        mark_spaces = normalizers.Sequence([normalizers.Prepend(SPACE_MARK), mark_spaces])
+    encoder.normalizer = mark_spaces
+    return _with_user_defined(encoder, vocabulary)
+
+
+def merges_of_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Every two tokens that make a third, best first: by the third's score, then the longer left part.
+
+    Python's slices and look-ups: a vocabulary of 262,144 tokens has half a million merges.
+    """
+    merges = []
+    for token in sorted(scores, key=scores.__getitem__, reverse=True):
+        for end in range(len(token) - 1, 0, -1):
+            left = token[:end]
+            if left in scores:
+                right = token[end:]
+                if right in scores:
+                    merges.append((left, right))
+    return merges
+
+
+def _without_control(vocabulary: Vocabulary) -> dict[str, int]:
+    ids = dict(vocabulary.ids)
+    for token_id in vocabulary.control_ids:
+        ids.pop(vocabulary.tokens[token_id], None)
+    return ids
+
+
+def _with_user_defined(encoder: Encoder, vocabulary: Vocabulary) -> Encoder:
+    user_defined = [vocabulary.tokens[token_id] for token_id in sorted(vocabulary.user_defined_ids)]
+    encoder.add_tokens([AddedToken(token, normalized=False) for token in user_defined if token])
+    return encoder
