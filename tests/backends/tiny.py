@@ -1,7 +1,7 @@
 """A small random model and random steps over it, for comparing back ends."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -9,8 +9,10 @@ from octavo.backends.base import StepLimits
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import Admission, OutputKind, StepInput
-from octavo.models.architecture import Architecture, RopePairing
-from octavo.models.program import Program, lower
+from octavo.models.architecture import Activation, Architecture, LayerKind, NormPlacement, QKNorm
+from octavo.models.lowering import lower
+from octavo.models.program import Program
+from octavo.models.rotary import FactorScaling, LinearScaling, Rope, RopePairing
 from octavo.weights.formats import Tensor, TensorFormat
 
 TINY = Architecture(
@@ -24,10 +26,39 @@ TINY = Architecture(
     vocab_size=211,
     max_position=700,
     norm_epsilon=1e-5,
-    rope_base=10000.0,
-    rope_pairing=RopePairing.INTERLEAVED,
+    layer_kinds=(LayerKind(Rope(10000.0, RopePairing.INTERLEAVED, 16)),),
     is_embedding_tied=False,
 )
+# Between them, two models that need every attribute an op can have.
+SANDWICH = dataclasses.replace(
+    TINY,
+    layer_kinds=(
+        LayerKind(Rope(10000.0, RopePairing.HALVES, 16), window=40),
+        LayerKind(Rope(50000.0, RopePairing.HALVES, 8, LinearScaling(2.0))),
+        LayerKind(None, window=300),
+    ),
+    num_layers=3,
+    has_qkv_bias=True,
+    has_output_bias=True,
+    has_mlp_bias=True,
+    qk_norm=QKNorm.HEAD,
+    norm_placement=NormPlacement.AROUND,
+    norm_offset=1.0,
+    activation=Activation.GELU_TANH,
+    embedding_scale=3.0,
+    attention_scale=0.3,
+    logits_scale=0.5,
+    attention_softcap=4.0,
+    logits_softcap=2.0,
+)
+AFTER = dataclasses.replace(
+    TINY,
+    num_layers=1,
+    layer_kinds=(LayerKind(Rope(10000.0, RopePairing.INTERLEAVED, 12, FactorScaling(None, 1.2))),),
+    qk_norm=QKNorm.WIDTH,
+    norm_placement=NormPlacement.AFTER,
+)
+SCALED = dataclasses.replace(TINY, num_layers=1, residual_scale=0.22, has_mlp_bias=True)
 LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=640, max_model_len=700)
 NUM_BLOCKS = 120
 
@@ -68,19 +99,50 @@ def _random_tensor(
     return Tensor(name, format, rows, columns, data.reshape(-1))
 
 
-def tiny_model(**changes: object) -> tuple[Program, Mapping[str, Tensor]]:
-    program = lower(dataclasses.replace(TINY, **changes))
+def model_of(arch: Architecture) -> tuple[Program, Mapping[str, Tensor]]:
+    program = lower(arch)
     return program, random_tensors(program)
 
 
-class StepMaker:
-    """Builds steps by hand: each call computes the given number of tokens of each request."""
+def tiny_model(**changes: object) -> tuple[Program, Mapping[str, Tensor]]:
+    """TINY with changes; its whole heads rotate unless layer_kinds say otherwise."""
+    if "head_dim" in changes and "layer_kinds" not in changes:
+        rope = dataclasses.replace(TINY.layer_kinds[0].rope, dim=changes["head_dim"])
+        changes["layer_kinds"] = (LayerKind(rope),)
+    return model_of(dataclasses.replace(TINY, **changes))
 
-    def __init__(self, prompts: dict[int, list[int]], sampling: SamplingParams) -> None:
+
+@dataclasses.dataclass
+class _Group:
+    window: int | None
+    free: list[int]
+    tables: dict[int, list[int | None]]  # None: freed
+
+    def extend(self, slot: int, first: int, count: int) -> list[tuple[int, int]]:
+        table = self.tables[slot]
+        num_gone = max(0, first - self.window + 1) // BLOCK_SIZE if self.window else 0
+        for index in range(num_gone):
+            if table[index] is not None:
+                self.free.insert(0, table[index])
+                table[index] = None
+        known = len(table)
+        table += [self.free.pop(0) for _ in range(-(-(first + count) // BLOCK_SIZE) - known)]
+        return list(enumerate(table))[known:]
+
+
+class StepMaker:
+    """Builds steps by hand: each call computes the given number of tokens of each request.
+
+    windows: of the KV groups. A block that lies wholly before its group's window goes to the next who asks.
+    """
+
+    def __init__(
+        self, prompts: dict[int, list[int]], sampling: SamplingParams, windows: Sequence[int | None] = (None,)
+    ) -> None:
         self._tokens = {slot: list(prompt) for slot, prompt in prompts.items()}
         self._computed = dict.fromkeys(prompts, 0)
-        self._num_blocks = dict.fromkeys(prompts, 0)
-        self._free = iter(np.random.default_rng(3).permutation(NUM_BLOCKS).tolist())
+        free = np.random.default_rng(3).permutation(NUM_BLOCKS).tolist()
+        self._groups = [_Group(window, list(free), {slot: [] for slot in prompts}) for window in windows]
         self._sampling = sampling
         self._step_id = 0
 
@@ -92,9 +154,8 @@ class StepMaker:
             if first == 0:
                 prompt = np.array(tokens, np.int32)
                 admitted.append(Admission(slot, prompt, len(tokens), self._sampling, seed=7 + slot))
-            while self._num_blocks[slot] * BLOCK_SIZE < first + count:
-                new_blocks.append((slot, 0, self._num_blocks[slot], next(self._free)))
-                self._num_blocks[slot] += 1
+            for g, group in enumerate(self._groups):
+                new_blocks += [(slot, g, index, block) for index, block in group.extend(slot, first, count)]
             token_ids += tokens[first : first + count]
             num_computed.append(first)
             query_start.append(len(token_ids))

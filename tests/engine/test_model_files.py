@@ -5,7 +5,7 @@ import pytest
 
 from octavo.core.errors import ModelFileError
 from octavo.engine.model_files import open_model, open_text
-from octavo.models.architecture import RopePairing
+from octavo.models.rotary import RopePairing
 from octavo.weights.formats import expand_to_f32
 from tests.weights.gguf_bytes import STRING, U32, model_file, tiny_metadata, tiny_tensors, value
 
@@ -24,7 +24,7 @@ def tiny(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_a_file_gives_program_and_weights(tiny: pathlib.Path) -> None:
     model = open_model(tiny)
     assert model.name == "Tiny"
-    assert model.architecture.rope_pairing is RopePairing.INTERLEAVED
+    assert model.architecture.layer_kinds[0].rope.pairing is RopePairing.INTERLEAVED
     assert (model.architecture.vocab_size, model.architecture.is_embedding_tied) == (260, True)
     assert model.end_ids == {1}
     parts = {part for weight in model.program.weights for part, _ in weight.parts}
@@ -64,7 +64,7 @@ def test_the_fingerprint_is_of_what_decides_tokens(tmp_path: pathlib.Path) -> No
     ("metadata", "tensors", "complaint"),
     [
         ({"general.architecture": value(STRING, "mamba")}, {}, "'mamba' is not supported"),
-        ({}, {"blk.0.attn_q.bias": np.ones(32, np.float32)}, "biases"),
+        ({}, {"blk.0.attn_q.bias": np.ones(32, np.float32)}, "blk.0.attn_k.bias"),
         ({}, {"blk.0.attn_sub_norm.weight": np.ones(32, np.float32)}, "blk.0.attn_sub_norm.weight"),
         ({"llama.vocab_size": value(U32, 259)}, {}, "token_embd.weight has 260 rows of 32; expected 259"),
         ({"llama.feed_forward_length": value(U32, 64)}, {}, "ffn_gate.weight has 48 rows"),

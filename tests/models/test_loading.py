@@ -3,7 +3,7 @@ import pytest
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.models.loading import from_config, from_gguf, part_shapes
-from octavo.models.program import lower
+from octavo.models.lowering import lower
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],

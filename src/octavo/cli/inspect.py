@@ -1,5 +1,6 @@
 """`octavo inspect`: what a model is, what it computes, and the memory it takes, without loading it."""
 
+import collections
 import itertools
 import json
 import pathlib
@@ -14,7 +15,8 @@ from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import TextModel, open_model, open_text
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config
-from octavo.models.program import Op, Program, Weight, lower
+from octavo.models.lowering import lower
+from octavo.models.program import Op, Program, Weight
 from octavo.models.source import SMOLLM2, resolve
 from octavo.weights.formats import Tensor
 
@@ -37,14 +39,14 @@ def inspect(model: str = SMOLLM2.name, /) -> None:
 
 def _describe(model: str) -> Iterable[str]:
     if model.endswith(".json"):
-        arch = _read_config(pathlib.Path(model))
-        yield from _overview(model, pathlib.Path(model).parent.name or model, arch)
-        yield from _memory_lines(lower(arch))
-        yield from _program_lines(lower(arch), {})
+        program = lower(_read_config(pathlib.Path(model)))
+        yield from _overview(model, pathlib.Path(model).parent.name or model, program)
+        yield from _memory_lines(program)
+        yield from _program_lines(program, {})
         return
     path = resolve(model, Environment.read().home)
     opened, text = open_model(path), open_text(path)
-    yield from _overview(str(path), opened.name, opened.architecture)
+    yield from _overview(str(path), opened.name, opened.program)
     yield from _weight_lines(opened.checkpoint.parts)
     yield from _memory_lines(opened.program)
     yield from _text_lines(text)
@@ -61,19 +63,33 @@ def _read_config(path: pathlib.Path) -> Architecture:
     return from_config(ModelMetadata(str(path), values))[0]
 
 
-def _overview(file: str, name: str, arch: Architecture) -> Iterable[str]:
+def _overview(file: str, name: str, program: Program) -> Iterable[str]:
+    arch = program.architecture
     yield name
     yield ""
     yield _line("file", file)
     yield _line("family", arch.family)
-    yield _line("parameters", f"{arch.num_parameters / 1e6:,.1f} M")
+    yield _line("parameters", f"{program.num_parameters / 1e6:,.1f} M")
     yield _line("layers", f"{arch.num_layers} of width {arch.hidden_size:,}, MLP {arch.ffn_size:,}")
     heads = f"{arch.num_heads} query heads, {arch.num_kv_heads} key-value heads"
     yield _line("attention", f"{heads} of width {arch.head_dim}")
-    yield _line("positions", f"rotary, base {arch.rope_base:,.0f}, {arch.rope_pairing}")
+    yield from _layer_kind_lines(arch)
     yield _line("context", f"{arch.max_position:,} tokens")
     tied = ", also the output head" if arch.is_embedding_tied else "; output head of its own"
     yield _line("vocabulary", f"{arch.vocab_size:,} tokens{tied}")
+
+
+def _layer_kind_lines(arch: Architecture) -> Iterable[str]:
+    """One line for each kind of layer: its positions, and what it sees."""
+    counts = collections.Counter(arch.kinds_used)
+    for i, (kind, count) in enumerate(counts.items()):
+        rope, window = kind.rope, kind.window
+        text = "none" if rope is None else f"rotary, base {rope.base:,.0f}, {rope.pairing}"
+        if rope is not None and rope.scaling is not None:
+            text += f", {type(rope.scaling).__name__.removesuffix('Scaling').lower()} scaling"
+        text += f"; a window of {window:,} tokens" if window else ""
+        text += f" ({_count(count, 'layer')})" if len(counts) > 1 else ""
+        yield _line("" if i else "positions", text)
 
 
 def _weight_lines(parts: Mapping[str, Tensor]) -> Iterable[str]:

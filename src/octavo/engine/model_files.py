@@ -10,7 +10,8 @@ import pathlib
 from octavo.core.metadata import ModelMetadata
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_gguf, part_shapes
-from octavo.models.program import NUMERICS_VERSION, Program, lower
+from octavo.models.lowering import lower
+from octavo.models.program import NUMERICS_VERSION, Program
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.tokenizer import Tokenizer
 from octavo.text.vocabulary import Vocabulary

@@ -10,15 +10,14 @@ from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
-from octavo.models.families import llama
+from octavo.models.families import llama, mistral, qwen2, qwen3
 from octavo.models.program import Program
 
 
-class Family(Protocol):
-    """What a module of families/ offers."""
+class GGUFFamily(Protocol):
+    """What a module of families/ offers for GGUF files."""
 
-    NAME: str  # general.architecture of a GGUF file
-    CONFIG_NAME: str  # in "architectures" of a config.json
+    NAME: str  # general.architecture
 
     def architecture_of_gguf(
         self, metadata: ModelMetadata, tensor_names: Collection[str]
@@ -26,12 +25,20 @@ class Family(Protocol):
 
     def gguf_names(self, arch: Architecture) -> TensorNames: ...
 
+
+class ConfigFamily(Protocol):
+    """The same for Hugging Face checkpoints."""
+
+    NAME: str  # model_type of a config.json
+    CONFIG_NAME: str  # in its "architectures"
+
     def architecture_of_config(self, config: ModelMetadata) -> Architecture: ...
 
     def config_names(self, arch: Architecture) -> TensorNames: ...
 
 
-FAMILIES: tuple[Family, ...] = (llama,)
+GGUF_FAMILIES: tuple[GGUFFamily, ...] = (llama, qwen2, qwen3)
+CONFIG_FAMILIES: tuple[ConfigFamily, ...] = (llama, mistral, qwen2, qwen3)
 
 
 def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[Architecture, TensorNames]:
@@ -40,21 +47,22 @@ def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[A
     Raises ModelFileError: architecture not supported (named), metadata missing or impossible.
     """
     name = metadata.text("general.architecture")
-    for family in FAMILIES:
+    for family in GGUF_FAMILIES:
         if name == family.NAME:
             arch = family.architecture_of_gguf(metadata, tensor_names)
             return arch, family.gguf_names(arch)
-    raise _unsupported(metadata.source, name, [family.NAME for family in FAMILIES])
+    raise _unsupported(metadata.source, name, [family.NAME for family in GGUF_FAMILIES])
 
 
 def from_config(config: ModelMetadata) -> tuple[Architecture, TensorNames]:
     """The same from a Hugging Face config.json, for the tensor names of its checkpoints."""
     names = config.values.get("architectures") or [config.values.get("model_type")]
-    for family in FAMILIES:
+    for family in CONFIG_FAMILIES:
         if family.CONFIG_NAME in names or family.NAME in names:
             arch = family.architecture_of_config(config)
             return arch, family.config_names(arch)
-    raise _unsupported(config.source, ", ".join(map(str, names)), [family.CONFIG_NAME for family in FAMILIES])
+    supported = [family.CONFIG_NAME for family in CONFIG_FAMILIES]
+    raise _unsupported(config.source, ", ".join(map(str, names)), supported)
 
 
 def part_shapes(program: Program) -> Mapping[str, tuple[int, int]]:

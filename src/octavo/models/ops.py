@@ -22,6 +22,7 @@ class OpKind(enum.IntEnum):
     ATTENTION = 5
     ACT_MUL = 6
     GATHER = 7
+    SCALE = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,27 +34,40 @@ class EmbedAttrs:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NormAttrs:
-    """RMS norm: x / sqrt(mean(x^2) + epsilon) * weight."""
+    """RMS norm of num_groups stretches of a row, each width columns wide, from first_column on:
+    x / sqrt(mean(x^2) + epsilon) * weight.
 
-    epsilon: float = 1e-5
+    With has_residual the output buffer's own content is added. The weight serves every stretch. Columns
+    outside the stretches keep what the output buffer holds (that is: the op works in place).
+    """
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LinearAttrs:
-    """y = x W^T; with has_residual the output buffer's own content is added: y = output + x W^T."""
-
+    epsilon: float
+    width: int
+    num_groups: int = 1
+    first_column: int = 0
     has_residual: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RopeAttrs:
-    """[q heads | k heads | v heads] of a row: q and k rotated at the row's position, v passed through."""
+class LinearAttrs:
+    """y = (x W^T + bias) * scale, the bias if the op has one; with has_residual the output buffer's own
+    content is added: y = output + (x W^T + bias) * scale."""
 
+    has_residual: int = 0
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RopeAttrs:
+    """[q heads | k heads | v heads] of a row: the first rotary_dim dimensions of every q and k head rotated
+    at the row's position by the program's rope table of that number; the rest passed through."""
+
+    table: int  # -1 where rotary_dim is 0
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    rotary_dim: int
     is_interleaved: int
-    base: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,26 +83,41 @@ class KVWriteAttrs:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AttentionAttrs:
-    """Causal attention of the q heads of a row over the row's context in the KV cache."""
+    """Causal attention of the q heads of a row over the row's context in the KV cache.
+
+    window: how many tokens a row sees, its own included; 0 is all. softcap c turns scores into
+    c tanh(score / c); 0 leaves them.
+    """
 
     group: int
     layer: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    window: int
     scale: float
+    softcap: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ActMulAttrs:
-    """[gate | up] -> silu(gate) * up."""
+    """[gate | up] -> silu(gate) * up, or gelu(gate) * up with gelu's tanh formula."""
 
     width: int
+    is_gelu: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GatherAttrs:
     """The rows that produce an output, in order."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScaleAttrs:
+    """x * scale, and then, with a softcap c other than 0, c tanh(. / c)."""
+
+    scale: float = 1.0
+    softcap: float = 0.0
 
 
 Attrs = (
@@ -100,6 +129,7 @@ Attrs = (
     | AttentionAttrs
     | ActMulAttrs
     | GatherAttrs
+    | ScaleAttrs
 )
 
 ATTRS_OF_KIND: dict[OpKind, type] = {
@@ -111,6 +141,7 @@ ATTRS_OF_KIND: dict[OpKind, type] = {
     OpKind.ATTENTION: AttentionAttrs,
     OpKind.ACT_MUL: ActMulAttrs,
     OpKind.GATHER: GatherAttrs,
+    OpKind.SCALE: ScaleAttrs,
 }
 KIND_OF_ATTRS: dict[type, OpKind] = {attrs: kind for kind, attrs in ATTRS_OF_KIND.items()}
 

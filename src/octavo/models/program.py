@@ -9,20 +9,8 @@ import dataclasses
 import enum
 
 from octavo.core.block_hash import BLOCK_SIZE
-from octavo.models.architecture import Architecture, RopePairing
-from octavo.models.ops import (
-    KIND_OF_ATTRS,
-    ActMulAttrs,
-    AttentionAttrs,
-    Attrs,
-    EmbedAttrs,
-    GatherAttrs,
-    KVWriteAttrs,
-    LinearAttrs,
-    NormAttrs,
-    OpKind,
-    RopeAttrs,
-)
+from octavo.models.architecture import Architecture
+from octavo.models.ops import KIND_OF_ATTRS, Attrs, OpKind
 
 NUMERICS_VERSION = 1  # part of every block's identity; changes exactly when the bits of any result change
 
@@ -53,15 +41,17 @@ class Buffer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Weight:
-    """A matrix [sum of part rows, num_columns] (y = x W^T), stacked from named tensors, or a vector
-    (num_columns == 1).
+    """A matrix [sum of part rows, num_columns] (y = x W^T), or a vector (num_columns == 1), stacked from
+    named tensors.
 
-    parts: (tensor name, rows) from top to bottom, in the names of `families/`: "layers.0.q".
+    parts: (part name, rows) from top to bottom: "layers.0.q"; `loading.py` maps them to tensor names.
+    offset is added to the values of a vector when it is loaded: some checkpoints store norm weights less one.
     """
 
     name: str
     parts: tuple[tuple[str, int], ...]
-    num_columns: int
+    num_columns: int = 1
+    offset: float = 0.0
 
     @property
     def num_rows(self) -> int:
@@ -74,8 +64,9 @@ class Weight:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KVGroup:
-    """Layers whose K and V live in the same blocks.
+    """Layers whose K and V live in the same blocks, because their rows see the same tokens.
 
+    window: how many tokens a row sees, its own included; None: all up to its own.
     A block holds 16 tokens: [kv_head][layer][K | V], bf16; K as [head_dim / 2][16 tokens][2 dims], V as
     [8 token pairs][head_dim][2 tokens]: what a matrix unit reads without rearranging.
     """
@@ -83,6 +74,7 @@ class KVGroup:
     num_layers: int
     num_kv_heads: int
     head_dim: int
+    window: int | None = None
 
     @property
     def slab_bytes(self) -> int:
@@ -97,14 +89,27 @@ class KVGroup:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RopeTable:
+    """Cosines and sines of position * frequency (radians), per pair of dimensions, times attention_factor.
+
+    factors names the vector by which the frequencies are divided first, if there is one.
+    """
+
+    frequencies: tuple[float, ...]
+    attention_factor: float = 1.0
+    factors: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Op:
-    """inputs and output name buffers; weight names a Weight. layer is -1 outside the layers."""
+    """inputs and output name buffers; weight and bias name Weights. layer is -1 outside the layers."""
 
     layer: int
     inputs: tuple[str, ...]
     output: str | None
     weight: str | None
     attrs: Attrs
+    bias: str | None = None
 
     @property
     def kind(self) -> OpKind:
@@ -120,6 +125,7 @@ class Program:
     buffers: tuple[Buffer, ...]
     weights: tuple[Weight, ...]
     kv_groups: tuple[KVGroup, ...]
+    rope_tables: tuple[RopeTable, ...]
 
     logits = "logits"
 
@@ -129,75 +135,7 @@ class Program:
     def weight(self, name: str) -> Weight:
         return next(weight for weight in self.weights if weight.name == name)
 
-
-def lower(arch: Architecture) -> Program:
-    """The program of a dense decoder."""
-    hidden, head_dim = arch.hidden_size, arch.head_dim
-    q_width, kv_width = arch.num_heads * head_dim, arch.num_kv_heads * head_dim
-    qkv_width = q_width + 2 * kv_width
-    buffers = (
-        Buffer("hidden", Rows.TOKENS, hidden, DType.F32),
-        Buffer("normed", Rows.TOKENS, hidden, DType.BF16),
-        Buffer("qkv", Rows.TOKENS, qkv_width, DType.F32),
-        Buffer("rotated", Rows.TOKENS, qkv_width, DType.BF16),
-        Buffer("attended", Rows.TOKENS, q_width, DType.BF16),
-        Buffer("gate_up", Rows.TOKENS, 2 * arch.ffn_size, DType.F32),
-        Buffer("activated", Rows.TOKENS, arch.ffn_size, DType.BF16),
-        Buffer("last_hidden", Rows.OUTPUTS, hidden, DType.F32),
-        Buffer("last_normed", Rows.OUTPUTS, hidden, DType.BF16),
-        Buffer("logits", Rows.OUTPUTS, arch.vocab_size, DType.F32),
-    )
-    embedding = Weight("embedding", (("embedding", arch.vocab_size),), hidden)
-    head = embedding if arch.is_embedding_tied else Weight("head", (("head", arch.vocab_size),), hidden)
-    weights = [embedding]
-    ops = [Op(-1, (), "hidden", "embedding", EmbedAttrs())]
-    for layer in range(arch.num_layers):
-        layer_ops, layer_weights = _lower_layer(arch, layer, q_width, kv_width)
-        ops += layer_ops
-        weights += layer_weights
-    weights.append(Weight("final_norm", (("final_norm", hidden),), 1))
-    if head is not embedding:
-        weights.append(head)
-    ops += [
-        Op(-1, ("hidden",), "last_hidden", None, GatherAttrs()),
-        Op(-1, ("last_hidden",), "last_normed", "final_norm", NormAttrs(arch.norm_epsilon)),
-        Op(-1, ("last_normed",), "logits", head.name, LinearAttrs()),
-    ]
-    group = KVGroup(arch.num_layers, arch.num_kv_heads, head_dim)
-    return Program(arch, tuple(ops), buffers, tuple(weights), (group,))
-
-
-def _lower_layer(
-    arch: Architecture, layer: int, q_width: int, kv_width: int
-) -> tuple[list[Op], list[Weight]]:
-    hidden, ffn = arch.hidden_size, arch.ffn_size
-    heads = (arch.num_heads, arch.num_kv_heads, arch.head_dim)
-    is_interleaved = int(arch.rope_pairing is RopePairing.INTERLEAVED)
-    scale = arch.head_dim**-0.5
-    prefix = f"layers.{layer}"
-    weights = [
-        Weight(f"{prefix}.attention_norm", ((f"{prefix}.attention_norm", hidden),), 1),
-        Weight(
-            f"{prefix}.qkv",
-            ((f"{prefix}.q", q_width), (f"{prefix}.k", kv_width), (f"{prefix}.v", kv_width)),
-            hidden,
-        ),
-        Weight(f"{prefix}.o", ((f"{prefix}.o", hidden),), q_width),
-        Weight(f"{prefix}.ffn_norm", ((f"{prefix}.ffn_norm", hidden),), 1),
-        Weight(f"{prefix}.gate_up", ((f"{prefix}.gate", ffn), (f"{prefix}.up", ffn)), hidden),
-        Weight(f"{prefix}.down", ((f"{prefix}.down", hidden),), ffn),
-    ]
-    norm, residual = NormAttrs(arch.norm_epsilon), LinearAttrs(has_residual=1)
-    ops = [
-        Op(layer, ("hidden",), "normed", f"{prefix}.attention_norm", norm),
-        Op(layer, ("normed",), "qkv", f"{prefix}.qkv", LinearAttrs()),
-        Op(layer, ("qkv",), "rotated", None, RopeAttrs(*heads, is_interleaved, arch.rope_base)),
-        Op(layer, ("rotated",), None, None, KVWriteAttrs(0, layer, *heads)),
-        Op(layer, ("rotated",), "attended", None, AttentionAttrs(0, layer, *heads, scale)),
-        Op(layer, ("attended",), "hidden", f"{prefix}.o", residual),
-        Op(layer, ("hidden",), "normed", f"{prefix}.ffn_norm", norm),
-        Op(layer, ("normed",), "gate_up", f"{prefix}.gate_up", LinearAttrs()),
-        Op(layer, ("gate_up",), "activated", None, ActMulAttrs(ffn)),
-        Op(layer, ("activated",), "hidden", f"{prefix}.down", residual),
-    ]
-    return ops, weights
+    @property
+    def num_parameters(self) -> int:
+        """Elements of matrices, norms and biases."""
+        return sum(weight.num_rows * weight.num_columns for weight in self.weights)

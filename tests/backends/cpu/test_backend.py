@@ -11,9 +11,22 @@ from octavo.backends.cpu.library import load_library
 from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.errors import ModelFileError, StartError
 from octavo.core.sampling_params import SamplingParams
-from octavo.models.architecture import RopePairing
+from octavo.models.architecture import Architecture
+from octavo.models.ops import OpKind
 from octavo.models.program import Program
-from tests.backends.tiny import LIMITS, NUM_BLOCKS, StepMaker, mixed_prompts, mixed_steps, tiny_model
+from tests.backends.tiny import (
+    AFTER,
+    LIMITS,
+    NUM_BLOCKS,
+    SANDWICH,
+    SCALED,
+    TINY,
+    StepMaker,
+    mixed_prompts,
+    mixed_steps,
+    model_of,
+    tiny_model,
+)  # fmt: skip
 
 BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
 ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
@@ -21,10 +34,16 @@ GREEDY = SamplingParams(temperature=0)
 
 
 def run(
-    backend, program: Program, num_steps: int = 99, sampling: SamplingParams = GREEDY
+    backend,
+    program: Program,
+    num_steps: int = 99,
+    sampling: SamplingParams = GREEDY,
+    windows: list[int | None] | None = None,
 ) -> list[np.ndarray]:
     """Tokens and logits of the mixed steps."""
-    maker = StepMaker(mixed_prompts(program.architecture.vocab_size), sampling)
+    prompts = mixed_prompts(program.architecture.vocab_size)
+    windows = windows or [group.window for group in program.kv_groups]
+    maker = StepMaker(prompts, sampling, windows)
     results = []
     for step, _ in zip(mixed_steps(maker), range(num_steps), strict=False):
         output = backend.collect(backend.submit(step))
@@ -75,14 +94,15 @@ def test_every_head_size_equals_the_reference(head_dim: int) -> None:
         assert_same(run(backend, program, 5), reference)
 
 
-@pytest.mark.parametrize("pairing", list(RopePairing))
-def test_every_op_equals_the_reference(pairing: RopePairing) -> None:
+@pytest.mark.parametrize("arch", [TINY, SANDWICH, AFTER, SCALED])
+def test_every_op_equals_the_reference(arch: Architecture) -> None:
     """The program cut after each op: what that op left in its buffer."""
-    whole, tensors = tiny_model(rope_pairing=pairing)
-    head = whole.ops[-3:]
-    maker = StepMaker(mixed_prompts(211), GREEDY)
+    whole, tensors = model_of(arch)
+    num_inner = next(i for i, op in enumerate(whole.ops) if op.kind is OpKind.GATHER)
+    head = whole.ops[num_inner:]
+    maker = StepMaker(mixed_prompts(211), GREEDY, [None] * len(whole.kv_groups))
     first, second, *_ = mixed_steps(maker)
-    for end in range(1, len(whole.ops) - 2):
+    for end in range(1, num_inner + 1):
         program = dataclasses.replace(whole, ops=whole.ops[:end] + head)
         output = next((op.output for op in reversed(program.ops[:end]) if op.output), None)
         limits = StepLimits(8, 96, 96)
@@ -115,6 +135,18 @@ def test_sampled_tokens_equal_the_reference(sampling: SamplingParams) -> None:
         assert_same(
             run(CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, isa=isa), program, 2, sampling), reference
         )
+
+
+@pytest.mark.parametrize("arch", [SANDWICH, AFTER, SCALED])
+def test_variants_equal_the_reference_with_blocks_freed_behind_windows(arch: Architecture) -> None:
+    """Blocks behind a window get other owners at once; keeping them gives the same."""
+    program, tensors = model_of(arch)
+    expected = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 5)
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert_same(run(backend, program, 5), expected)
+    kept = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS)
+    assert_same(run(kept, program, 5, windows=[None] * len(program.kv_groups)), expected)
 
 
 def test_a_step_leaves_the_floating_point_mode_as_it_was() -> None:

@@ -33,6 +33,7 @@ def c_struct_fields(name: str) -> list[str]:
         library.LinearWeight,
         library.WeightDesc,
         library.KVGroupDesc,
+        library.RopeTableDesc,
         library.OpDesc,
         library.ExecutorDesc,
         library.AdmissionDesc,

@@ -31,6 +31,8 @@ class LinearArgs(ctypes.Structure):
         ("y_stride", ctypes.c_int64),
         ("num_rows", ctypes.c_int32),
         ("has_residual", ctypes.c_int32),
+        ("scale", ctypes.c_float),
+        ("bias", ctypes.c_void_p),
     )
 
 
@@ -199,7 +201,15 @@ def expected(x: F32, weights: F32) -> F32:
     return total
 
 
-def run(isa: str, layer: Layer, x: U16, residual: F32 | None = None, reverse: bool = False) -> F32:
+def run(
+    isa: str,
+    layer: Layer,
+    x: U16,
+    residual: F32 | None = None,
+    reverse: bool = False,
+    bias: F32 | None = None,
+    scale: float | None = None,
+) -> F32:
     """The native result; rows behind the last are NaN, and nothing may be written beside y."""
     num_rows, depth = x.shape
     x_stride = -(-depth // 32) * 32
@@ -218,6 +228,8 @@ def run(isa: str, layer: Layer, x: U16, residual: F32 | None = None, reverse: bo
         y.shape[1],
         num_rows,
         residual is not None,
+        1.0 if scale is None else scale,
+        None if bias is None else bias.ctypes.data,
     )
     count = library().octavo_test_linear_num_items(isa.encode(), ctypes.byref(args))
     items = [(i, i + 1) for i in reversed(range(count))] if reverse else [(0, count)]
@@ -336,6 +348,19 @@ def test_infinite_scales_reach_the_result(isa: str) -> None:
     assert np.isnan(wanted).any()
     for rows in (1, 20):
         assert_same_bits(run(isa, layer, x[:rows]), wanted[:rows])
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_bias_then_scale_then_residual(isa: str, rows: int) -> None:
+    """Each a rounding of its own."""
+    layer, x, residual, sums = case(random_q8_0_layer, 33, 96)
+    bias = np.random.default_rng(1).standard_normal(33).astype(np.float32)
+    scale = np.float32(0.22)
+    x, residual, sums = x[:rows], residual[:rows], sums[:rows]
+    assert_same_bits(run(isa, layer, x, bias=bias), sums + bias)
+    assert_same_bits(run(isa, layer, x, scale=0.22), sums * scale)
+    everything = run(isa, layer, x, residual, bias=bias, scale=0.22)
+    assert_same_bits(everything, residual + (sums + bias) * scale)
 
 
 def test_items_are_independent_and_scratch_is_not_remembered(isa: str) -> None:

@@ -22,7 +22,8 @@ from octavo.core.step import Admission, StepInput
 from octavo.engine.model_files import Model, open_model, open_text
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config, part_shapes
-from octavo.models.program import Program, lower
+from octavo.models.lowering import lower
+from octavo.models.program import Program
 from octavo.weights.checkpoint import Checkpoint
 from octavo.weights.formats import Tensor, expand_to_f32
 
@@ -97,7 +98,8 @@ def oracle_of(model: Model) -> transformers.LlamaForCausalLM:
         vocab_size=arch.vocab_size, hidden_size=arch.hidden_size, intermediate_size=arch.ffn_size,
         num_hidden_layers=arch.num_layers, num_attention_heads=arch.num_heads, head_dim=arch.head_dim,
         num_key_value_heads=arch.num_kv_heads, max_position_embeddings=arch.max_position,
-        rms_norm_eps=arch.norm_epsilon, rope_theta=arch.rope_base, tie_word_embeddings=arch.is_embedding_tied,
+        rms_norm_eps=arch.norm_epsilon, rope_theta=arch.layer_kinds[0].rope.base,
+        tie_word_embeddings=arch.is_embedding_tied,
     )  # fmt: skip
     _, names = from_config(
         ModelMetadata("config.json", config.to_dict() | {"architectures": ["LlamaForCausalLM"]})

@@ -7,10 +7,12 @@ from octavo.backends.reference.arithmetic import (
     exp,
     f32,
     from_bf16,
+    gelu_tanh,
     linear,
     log,
     rms_norm,
-    silu_mul,
+    silu,
+    softcap,
     to_bf16,
     tree,
 )
@@ -80,5 +82,12 @@ def test_norm_and_activation_are_accurate() -> None:
     weight = RNG.normal(size=80).astype(np.float32)
     exact = x / np.sqrt((x.astype(np.float64) ** 2).mean(axis=1, keepdims=True) + 1e-5) * weight
     np.testing.assert_allclose(rms_norm(x, weight, 1e-5), exact, rtol=1e-5, atol=1e-6)
-    gate, up = RNG.normal(size=(2, 4, 80)).astype(np.float32) * 8
-    np.testing.assert_allclose(silu_mul(gate, up), gate / (1 + np.exp(-gate)) * up, rtol=1e-5, atol=1e-6)
+
+
+def test_activations_are_those_they_are_named_after() -> None:
+    x = RNG.normal(size=(4, 80)).astype(np.float32) * 8
+    tanh = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x.astype(np.float64) ** 3))
+    np.testing.assert_allclose(silu(x), x / (1 + np.exp(-x)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gelu_tanh(x), 0.5 * x * (1 + tanh), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(softcap(x, 5.0), 5 * np.tanh(x / 5), rtol=1e-5, atol=1e-6)
+    assert np.isnan(softcap(np.array([np.nan], np.float32), 5.0))

@@ -19,7 +19,7 @@ from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
 from octavo.core.errors import ModelFileError, StartError
 from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput, Ticket
 from octavo.models.ops import OpKind
-from octavo.models.program import DType, Op, Program, Rows
+from octavo.models.program import DType, Op, Program, RopeTable, Rows
 from octavo.weights.formats import Tensor
 
 _ERROR_BYTES = 512
@@ -80,6 +80,7 @@ class CpuBackend:
         self._vocab_size = program.architecture.vocab_size
         self._weights = PackedWeights(program, tensors, num_threads)
         self._buffer_index = {buffer.name: i for i, buffer in enumerate(program.buffers)}
+        self._frequencies = [self._divided_frequencies(table) for table in program.rope_tables]
         self._desc = self._describe(limits, num_blocks, num_checkpoint_blocks, num_threads)
         self._error = ctypes.create_string_buffer(_ERROR_BYTES)
         self._executor = self._library.octavo_executor_create(
@@ -142,15 +143,23 @@ class CpuBackend:
         groups = (native.KVGroupDesc * len(program.kv_groups))(
             *(native.KVGroupDesc(group.num_layers, group.block_bytes) for group in program.kv_groups)
         )
+        tables = (native.RopeTableDesc * len(program.rope_tables))(
+            *(
+                native.RopeTableDesc(frequencies.ctypes.data, table.attention_factor, len(frequencies))
+                for table, frequencies in zip(program.rope_tables, self._frequencies, strict=True)
+            )
+        )
         ops = (native.OpDesc * len(program.ops))(*(self._op_desc(op) for op in program.ops))
         return native.ExecutorDesc(
             ops=ops,
             buffers=buffers,
             weights=self._weights.descs,
             kv_groups=groups,
+            rope_tables=tables,
             num_ops=len(ops),
             num_buffers=len(buffers),
             num_kv_groups=len(groups),
+            num_rope_tables=len(tables),
             vocab_size=self._vocab_size,
             logits_buffer=self._buffer_index[Program.logits],
             max_seqs=limits.max_num_seqs,
@@ -161,12 +170,19 @@ class CpuBackend:
             num_threads=num_threads,
         )
 
+    def _divided_frequencies(self, table: RopeTable) -> NDArray[np.float64]:
+        frequencies = np.array(table.frequencies)
+        if table.factors is None:
+            return frequencies
+        return frequencies / self._weights.vector(table.factors).astype(np.float64)
+
     def _op_desc(self, op: Op) -> native.OpDesc:
         desc = native.OpDesc(
             kind=op.kind,
             input=self._buffer_index[op.inputs[0]] if op.inputs else -1,
             output=self._buffer_index[op.output] if op.output else -1,
             weight=self._weights.index[op.weight] if op.weight else -1,
+            bias=self._weights.index[op.bias] if op.bias else -1,
         )
         fields = [getattr(op.attrs, field.name) for field in dataclasses.fields(op.attrs)]
         packed = b"".join(

@@ -32,13 +32,18 @@ class KVGroupDesc(ctypes.Structure):
     _fields_ = (("num_layers", Long), ("block_bytes", Long))
 
 
+class RopeTableDesc(ctypes.Structure):
+    _fields_ = (("frequencies", Pointer), ("attention_factor", ctypes.c_double), ("num_pairs", Long))
+
+
 class OpDesc(ctypes.Structure):
     _fields_ = (
         ("kind", Int),
         ("input", Int),
         ("output", Int),
         ("weight", Int),
-        ("attrs", ctypes.c_uint8 * MAX_ATTRIBUTE_BYTES),
+        ("bias", Int),
+        ("attrs", Long * (MAX_ATTRIBUTE_BYTES // 8)),  # for its alignment; doubles lie in it as bits
     )
 
 
@@ -48,9 +53,11 @@ class ExecutorDesc(ctypes.Structure):
         ("buffers", ctypes.POINTER(BufferDesc)),
         ("weights", ctypes.POINTER(WeightDesc)),
         ("kv_groups", ctypes.POINTER(KVGroupDesc)),
+        ("rope_tables", ctypes.POINTER(RopeTableDesc)),
         ("num_ops", Int),
         ("num_buffers", Int),
         ("num_kv_groups", Int),
+        ("num_rope_tables", Int),
         ("vocab_size", Int),
         ("logits_buffer", Int),
         ("max_seqs", Int),
@@ -101,7 +108,7 @@ class StepDesc(ctypes.Structure):
 _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("octavo_default_isa", ctypes.c_char_p, ()),
     ("octavo_has_isa", Int, (ctypes.c_char_p,)),
-    ("octavo_rope_table", None, (Long, Int, ctypes.c_double, Pointer, Pointer)),
+    ("octavo_rope_table", None, (Long, Int, Pointer, ctypes.c_double, Pointer, Pointer)),
     ("octavo_packed_format", Int, (Int,)),
     ("octavo_packed_bytes", ctypes.c_size_t, (Int, Long, Long)),
     ("octavo_repack", Int, (Int, Pointer, Pointer, Long, Long, Long, Long)),

@@ -36,6 +36,7 @@ class PackedWeights:
     """
 
     def __init__(self, program: Program, tensors: Mapping[str, Tensor], num_threads: int) -> None:
+        self._program = program
         sizes = [packed_bytes(weight, tensors) for weight in program.weights]
         self.num_bytes = sum(sizes)
         self._memory = mmap.mmap(-1, max(self.num_bytes, 1))
@@ -52,6 +53,12 @@ class PackedWeights:
             for task in tasks:
                 task.result()
 
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """A vector's values, as the kernels read them."""
+        weight, desc = self._program.weight(name), self.descs[self.index[name]]
+        begin = desc.vector - self._bytes.ctypes.data
+        return self._bytes[begin : begin + 4 * weight.num_rows].view(np.float32)
+
     def _place(
         self,
         weight: Weight,
@@ -61,9 +68,10 @@ class PackedWeights:
         pool: concurrent.futures.Executor,
     ) -> Iterator[concurrent.futures.Future[None]]:
         if weight.is_vector:
-            vector = expand_to_f32(tensors[weight.parts[0][0]]).reshape(-1)
-            target = self._bytes[offset : offset + vector.nbytes].view(np.float32)
-            target[:] = vector
+            target = self._bytes[offset : offset + 4 * weight.num_rows].view(np.float32)
+            target[:] = np.concatenate([expand_to_f32(tensors[part]).reshape(-1) for part, _ in weight.parts])
+            if weight.offset:
+                target += np.float32(weight.offset)
             desc.vector = target.ctypes.data
             return
         desc.num_segments = len(weight.parts)

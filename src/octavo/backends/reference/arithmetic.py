@@ -144,7 +144,28 @@ def log(x: F32) -> F32:
     return result
 
 
-def silu_mul(gate: F32, up: F32) -> F32:
-    """gate / (1 + e^-gate) * up."""
-    sigmoid_denominator = f32(1.0 + f64(exp(-gate)))
-    return f32(f64(f32(f64(gate) / f64(sigmoid_denominator))) * f64(up))
+def silu(x: F32) -> F32:
+    """x / (1 + e^-x)."""
+    return f32(f64(x) / f64(f32(1.0 + f64(exp(-x)))))
+
+
+# gelu's tanh formula is x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3), so 2 u = x (A + B x^2).
+_GELU_A = np.float32(1.5957691216057308)
+_GELU_B = np.float32(0.0713548162726009)
+
+
+def gelu_tanh(x: F32) -> F32:
+    """x / (1 + e^-(x (A + B x^2)))."""
+    squared = f32(f64(x) * f64(x))
+    slope = f32(f64(f32(f64(squared) * f64(_GELU_B))) + f64(_GELU_A))
+    twice_u = f32(f64(x) * f64(slope))
+    return f32(f64(x) / f64(f32(1.0 + f64(exp(-twice_u)))))
+
+
+def softcap(x: F32, cap: float) -> F32:
+    """cap tanh(x / cap), with tanh y = 1 - 2 / (1 + e^2y). NaN stays NaN."""
+    c = np.float32(cap)
+    quotient = f32(f64(x) / f64(c))
+    denominator = f32(1.0 + f64(exp(f32(f64(quotient) * 2.0))))
+    capped = f32(f64(f32(1.0 - f64(f32(2.0 / f64(denominator))))) * f64(c))
+    return np.where(np.isnan(x), x, capped)

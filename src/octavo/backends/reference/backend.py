@@ -18,12 +18,14 @@ from octavo.backends.reference.arithmetic import (
     f32,
     f64,
     from_bf16,
+    gelu_tanh,
     linear,
     rms_norm,
-    silu_mul,
+    silu,
+    softcap,
     to_bf16,
 )
-from octavo.backends.reference.attention import attend
+from octavo.backends.reference.attention import Scoring, attend
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
@@ -38,14 +40,14 @@ from octavo.core.step import (
     Ticket,
 )
 from octavo.models.ops import OpKind
-from octavo.models.program import DType, Op, Program, Rows, Weight
+from octavo.models.program import DType, Op, Program, RopeTable, Rows, Weight
 from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
 
 
 @dataclasses.dataclass(slots=True)
 class _Slot:
     admission: Admission
-    block_table: list[int]
+    block_tables: list[list[int]]  # one per KV group
     last_token: int
 
 
@@ -74,8 +76,7 @@ class ReferenceBackend:
     ) -> None:
         self._program = program
         self._weights = {weight.name: _expand(weight, tensors) for weight in program.weights}
-        arch = program.architecture
-        self._rope = rope_table(limits.max_model_len, arch.head_dim, arch.rope_base)
+        self._rope_tables = [self._rope_table(table, limits.max_model_len) for table in program.rope_tables]
         self._blocks = [  # per KV group: [block, K or V, layer, kv_head, token, head_dim]
             np.zeros(
                 (num_blocks, 2, group.num_layers, group.num_kv_heads, BLOCK_SIZE, group.head_dim), np.uint16
@@ -89,6 +90,12 @@ class ReferenceBackend:
         self._pending: tuple[StepInput, _Rows] | None = None
         self._started = 0.0
         self.buffers: dict[str, np.ndarray] = {}  # of the last step, for inspection
+
+    def _rope_table(self, table: RopeTable, num_positions: int) -> tuple[F32, F32]:
+        frequencies = np.array(table.frequencies)
+        if table.factors is not None:
+            frequencies = frequencies / f64(self._weights[table.factors])
+        return rope_table(num_positions, frequencies, table.attention_factor)
 
     def submit(self, step: StepInput) -> Ticket:
         self._started = time.perf_counter()
@@ -130,12 +137,14 @@ class ReferenceBackend:
         for slot in step.released:
             del self._slots[int(slot)]
         for admission in step.admitted:
-            self._slots[admission.slot] = _Slot(admission, [], int(admission.token_ids[-1]))
+            self._slots[admission.slot] = _Slot(
+                admission, [[] for _ in self._blocks], int(admission.token_ids[-1])
+            )
         self._copy(step, CopyKind.BLOCK_TO_TIER)
         self._copy(step, CopyKind.BLOCK_TO_BLOCK)
         num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
         for slot, group, index, block in step.new_blocks.tolist():
-            table = self._slots[slot].block_table
+            table = self._slots[slot].block_tables[group]
             assert index == len(table)
             table.append(block)
             if index * BLOCK_SIZE >= num_computed[slot]:
@@ -179,10 +188,9 @@ class ReferenceBackend:
             case OpKind.EMBED:
                 return f32(f64(from_bf16(weight[rows.token_ids])) * f64(np.float32(attrs.scale)))
             case OpKind.NORM:
-                return rms_norm(inputs[0], weight, attrs.epsilon)
+                return self._norm(op, inputs[0], weight, attrs)
             case OpKind.LINEAR:
-                y = linear(inputs[0], weight)
-                return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
+                return self._linear(op, inputs[0], weight, attrs)
             case OpKind.ROPE:
                 return self._rotate(inputs[0], attrs, rows)
             case OpKind.KV_WRITE:
@@ -190,24 +198,52 @@ class ReferenceBackend:
             case OpKind.ATTENTION:
                 return self._attend(inputs[0], attrs, rows)
             case OpKind.ACT_MUL:
-                return silu_mul(inputs[0][:, : attrs.width], inputs[0][:, attrs.width :])
+                gate, up = inputs[0][:, : attrs.width], inputs[0][:, attrs.width :]
+                return f32(f64(gelu_tanh(gate) if attrs.is_gelu else silu(gate)) * f64(up))
             case OpKind.GATHER:
                 return inputs[0][rows.output_row]
+            case OpKind.SCALE:
+                scaled = f32(f64(inputs[0]) * f64(np.float32(attrs.scale)))
+                return softcap(scaled, attrs.softcap) if attrs.softcap else scaled
+
+    def _norm(self, op: Op, x: F32, weight: F32, attrs: Any) -> F32:
+        end = attrs.first_column + attrs.num_groups * attrs.width
+        groups = x[:, attrs.first_column : end].reshape(-1, attrs.width)
+        normed = rms_norm(groups, weight, attrs.epsilon).reshape(len(x), end - attrs.first_column)
+        old = self.buffers.get(op.output or "")
+        if attrs.has_residual:
+            assert old is not None
+            normed = f32(f64(old) + f64(normed))
+        if normed.shape == x.shape:
+            return normed
+        result = x.copy()  # in place: the other columns keep their values
+        result[:, attrs.first_column : end] = normed
+        return result
+
+    def _linear(self, op: Op, x: BF16, weight: BF16, attrs: Any) -> F32:
+        y = linear(x, weight)
+        if op.bias is not None:
+            y = f32(f64(y) + f64(self._weights[op.bias]))
+        if attrs.scale != 1.0:
+            y = f32(f64(y) * f64(np.float32(attrs.scale)))
+        return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
 
     def _rotate(self, qkv: F32, attrs: Any, rows: _Rows) -> F32:
         num_rotated = attrs.num_heads + attrs.num_kv_heads
         heads = qkv[:, : num_rotated * attrs.head_dim].reshape(len(qkv), num_rotated, attrs.head_dim)
-        half = attrs.head_dim // 2
-        first = (
-            (slice(0, None, 2), slice(1, None, 2))
+        dim, half = attrs.rotary_dim, attrs.rotary_dim // 2
+        if dim == 0:
+            return qkv
+        pairs = (
+            (slice(0, dim, 2), slice(1, dim, 2))
             if attrs.is_interleaved
-            else (slice(0, half), slice(half, None))
+            else (slice(0, half), slice(half, dim))
         )
-        cos, sin = (f64(table[rows.positions])[:, None, :] for table in self._rope)
-        a, b = f64(heads[..., first[0]]), f64(heads[..., first[1]])
-        out = np.empty_like(heads)
-        out[..., first[0]] = f32(f64(f32(a * cos)) - f64(f32(b * sin)))
-        out[..., first[1]] = f32(f64(f32(b * cos)) + f64(f32(a * sin)))
+        cos, sin = (f64(table[rows.positions])[:, None, :] for table in self._rope_tables[attrs.table])
+        a, b = f64(heads[..., pairs[0]]), f64(heads[..., pairs[1]])
+        out = heads.copy()
+        out[..., pairs[0]] = f32(f64(f32(a * cos)) - f64(f32(b * sin)))
+        out[..., pairs[1]] = f32(f64(f32(b * cos)) + f64(f32(a * sin)))
         return np.concatenate([out.reshape(len(qkv), -1), qkv[:, num_rotated * attrs.head_dim :]], axis=1)
 
     def _write_kv(self, rotated: BF16, attrs: Any, rows: _Rows) -> None:
@@ -215,23 +251,30 @@ class ReferenceBackend:
         for begin, end, slot, first in rows.requests:
             for row in range(begin, end):
                 block, offset = divmod(first + row - begin, BLOCK_SIZE)
-                self._blocks[attrs.group][slot.block_table[block], :, attrs.layer, :, offset] = kv[row]
+                self._blocks[attrs.group][
+                    slot.block_tables[attrs.group][block], :, attrs.layer, :, offset
+                ] = kv[row]
 
     def _attend(self, rotated: BF16, attrs: Any, rows: _Rows) -> BF16:
         width = attrs.num_heads * attrs.head_dim
         out = np.empty((len(rotated), width), np.uint16)
+        scoring = Scoring(attrs.scale, attrs.window, attrs.softcap)
         for begin, end, slot, first in rows.requests:
             context = first + end - begin
-            table = slot.block_table[: -(-context // BLOCK_SIZE)]
+            # Blocks before the first row's window may have other owners by now.
+            num_gone = int(scoring.first_visible(np.array(first))) // BLOCK_SIZE
+            table = slot.block_tables[attrs.group][num_gone : -(-context // BLOCK_SIZE)]
             kv = self._blocks[attrs.group][table, :, attrs.layer]  # [blocks, 2, kv_head, token, head_dim]
-            kv = kv.transpose(1, 0, 3, 2, 4).reshape(2, -1, attrs.num_kv_heads, attrs.head_dim)[:, :context]
+            kv = kv.transpose(1, 0, 3, 2, 4).reshape(2, -1, attrs.num_kv_heads, attrs.head_dim)
+            kv = np.pad(kv, ((0, 0), (num_gone * BLOCK_SIZE, 0), (0, 0), (0, 0)))[:, :context]
             query = rotated[begin:end, :width].reshape(end - begin, attrs.num_heads, attrs.head_dim)
-            out[begin:end] = attend(query, kv[0], kv[1], first, attrs.scale)
+            out[begin:end] = attend(query, kv[0], kv[1], first, scoring)
         return out
 
 
 def _expand(weight: Weight, tensors: Mapping[str, Tensor]) -> BF16 | F32:
     parts = [tensors[name] for name, _ in weight.parts]
     if weight.is_vector:
-        return expand_to_f32(parts[0]).reshape(-1)
+        vector = np.concatenate([expand_to_f32(part).reshape(-1) for part in parts])
+        return vector + np.float32(weight.offset) if weight.offset else vector
     return np.concatenate([expand_to_bf16(part) for part in parts])

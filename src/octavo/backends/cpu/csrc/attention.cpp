@@ -40,17 +40,18 @@ void attend(const Context &context, Query *queries, int count, uint8_t *scratch)
   const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
   if (on_tiles)
     configure_tiles();
-  for (int64_t start = 0; start <= queries[count - 1].last; start += PIECE)
-    for (int first = 0; first < count; first += batch) {
-      const int size = count - first < batch ? count - first : batch;
-      const int64_t last = queries[first + size - 1].last;
-      if (last < start)
+  // Queries are in order of position: of a batch the first sees the earliest token, the last the latest.
+  for (int64_t start = queries[0].first / PIECE * PIECE; start <= queries[count - 1].last; start += PIECE)
+    for (int n = 0; n < count; n += batch) {
+      const int size = count - n < batch ? count - n : batch;
+      const int64_t first = queries[n].first, last = queries[n + size - 1].last;
+      if (last < start || start + PIECE <= first)
         continue;
-      const Piece piece = piece_at(start, last);
+      const Piece piece = piece_at(start, first, last);
       if (on_tiles)
-        attend_on_tiles(context, piece, queries + first, size, scratch);
+        attend_on_tiles(context, piece, queries + n, size, scratch);
       else
-        attend_on_vectors(context, piece, queries + first, size, (float *)scratch);
+        attend_on_vectors(context, piece, queries + n, size, (float *)scratch);
     }
   if (on_tiles)
     thread_begin(); // the tiles of linear layers again
@@ -69,8 +70,8 @@ void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int r
   const int head_dim = attrs.head_dim, group = attrs.num_heads / attrs.num_kv_heads;
   const int64_t slab = (int64_t)2 * BLOCK_SIZE * head_dim; // bytes of K, and of V
   const int64_t slab_offset = 2 * slab * (kv_head * args.num_layers + attrs.layer);
-  const Context context = {args.blocks,      args.block_stride, slab_offset,
-                           args.block_table, head_dim,          (float)attrs.scale};
+  const Context context = {args.blocks, args.block_stride,  slab_offset,         args.block_table,
+                           head_dim,    (float)attrs.scale, (float)attrs.softcap};
   float *running = (float *)scratch; // [MAX_QUERIES][head_dim]
   uint8_t *work = scratch + sizeof(float) * MAX_QUERIES * head_dim;
   const int num_queries = (row_end - row_begin) * group;
@@ -79,8 +80,10 @@ void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int r
     Query queries[MAX_QUERIES];
     for (int n = 0; n < count; n++) {
       const int row = row_begin + (first + n) / group, head = kv_head * group + (first + n) % group;
+      const int64_t position = args.first_position + row;
       queries[n] = {args.query + row * args.query_stride + head * head_dim,
-                    args.first_position + row,
+                    attrs.window && position >= attrs.window ? position - attrs.window + 1 : 0,
+                    position,
                     args.out + row * args.out_stride + head * head_dim,
                     running + n * head_dim,
                     0.0f,

@@ -115,7 +115,7 @@ void attend_on_tiles(const Context &context, const Piece &piece, Query *queries,
   memory_barrier();
   float best[TILE_BATCH], sum[TILE_BATCH];
   for (int n = 0; n < count; n++)
-    sum[n] = weigh(dots + n * PIECE, context.scale, piece, queries[n], weights + n * PIECE, &best[n]);
+    sum[n] = weigh(dots + n * PIECE, context, piece, queries[n], weights + n * PIECE, &best[n]);
   memory_barrier();
   value_piece(context, piece, weights, o);
   memory_barrier();

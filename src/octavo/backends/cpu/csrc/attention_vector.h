@@ -77,7 +77,7 @@ void attend_on_vectors(const Context &context, const Piece &piece, Query *querie
   float best[N], sum[N];
   for (int n = 0; n < N; n++) {
     float *row = weights + n * PIECE;
-    sum[n] = weigh(row, context.scale, piece, queries[n], row, &best[n]);
+    sum[n] = weigh(row, context, piece, queries[n], row, &best[n]);
   }
   memset(o, 0, sizeof(float) * N * head_dim);
   for (int b = 0; b < piece.num_blocks; b++)

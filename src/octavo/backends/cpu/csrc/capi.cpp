@@ -21,9 +21,9 @@ OCTAVO_API const char *octavo_default_isa(void) { return octavo::select_kernels(
 
 OCTAVO_API int octavo_has_isa(const char *isa) { return octavo::select_kernels(isa) != nullptr; }
 
-OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t head_dim, double base, float *cos,
-                                  float *sin) {
-  octavo::rope_table(num_positions, head_dim, base, cos, sin);
+OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies,
+                                  double attention_factor, float *cos, float *sin) {
+  octavo::rope_table(num_positions, num_pairs, frequencies, attention_factor, cos, sin);
 }
 
 OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *desc, const char *isa, char *error,

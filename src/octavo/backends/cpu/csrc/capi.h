@@ -22,7 +22,7 @@ struct BufferDesc {
 };
 
 struct WeightDesc {
-  const float *vector; // a norm's weight, else null
+  const float *vector; // a norm's weight or a bias, else null
   int32_t num_segments;
   LinearWeight segments[MAX_SEGMENTS]; // stacked: columns of the output from left to right
 };
@@ -32,11 +32,18 @@ struct KVGroupDesc {
   int64_t block_bytes;
 };
 
+struct RopeTableDesc {
+  const double *frequencies; // [num_pairs], radians per token
+  double attention_factor;
+  int64_t num_pairs;
+};
+
 struct OpDesc {
   OpKind kind;
   int32_t input;  // buffer, or -1
   int32_t output; // buffer, or -1
   int32_t weight; // or -1
+  int32_t bias;   // weight, or -1
   alignas(8) uint8_t attrs[MAX_ATTRIBUTE_BYTES];
 
   template <class Attrs> const Attrs &as() const { return *(const Attrs *)attrs; }
@@ -47,7 +54,8 @@ struct ExecutorDesc {
   const BufferDesc *buffers;
   const WeightDesc *weights;
   const KVGroupDesc *kv_groups;
-  int32_t num_ops, num_buffers, num_kv_groups;
+  const RopeTableDesc *rope_tables;
+  int32_t num_ops, num_buffers, num_kv_groups, num_rope_tables;
   int32_t vocab_size;
   int32_t logits_buffer;
   int32_t max_seqs, max_tokens, max_model_len;
@@ -89,8 +97,8 @@ struct StepDesc {
 OCTAVO_API const char *octavo_default_isa(void);
 OCTAVO_API int octavo_has_isa(const char *isa);
 
-OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t head_dim, double base, float *cos,
-                                  float *sin);
+OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies,
+                                  double attention_factor, float *cos, float *sin);
 
 OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *, const char *isa, char *error,
                                         size_t error_size);

@@ -23,7 +23,7 @@ size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) /
 
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
-         kind == OpKind::ACT_MUL || kind == OpKind::GATHER;
+         kind == OpKind::ACT_MUL || kind == OpKind::GATHER || kind == OpKind::SCALE;
 }
 
 } // namespace
@@ -60,7 +60,7 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
   }
   allocate_buffers();
   plan_phases();
-  make_rope_table();
+  make_rope_tables();
   scratch_bytes_ = round_up(largest_scratch_bytes(), 4096) + CACHE_LINE;
   scratch_ = Memory(scratch_bytes_ * desc.num_threads);
   token_ids_.resize(desc.max_tokens);
@@ -103,18 +103,16 @@ void Executor::plan_phases() {
   counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
 }
 
-void Executor::make_rope_table() {
-  const OpDesc *end = desc_.ops + desc_.num_ops;
-  const OpDesc *op = std::find_if(desc_.ops, end, [](const OpDesc &op) { return op.kind == OpKind::ROPE; });
-  if (op == end)
-    return;
-  const RopeAttrs &rope = op->as<RopeAttrs>();
-  rope_pairs_ = rope.head_dim / 2;
-  const size_t count = (size_t)desc_.max_model_len * rope_pairs_;
-  rope_ = Memory(2 * count * sizeof(float));
-  rope_cos_ = (float *)rope_.data();
-  rope_sin_ = rope_cos_ + count;
-  rope_table(desc_.max_model_len, rope.head_dim, rope.base, rope_cos_, rope_sin_);
+void Executor::make_rope_tables() {
+  for (int t = 0; t < desc_.num_rope_tables; t++) {
+    const RopeTableDesc &desc = desc_.rope_tables[t];
+    const size_t count = (size_t)desc_.max_model_len * desc.num_pairs;
+    Memory memory(2 * count * sizeof(float));
+    float *cos = (float *)memory.data(), *sin = cos + count;
+    rope_table(desc_.max_model_len, (int32_t)desc.num_pairs, desc.frequencies, desc.attention_factor, cos,
+               sin);
+    rope_tables_.push_back({std::move(memory), desc.num_pairs, cos, sin});
+  }
 }
 
 size_t Executor::largest_scratch_bytes() const {
@@ -301,18 +299,23 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
     switch (op.kind) {
     case OpKind::EMBED: {
       const LinearWeight &table = desc_.weights[op.weight].segments[0];
-      kernels_.unpack_row(table, token_ids_[row], f32_row(op.output, row));
-      kernels_.scale_row(f32_row(op.output, row), table.depth, (float)op.as<EmbedAttrs>().scale);
+      float *target = f32_row(op.output, row);
+      kernels_.unpack_row(table, token_ids_[row], target);
+      kernels_.scale_row_f32(target, target, table.depth, {op.as<EmbedAttrs>().scale, 0.0});
       break;
     }
     case OpKind::NORM:
-      kernels_.norm_row(f32_row(op.input, row), desc_.weights[op.weight].vector, bf16_row(op.output, row),
-                        (int)desc_.buffers[op.input].width, (float)op.as<NormAttrs>().epsilon);
+      run_norm(op, row);
+      break;
+    case OpKind::SCALE:
+      run_scale(op, row);
       break;
     case OpKind::ROPE: {
-      const int64_t at = (int64_t)positions_[row] * rope_pairs_;
-      kernels_.rope_row(f32_row(op.input, row), bf16_row(op.output, row), rope_cos_ + at, rope_sin_ + at,
-                        op.as<RopeAttrs>());
+      const RopeAttrs &attrs = op.as<RopeAttrs>();
+      const RopeTable *table = attrs.table >= 0 ? &rope_tables_[attrs.table] : nullptr;
+      const int64_t at = table ? positions_[row] * table->num_pairs : 0;
+      kernels_.rope_row(f32_row(op.input, row), bf16_row(op.output, row), table ? table->cos + at : nullptr,
+                        table ? table->sin + at : nullptr, attrs);
       break;
     }
     case OpKind::KV_WRITE: {
@@ -324,7 +327,7 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
       break;
     }
     case OpKind::ACT_MUL:
-      kernels_.act_mul_row(f32_row(op.input, row), bf16_row(op.output, row), (int)op.as<ActMulAttrs>().width);
+      kernels_.act_mul_row(f32_row(op.input, row), bf16_row(op.output, row), op.as<ActMulAttrs>());
       break;
     case OpKind::GATHER:
       memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[row]),
@@ -336,6 +339,22 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
     }
 }
 
+void Executor::run_norm(const OpDesc &op, int row) {
+  const float *x = f32_row(op.input, row), *weight = desc_.weights[op.weight].vector;
+  if (desc_.buffers[op.output].is_bf16)
+    kernels_.norm_row(x, weight, bf16_row(op.output, row), op.as<NormAttrs>());
+  else
+    kernels_.norm_row_f32(x, weight, f32_row(op.output, row), op.as<NormAttrs>());
+}
+
+void Executor::run_scale(const OpDesc &op, int row) {
+  const int width = (int)desc_.buffers[op.input].width;
+  if (desc_.buffers[op.output].is_bf16)
+    kernels_.scale_row(f32_row(op.input, row), bf16_row(op.output, row), width, op.as<ScaleAttrs>());
+  else
+    kernels_.scale_row_f32(f32_row(op.input, row), f32_row(op.output, row), width, op.as<ScaleAttrs>());
+}
+
 LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) const {
   return {desc_.weights[op.weight].segments[segment],
           bf16_row(op.input, 0),
@@ -343,7 +362,9 @@ LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) 
           f32_row(op.output, 0) + column,
           strides_[op.output],
           rows_of(op.output),
-          (int32_t)op.as<LinearAttrs>().has_residual};
+          (int32_t)op.as<LinearAttrs>().has_residual,
+          (float)op.as<LinearAttrs>().scale,
+          op.bias >= 0 ? desc_.weights[op.bias].vector + column : nullptr};
 }
 
 void Executor::run_linear(const OpDesc &op, int item, int thread) {

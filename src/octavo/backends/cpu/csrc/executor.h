@@ -50,13 +50,19 @@ private:
   struct Phase {
     int32_t begin, end;
   };
+  // Cosines, then sines, of every position: [max_model_len][num_pairs] each.
+  struct RopeTable {
+    Memory memory;
+    int64_t num_pairs;
+    const float *cos, *sin;
+  };
   struct alignas(64) Counter {
     std::atomic<int32_t> next{0};
   };
 
   void allocate_buffers();
   void plan_phases();
-  void make_rope_table();
+  void make_rope_tables();
   size_t largest_scratch_bytes() const;
   void apply_changes(const StepDesc &step);
   void make_rows(const StepDesc &step);
@@ -65,6 +71,8 @@ private:
   int num_items(const Phase &phase) const;
   void run_item(const Phase &phase, int item, int thread);
   void run_rows(const OpDesc &op, int begin, int end);
+  void run_norm(const OpDesc &op, int row);
+  void run_scale(const OpDesc &op, int row);
   void run_linear(const OpDesc &op, int item, int thread);
   void run_attention(const OpDesc &op, int item, int thread);
   LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
@@ -92,9 +100,7 @@ private:
   std::vector<Memory> blocks_, tier_;
   Memory scratch_;
   size_t scratch_bytes_; // per thread
-  Memory rope_;
-  float *rope_cos_, *rope_sin_;
-  int32_t rope_pairs_ = 0;
+  std::vector<RopeTable> rope_tables_;
 
   // The step being run.
   StepDesc step_{};

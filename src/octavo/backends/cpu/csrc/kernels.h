@@ -34,7 +34,7 @@ struct LinearWeight {
   int32_t depth;       // K
 };
 
-// y[m, n] = sum over k of x[m, k] * w[n, k], added to the old y[m, n] at the end if has_residual.
+// y[m, n] = (sum over k of x[m, k] * w[n, k] + bias[n]) * scale, added to the old y[m, n] if has_residual.
 // x: bf16 rows of x_stride elements (a multiple of 32, zero beyond K, 64-byte aligned), readable up to a
 // multiple of 16 rows, where anything may stand beyond num_rows; y: fp32 rows of y_stride.
 struct LinearArgs {
@@ -45,6 +45,8 @@ struct LinearArgs {
   int64_t y_stride;
   int32_t num_rows;
   int32_t has_residual;
+  float scale;
+  const float *bias; // [num_columns], or null
 };
 
 // Attention of one request's rows: query row r (from the request's first row) is at first_position + r.
@@ -85,12 +87,14 @@ struct KernelTable {
   // One row of the matrix, expanded to bf16 and then fp32 (the embedding look-up): out[depth].
   void (*unpack_row)(const LinearWeight &, int32_t row, float *out);
 
-  // rowwise.cpp: one row a call.
-  void (*norm_row)(const float *x, const float *weight, bf16 *y, int width, float epsilon);
+  // rowwise.cpp: one row a call. A pair differs in what the output buffer holds.
+  void (*norm_row)(const float *x, const float *weight, bf16 *y, const NormAttrs &);
+  void (*norm_row_f32)(const float *x, const float *weight, float *y, const NormAttrs &);
   void (*rope_row)(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
   void (*kv_write_row)(const bf16 *rotated, uint8_t *block, int offset, int num_layers, const KVWriteAttrs &);
-  void (*act_mul_row)(const float *x, bf16 *y, int width);
-  void (*scale_row)(float *x, int width, float scale);
+  void (*act_mul_row)(const float *x, bf16 *y, const ActMulAttrs &);
+  void (*scale_row)(const float *x, bf16 *y, int width, const ScaleAttrs &);
+  void (*scale_row_f32)(const float *x, float *y, int width, const ScaleAttrs &);
 
   // attention.cpp: rows of one request for one KV head.
   size_t (*attention_scratch_bytes)(int32_t head_dim);

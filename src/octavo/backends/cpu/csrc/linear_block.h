@@ -64,6 +64,18 @@ OCTAVO_INLINE void chunk(const Source (&weights)[P], const float *x, int64_t x_s
     }
 }
 
+// What a sum becomes once it is complete.
+OCTAVO_INLINE Vec finished(const LinearArgs &args, const Vec &sum, int column, const float *y) {
+  Vec result = args.bias ? add(sum, load(args.bias + column)) : sum;
+  result = args.scale != 1.0f ? multiply(result, broadcast(args.scale)) : result;
+  return args.has_residual ? add(load(y), result) : result;
+}
+OCTAVO_INLINE float finished(const LinearArgs &args, float sum, int column, const float *y) {
+  float result = args.bias ? sum + args.bias[column] : sum;
+  result = args.scale != 1.0f ? result * args.scale : result;
+  return args.has_residual ? *y + result : result;
+}
+
 // Writes sums[rows][num_panels * 16] to their columns of y, of which the last panel may have fewer than 16.
 static void add_columns(const LinearArgs &args, int panel, int num_panels, int first_row, int rows,
                         const float *sums) {
@@ -74,9 +86,9 @@ static void add_columns(const LinearArgs &args, int panel, int num_panels, int f
     float *y = args.y + (first_row + r) * args.y_stride + first_column;
     int c = 0;
     for (; c + PANEL <= columns; c += PANEL)
-      store(y + c, args.has_residual ? add(load(y + c), load(sums + c)) : load(sums + c));
+      store(y + c, finished(args, load(sums + c), first_column + c, y + c));
     for (; c < columns; c++)
-      y[c] = args.has_residual ? y[c] + sums[c] : sums[c];
+      y[c] = finished(args, sums[c], first_column + c, y + c);
   }
 }
 

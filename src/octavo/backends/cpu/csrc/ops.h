@@ -13,16 +13,18 @@ enum class OpKind : int32_t {
   ATTENTION = 5,
   ACT_MUL = 6,
   GATHER = 7,
+  SCALE = 8,
 };
 
 struct EmbedAttrs { double scale; };
-struct NormAttrs { double epsilon; };
-struct LinearAttrs { int64_t has_residual; };
-struct RopeAttrs { int64_t num_heads; int64_t num_kv_heads; int64_t head_dim; int64_t is_interleaved; double base; };
+struct NormAttrs { double epsilon; int64_t width; int64_t num_groups; int64_t first_column; int64_t has_residual; };
+struct LinearAttrs { int64_t has_residual; double scale; };
+struct RopeAttrs { int64_t table; int64_t num_heads; int64_t num_kv_heads; int64_t head_dim; int64_t rotary_dim; int64_t is_interleaved; };
 struct KVWriteAttrs { int64_t group; int64_t layer; int64_t num_heads; int64_t num_kv_heads; int64_t head_dim; };
-struct AttentionAttrs { int64_t group; int64_t layer; int64_t num_heads; int64_t num_kv_heads; int64_t head_dim; double scale; };
-struct ActMulAttrs { int64_t width; };
+struct AttentionAttrs { int64_t group; int64_t layer; int64_t num_heads; int64_t num_kv_heads; int64_t head_dim; int64_t window; double scale; double softcap; };
+struct ActMulAttrs { int64_t width; int64_t is_gelu; };
 struct GatherAttrs { int64_t unused; };
+struct ScaleAttrs { double scale; double softcap; };
 
 constexpr int MAX_ATTRIBUTE_BYTES = 64;
 

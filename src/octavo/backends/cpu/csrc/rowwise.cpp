@@ -4,9 +4,10 @@
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 
-// y = bf16(x * (1 / sqrt(mean of squares + epsilon)) * weight); squares by a tree per 32 columns, then
-// ascending.
-void norm_row(const float *x, const float *weight, bf16 *y, int width, float epsilon) {
+namespace {
+
+// 1 / sqrt(mean of squares + epsilon); squares by a tree per 32 columns, then ascending.
+float inverse_norm(const float *x, int width, float epsilon) {
   float total = 0.0f;
   for (int c = 0; c < width; c += CHUNK) {
     int rest = width - c;
@@ -17,25 +18,86 @@ void norm_row(const float *x, const float *weight, bf16 *y, int width, float eps
     total = total + tree_sum(low * low + high * high);
   }
   float mean = total / (float)width;
-  float inverse = 1.0f / __builtin_sqrtf(mean + epsilon);
-  int c = 0;
-  for (; c + LANES <= width; c += LANES)
-    store(y + c, to_bf16(load<f32x16>(x + c) * inverse * load<f32x16>(weight + c)));
-  for (; c < width; c++)
-    y[c] = to_bf16(x[c] * inverse * weight[c]);
+  return 1.0f / __builtin_sqrtf(mean + epsilon);
 }
 
-// [q heads | k heads | v heads] of one row: q and k rotated by (cos, sin)[head_dim / 2], v only rounded.
+OCTAVO_INLINE void store_value(float *y, f32x16 x) { store(y, x); }
+OCTAVO_INLINE void store_value(bf16 *y, f32x16 x) { store(y, to_bf16(x)); }
+OCTAVO_INLINE void store_first(float *y, f32x16 x, int count) { memcpy(y, &x, sizeof(float) * count); }
+OCTAVO_INLINE void store_first(bf16 *y, f32x16 x, int count) {
+  u16x16 rounded = to_bf16(x);
+  memcpy(y, &rounded, sizeof(bf16) * count);
+}
+
+// y[c] = fn(c, count) for stretches of 16 columns and a last one of fewer.
+template <class Out, class Fn> OCTAVO_INLINE void each_stretch(Out *y, int width, Fn &&fn) {
+  int c = 0;
+  for (; c + LANES <= width; c += LANES)
+    store_value(y + c, fn(c, LANES));
+  if (c < width)
+    store_first(y + c, fn(c, width - c), width - c);
+}
+OCTAVO_INLINE f32x16 load_up_to(const float *x, int count) {
+  return count == LANES ? load<f32x16>(x) : load_first(x, count);
+}
+
+template <class Out>
+OCTAVO_INLINE void norm_groups(const float *x, const float *weight, Out *y, const NormAttrs &attrs) {
+  const int width = attrs.width;
+  x += attrs.first_column;
+  y += attrs.first_column;
+  for (int group = 0; group < attrs.num_groups; group++, x += width, y += width) {
+    const float inverse = inverse_norm(x, width, (float)attrs.epsilon);
+    each_stretch(y, width, [&](int c, int count) {
+      f32x16 normed = load_up_to(x + c, count) * inverse * load_up_to(weight + c, count);
+      if constexpr (sizeof(Out) == sizeof(float))
+        return attrs.has_residual ? load_up_to(y + c, count) + normed : normed;
+      return normed;
+    });
+  }
+}
+
+// x / (1 + e^-x), and gelu's tanh formula, which is x / (1 + e^-(x (A + B x^2))).
+OCTAVO_INLINE f32x16 silu(f32x16 x) { return x / (1.0f + exp(-x)); }
+OCTAVO_INLINE f32x16 gelu_tanh(f32x16 x) {
+  f32x16 twice_u = x * (x * x * 0.0713548162726009f + 1.5957691216057308f);
+  return x / (1.0f + exp(-twice_u));
+}
+
+template <class Out>
+OCTAVO_INLINE void scale_values(const float *x, Out *y, int width, const ScaleAttrs &attrs) {
+  const float scale = (float)attrs.scale, cap = (float)attrs.softcap;
+  each_stretch(y, width, [&](int c, int count) {
+    f32x16 scaled = load_up_to(x + c, count) * scale;
+    return cap != 0.0f ? softcap(scaled, cap) : scaled;
+  });
+}
+
+} // namespace
+
+// x * (1 / sqrt(mean of squares + epsilon)) * weight of the stretches of a row.
+void norm_row(const float *x, const float *weight, bf16 *y, const NormAttrs &attrs) {
+  norm_groups(x, weight, y, attrs);
+}
+void norm_row_f32(const float *x, const float *weight, float *y, const NormAttrs &attrs) {
+  norm_groups(x, weight, y, attrs);
+}
+
+// [q heads | k heads | v heads] of one row: of q and k the first rotary_dim dimensions rotated by
+// (cos, sin)[rotary_dim / 2], the rest only rounded.
 void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &attrs) {
-  const int head_dim = attrs.head_dim, half = head_dim / 2;
+  const int head_dim = attrs.head_dim, rotary_dim = attrs.rotary_dim, half = rotary_dim / 2;
   const int num_rotated = attrs.num_heads + attrs.num_kv_heads;
   const int step = attrs.is_interleaved ? 2 : 1, distance = attrs.is_interleaved ? 1 : half;
-  for (int head = 0; head < num_rotated; head++, x += head_dim, y += head_dim)
+  for (int head = 0; head < num_rotated; head++, x += head_dim, y += head_dim) {
     for (int i = 0; i < half; i++) {
       float a = x[i * step], b = x[i * step + distance];
       y[i * step] = to_bf16(a * cos[i] - b * sin[i]);
       y[i * step + distance] = to_bf16(b * cos[i] + a * sin[i]);
     }
+    for (int i = rotary_dim; i < head_dim; i++)
+      y[i] = to_bf16(x[i]);
+  }
   for (int i = 0; i < (int)attrs.num_kv_heads * head_dim; i++)
     y[i] = to_bf16(x[i]);
 }
@@ -57,25 +119,26 @@ void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layer
   }
 }
 
-// y = bf16(gate / (1 + e^-gate) * up) of one row [gate | up].
-void act_mul_row(const float *x, bf16 *y, int width) {
-  const float *gate = x, *up = x + width;
-  int c = 0;
-  for (; c + LANES <= width; c += LANES) {
-    f32x16 g = load<f32x16>(gate + c);
-    store(y + c, to_bf16(g / (1.0f + exp(-g)) * load<f32x16>(up + c)));
-  }
-  if (c < width) {
-    f32x16 g = load_first(gate + c, width - c);
-    u16x16 last = to_bf16(g / (1.0f + exp(-g)) * load_first(up + c, width - c));
-    memcpy(y + c, &last, sizeof(bf16) * (width - c));
-  }
+// y = bf16(act(gate) * up) of one row [gate | up].
+void act_mul_row(const float *x, bf16 *y, const ActMulAttrs &attrs) {
+  const int width = attrs.width;
+  const float *up = x + width;
+  if (attrs.is_gelu)
+    each_stretch(y, width, [&](int c, int count) {
+      return gelu_tanh(load_up_to(x + c, count)) * load_up_to(up + c, count);
+    });
+  else
+    each_stretch(y, width, [&](int c, int count) {
+      return silu(load_up_to(x + c, count)) * load_up_to(up + c, count);
+    });
 }
 
-// out = row of the embedding * scale.
-void scale_row(float *x, int width, float scale) {
-  for (int c = 0; c < width; c++)
-    x[c] = x[c] * scale;
+// x * scale, capped. y may be x.
+void scale_row(const float *x, bf16 *y, int width, const ScaleAttrs &attrs) {
+  scale_values(x, y, width, attrs);
+}
+void scale_row_f32(const float *x, float *y, int width, const ScaleAttrs &attrs) {
+  scale_values(x, y, width, attrs);
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

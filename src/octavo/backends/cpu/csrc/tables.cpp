@@ -7,36 +7,12 @@ namespace octavo {
 
 namespace {
 
-// Additions, multiplications and divisions only (frexp, ldexp and floor are exact), mirrored operation by
-// operation in backends/reference/tables.py.
-double exact_log(double x) {
-  int e;
-  double m = std::frexp(x, &e);
-  if (m < 0.75) {
-    m = 2 * m;
-    e = e - 1;
-  }
-  double s = (m - 1.0) / (m + 1.0);
-  double s2 = s * s;
-  double series = 0.0;
-  for (int k = 27; k > 0; k -= 2)
-    series = series * s2 + 1.0 / k;
-  return 2.0 * s * series + e * 0.6931471805599453;
-}
-
-double exact_exp(double x) {
-  double n = std::floor(x / 0.6931471805599453 + 0.5);
-  double r = x - n * 0.6931471805599453;
-  double series = 1.0;
-  for (int k = 18; k > 0; k--)
-    series = series * r / k + 1.0;
-  return std::ldexp(series, (int)n);
-}
-
 struct CosSin {
   double cos, sin;
 };
 
+// Additions, multiplications and divisions only (floor is exact), mirrored operation by operation in
+// backends/reference/tables.py.
 CosSin exact_cos_sin(double angle) {
   double quadrant = std::floor(angle * 0.6366197723675814 + 0.5);
   double r = angle;
@@ -63,17 +39,14 @@ CosSin exact_cos_sin(double angle) {
 
 } // namespace
 
-void rope_table(int64_t num_positions, int32_t head_dim, double base, float *cos_out, float *sin_out) {
-  const double log_base = exact_log(base);
-  const int pairs = head_dim / 2;
-  for (int i = 0; i < pairs; i++) {
-    const double frequency = exact_exp(-(2.0 * i / head_dim) * log_base);
+void rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies, double attention_factor,
+                float *cos_out, float *sin_out) {
+  for (int i = 0; i < num_pairs; i++)
     for (int64_t position = 0; position < num_positions; position++) {
-      CosSin value = exact_cos_sin((double)position * frequency);
-      cos_out[position * pairs + i] = (float)value.cos;
-      sin_out[position * pairs + i] = (float)value.sin;
+      CosSin value = exact_cos_sin((double)position * frequencies[i]);
+      cos_out[position * num_pairs + i] = (float)(value.cos * attention_factor);
+      sin_out[position * num_pairs + i] = (float)(value.sin * attention_factor);
     }
-  }
 }
 
 } // namespace octavo

@@ -4,7 +4,8 @@
 
 namespace octavo {
 
-// cos and sin of position * base^(-2i / head_dim): each [num_positions][head_dim / 2].
-void rope_table(int64_t num_positions, int32_t head_dim, double base, float *cos_out, float *sin_out);
+// cos and sin of position * frequency, times attention_factor: each [num_positions][num_pairs].
+void rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies, double attention_factor,
+                float *cos_out, float *sin_out);
 
 } // namespace octavo

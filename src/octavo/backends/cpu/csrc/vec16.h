@@ -135,6 +135,12 @@ OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
 // The same for every x: constant above 88.
 OCTAVO_INLINE f32x16 exp(f32x16 x) { return exp_up_to_88(x > splat(88.0f) ? splat(88.0f) : x); }
 
+// cap tanh(x / cap), with tanh y = 1 - 2 / (1 + e^2y). NaN stays NaN.
+OCTAVO_INLINE f32x16 softcap(f32x16 x, float cap) {
+  f32x16 capped = (1.0f - 2.0f / (1.0f + exp(x / cap * 2.0f))) * cap;
+  return x != x ? x : capped;
+}
+
 // ln x (Cephes logf) for normal, positive x.
 OCTAVO_INLINE f32x16 log(f32x16 x) {
   i32x16 bits = (i32x16)x;

@@ -1,0 +1,131 @@
+"""Every family against Hugging Face transformers in fp32, from config.json and from GGUF; and the native
+executor against the reference, on every instruction set."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from octavo.backends.base import StepLimits
+from octavo.backends.cpu.backend import CpuBackend
+from octavo.backends.cpu.library import load_library
+from octavo.backends.reference.backend import ReferenceBackend
+from octavo.core.sampling_params import SamplingParams
+from octavo.models.program import Program
+from tests.backends.oracles import Model, Tiny, of_config, of_gguf
+from tests.backends.tiny import NUM_BLOCKS, StepMaker
+
+ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
+MAX_ERROR = 0.02  # of the oracle's logit range
+LENGTH = 70
+LIMITS = StepLimits(2, 64, 128)
+
+YARN = {
+    "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128,
+}  # fmt: skip
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def llama3_factors(config: transformers.LlamaConfig) -> dict[str, np.ndarray]:
+    """What the converter writes instead of the settings: by how much to divide each frequency."""
+    rotary = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
+    plain = 1.0 / 10000.0 ** (np.arange(8) / 8)
+    return {"rope_freqs.weight": (plain / rotary.inv_freq.numpy()).astype(np.float32)}
+
+
+TINIES = {
+    "llama": Tiny("llama", transformers.LlamaForCausalLM, is_permuted=True),
+    "llama-biased": Tiny(
+        "llama", transformers.LlamaForCausalLM, {"attention_bias": True, "mlp_bias": True}, is_permuted=True
+    ),
+    "llama-3.1": Tiny(
+        "llama", transformers.LlamaForCausalLM, {"rope_parameters": LLAMA3}, is_permuted=True,
+        gguf_tensors=llama3_factors,
+    ),
+    "llama-linear": Tiny(
+        "llama", transformers.LlamaForCausalLM,
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}, is_permuted=True,
+    ),
+    "qwen2": Tiny("qwen2", transformers.Qwen2ForCausalLM),
+    "qwen2-yarn": Tiny(
+        "qwen2", transformers.Qwen2ForCausalLM, {"rope_parameters": YARN, "tie_word_embeddings": True},
+        {
+            "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
+            "rope.scaling.original_context_length": 128,
+        },
+    ),
+    "qwen3": Tiny("qwen3", transformers.Qwen3ForCausalLM),
+    "mistral": Tiny(
+        "mistral", transformers.MistralForCausalLM, {"sliding_window": 20}, {"attention.sliding_window": 20},
+        gguf_architecture="llama", is_permuted=True,
+    ),
+}  # fmt: skip
+# What a GGUF file cannot say.
+CONFIG_ONLY = {
+    "qwen2-windows": Tiny(
+        "qwen2", transformers.Qwen2ForCausalLM,
+        {"use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1, "num_hidden_layers": 3},
+    ),
+    "qwen3-windows": Tiny(
+        "qwen3", transformers.Qwen3ForCausalLM,
+        {
+            "use_sliding_window": True, "sliding_window": 24, "attention_bias": True,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def oracle_of(name: str) -> tuple[transformers.PreTrainedModel, list[int], np.ndarray]:
+    """The model, a text, and the logits of all its rows."""
+    oracle = (TINIES | CONFIG_ONLY)[name].oracle()
+    token_ids = np.random.default_rng(0).integers(0, 256, LENGTH).tolist()
+    with torch.no_grad():
+        return oracle, token_ids, oracle(torch.tensor([token_ids])).logits[0].numpy()
+
+
+def logits(backend: CpuBackend | ReferenceBackend, program: Program, token_ids: list[int]) -> np.ndarray:
+    """After 30 and after all tokens, computed in three chunks and, at first, beside another request."""
+    windows = [group.window for group in program.kv_groups]
+    maker = StepMaker({0: token_ids, 1: token_ids[:30]}, SamplingParams(temperature=0), windows)
+    found = []
+    for counts in ({0: 33, 1: 30}, {0: 36}, {0: 1}):
+        output = backend.collect(backend.submit(maker.step(counts)))
+        count = len(output.token)
+        is_reference = isinstance(backend, ReferenceBackend)
+        found.append(backend.buffers["logits"] if is_reference else backend.buffer("logits", count))
+    backend.close()
+    return np.concatenate(found)
+
+
+def check(model: Model, name: str, isas: list[str]) -> None:
+    """Near the oracle, and equal to the reference to the bit."""
+    program, tensors = model
+    _, token_ids, theirs = oracle_of(name)
+    exact = logits(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, token_ids)
+    assert np.abs(exact - theirs[[29, LENGTH - 1]]).max() <= MAX_ERROR * (theirs.max() - theirs.min())
+    for isa in isas:
+        native = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        np.testing.assert_array_equal(
+            logits(native, program, token_ids).view(np.uint32), exact.view(np.uint32), err_msg=isa
+        )
+
+
+@pytest.mark.parametrize("name", [*TINIES, *CONFIG_ONLY])
+def test_a_config_and_its_checkpoint(name: str) -> None:
+    check(of_config(oracle_of(name)[0]), name, ISAS)
+
+
+@pytest.mark.parametrize("name", TINIES)
+def test_a_gguf_file(name: str, tmp_path: pathlib.Path) -> None:
+    """The same weights under llama.cpp's names."""
+    tiny = TINIES[name]
+    check(of_gguf(tiny, oracle_of(name)[0], tmp_path), name, ISAS[-1:])

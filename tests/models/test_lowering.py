@@ -1,0 +1,68 @@
+"""The lowered program: shapes fit, buffers are written before they are read, layers are of their kinds."""
+
+import dataclasses
+
+import pytest
+
+from octavo.models.architecture import Architecture
+from octavo.models.lowering import lower
+from octavo.models.ops import LinearAttrs, NormAttrs, OpKind
+from octavo.models.program import DType, Program
+from tests.backends.tiny import AFTER, SANDWICH, SCALED, TINY
+
+VARIANTS = [TINY, dataclasses.replace(TINY, is_embedding_tied=True), SANDWICH, AFTER, SCALED]
+
+
+@pytest.mark.parametrize("arch", VARIANTS)
+def test_every_op_reads_what_an_earlier_one_wrote(arch: Architecture) -> None:
+    program = lower(arch)
+    written: set[str] = set()
+    for op in program.ops:
+        assert written.issuperset(op.inputs)
+        if getattr(op.attrs, "has_residual", 0):
+            assert op.output in written
+        if op.output:
+            written.add(op.output)
+    assert Program.logits in written
+
+
+@pytest.mark.parametrize("arch", VARIANTS)
+def test_ops_fit_their_weights(arch: Architecture) -> None:
+    program = lower(arch)
+    used = {"rope_factors"} & {weight.name for weight in program.weights}
+    for op in program.ops:
+        used |= {name for name in (op.weight, op.bias) if name}
+        match op.attrs:
+            case LinearAttrs():
+                weight = program.weight(op.weight)
+                assert program.buffer(op.inputs[0]).width == weight.num_columns
+                assert program.buffer(op.inputs[0]).dtype is DType.BF16
+                assert program.buffer(op.output).width == weight.num_rows
+                assert op.bias is None or program.weight(op.bias).num_rows == weight.num_rows
+            case NormAttrs(_, width, num_groups, first_column):
+                assert program.weight(op.weight).num_rows == width
+                assert first_column + num_groups * width <= program.buffer(op.inputs[0]).width
+    assert used == {weight.name for weight in program.weights}
+
+
+def test_a_tied_head_is_the_embedding() -> None:
+    tied = lower(dataclasses.replace(TINY, is_embedding_tied=True))
+    assert tied.ops[-1].weight == tied.ops[0].weight == "embedding"
+    assert "head" not in [weight.name for weight in tied.weights]
+
+
+def test_layers_with_one_window_share_a_kv_group() -> None:
+    arch = dataclasses.replace(SANDWICH, num_layers=7)  # windows 40, none, 300 by turns
+    program = lower(arch)
+    assert [(group.window, group.num_layers) for group in program.kv_groups] == [(40, 3), (None, 2), (300, 2)]
+    places = [
+        (op.attrs.group, op.attrs.layer, op.attrs.window) for op in program.ops if op.kind is OpKind.ATTENTION
+    ]
+    assert places == [(0, 0, 40), (1, 0, 0), (2, 0, 300), (0, 1, 40), (1, 1, 0), (2, 1, 300), (0, 2, 40)]
+
+
+def test_layers_with_one_rope_share_a_table_and_layers_without_have_none() -> None:
+    program = lower(dataclasses.replace(SANDWICH, num_layers=6))
+    tables = [(op.attrs.table, op.attrs.rotary_dim) for op in program.ops if op.kind is OpKind.ROPE]
+    assert tables == [(0, 16), (1, 8), (-1, 0)] * 2
+    assert [len(table.frequencies) for table in program.rope_tables] == [8, 4]
