@@ -85,6 +85,7 @@ READY = Ready(
     fingerprint="0123456789abcdef",
     threads=2,
     isa="avx2",
+    kv_tokens=65_536,
 )
 
 

@@ -62,9 +62,16 @@ class SimEngine:
         max_model_len: int = 4096,
         eos_token_ids: frozenset[int] = frozenset(),
         enable_prefix_caching: bool = True,
+        windows: tuple[int | None, ...] = (None,),
     ) -> None:
         self.clock = VirtualClock(100.0)
-        self.kv = KVManager(num_blocks, num_checkpoint_blocks, enable_prefix_caching=enable_prefix_caching)
+        self.kv = KVManager(
+            num_blocks,
+            num_checkpoint_blocks,
+            windows=windows,
+            max_num_batched_tokens=max_num_batched_tokens,
+            enable_prefix_caching=enable_prefix_caching,
+        )
         self.scheduler = Scheduler(
             self.kv,
             max_num_seqs=max_num_seqs,
@@ -75,6 +82,7 @@ class SimEngine:
             num_blocks=num_blocks,
             num_checkpoint_blocks=num_checkpoint_blocks,
             max_num_seqs=max_num_seqs,
+            windows=windows,
             vocab_size=VOCAB_SIZE,
             sleep=self.clock.sleep,
         )

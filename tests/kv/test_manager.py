@@ -4,7 +4,15 @@ from octavo.core.block_hash import BLOCK_SIZE, root_hash
 from octavo.core.request import Request, RequestStatus
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import CopyKind
-from octavo.kv.manager import KVManager, num_blocks_of, num_shareable_tokens
+from octavo.kv.manager import (
+    NO_BLOCK,
+    UNBOUNDED_TOKENS,
+    KVManager,
+    first_visible_block,
+    max_blocks_held,
+    num_blocks_of,
+    num_shareable_tokens,
+)
 
 ROOT = root_hash(b"model")
 A, B = list(range(100)), list(range(500, 600))
@@ -299,3 +307,115 @@ def test_without_prefix_caching_a_block_leaves_with_the_last_choice_that_has_or_
     third.status = RequestStatus.RUNNING
     kv.free(third)
     assert len(kv.prefix_cache) == 0
+
+
+def windowed(num_blocks=60, windows=(None, 20), max_chunk=32, **options):
+    return KVManager(num_blocks, 8, windows=windows, max_num_batched_tokens=max_chunk, **options)
+
+
+def chunked(kv, token_ids, chunk=32):
+    """A request computed in chunks of 32; returns it and how many blocks it held at most."""
+    r = request(token_ids)
+    kv.admit(r)
+    r.status = RequestStatus.RUNNING
+    most = 0
+    while r.num_computed_tokens < len(token_ids):
+        assert kv.num_missing_blocks(r) <= kv.num_free_blocks
+        compute(kv, r, min(r.num_computed_tokens + chunk, len(token_ids)))
+        most = max(most, kv.pool.num_used)
+    return r, most
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 32])
+@pytest.mark.parametrize(
+    ("windows", "num_tokens"), [((None, 20), 100), ((1, 16, 33), 100), ((None, 500), 90)]
+)
+def test_a_sequence_holds_what_its_windows_see_and_never_more_than_planned(windows, num_tokens, chunk):
+    kv = windowed(windows=windows, max_chunk=chunk)
+    planned = max_blocks_held(windows, num_tokens, chunk)
+    r, most = chunked(kv, A[:num_tokens], chunk)
+    assert most <= planned
+    assert kv.num_missing_blocks(r) == 0
+    r.token_ids.append(7)
+    kv.extend(r, num_tokens + 1)
+    for group, window in enumerate(windows):
+        held = [i for i, block in enumerate(r.block_table[group :: len(windows)]) if block != NO_BLOCK]
+        first_seen = 0 if window is None else max(0, num_tokens - window + 1) // 16
+        assert held[0] >= first_seen - -(-chunk // 16)  # given back when the next block is taken
+        assert held == list(range(held[0], num_tokens // 16 + 1))
+
+
+def test_a_window_sees_its_first_token_until_the_one_after_the_last_that_does():
+    assert [first_visible_block(20, position) for position in (0, 19, 34, 35, 51)] == [0, 0, 0, 1, 2]
+    assert first_visible_block(None, 10_000) == 0
+
+
+def test_a_hit_needs_of_a_window_only_what_the_next_token_sees():
+    kv = windowed()
+    first, _ = chunked(kv, A[:96])
+    second = request(A[:96])
+    kv.admit(second)
+    assert second.num_computed_tokens == 80
+    assert second.block_table[1::2] == [NO_BLOCK] * 3 + first.block_table[7:10:2]
+    assert NO_BLOCK not in second.block_table[::2]
+    assert second.num_freed_blocks == [0, 3]
+
+
+def test_a_hole_in_a_window_shortens_the_hit_to_where_the_window_is_whole():
+    kv = windowed(num_blocks=20)
+    r, _ = chunked(kv, A[:96])
+    table = list(r.block_table)
+    kv.free(r)
+    kv.prefix_cache.remove(table[2 * 4 + 1])  # the window's block of tokens 64 to 79
+    assert kv.match(request(A[:96])).num_hit_blocks == 4
+    kv.prefix_cache.remove(table[2 * 0])  # the full group's first block
+    assert kv.match(request(A[:96])).num_hit_blocks == 0
+
+
+def test_groups_do_not_find_each_others_blocks():
+    kv = windowed(windows=(None, None))
+    r = admitted(kv, A[:32])
+    assert len(kv.prefix_cache) == 4
+    for index, block_hash in enumerate(r.block_hashes):
+        assert kv.prefix_cache.find(block_hash) == r.block_table[2 * index]
+
+
+@pytest.mark.parametrize("enable_prefix_caching", [True, False])
+def test_a_preempted_request_gets_its_window_back(enable_prefix_caching):
+    kv = windowed(num_blocks=22, enable_prefix_caching=enable_prefix_caching)
+    r, _ = chunked(kv, A[:90])
+    preempt(kv, r)
+    other = admitted(kv, B[:100], root=root_hash(b"other"))  # takes what r had
+    kv.take_copies()
+    kv.free(other)
+    kv.admit(r)
+    assert r.num_computed_tokens >= 64
+    assert kv.match(r).num_free_blocks_needed <= kv.num_free_blocks
+    r.status = RequestStatus.RUNNING
+    kv.free(r)
+    assert (kv.pool.num_used, len(kv.checkpoints)) == (0, 0)
+
+
+def test_a_fork_does_not_share_what_a_window_has_left():
+    kv = windowed()
+    parent, _ = chunked(kv, A[:40])
+    early, late = request(A[:40]), request(A[:40])
+    kv.admit(early, parent)
+    assert early.num_computed_tokens == 39
+    assert len(copies(kv, CopyKind.BLOCK_TO_BLOCK)) == 2
+    parent.token_ids += B[:60]
+    for end in range(41, 100):
+        compute(kv, parent, end)
+    kv.admit(late, parent)
+    assert late.num_computed_tokens == 32
+    assert not copies(kv, CopyKind.BLOCK_TO_BLOCK)
+
+
+def test_the_longest_sequence_and_the_capacity_count_every_group():
+    assert (KVManager(40, 0).num_tokens, KVManager(40, 0).capacity_in_tokens(160)) == (640, 640)
+    kv = windowed(num_blocks=40)
+    window_blocks = max_blocks_held((20,), 10_000, 32)
+    assert kv.num_tokens == (40 - window_blocks) * 16
+    assert kv.capacity_in_tokens(1600) == 40 * 1600 // (100 + window_blocks)
+    assert windowed(num_blocks=40, windows=(20, 40)).num_tokens == UNBOUNDED_TOKENS
+    assert windowed(num_blocks=3, windows=(20, 40)).num_tokens == 16

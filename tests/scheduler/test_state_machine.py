@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from octavo.backends.sim.backend import sim_token
 from octavo.core.request import FinishReason, RequestStatus
+from octavo.kv.manager import NO_BLOCK
 from tests.fakes_engine import VOCAB_SIZE, SimEngine
 
 PREFIXES = [[7] * 100, [7] * 50 + [8] * 50, [9] * 70]
@@ -24,9 +25,10 @@ class EngineMachine(RuleBasedStateMachine):
         max_num_batched_tokens=st.sampled_from([64, 33, 8]),
         step_target_seconds=st.sampled_from([0.001, 0.02, 1.0]),
         enable_prefix_caching=st.booleans(),
+        windows=st.sampled_from([(None,), (None, 20), (16, None, 40), (33,)]),
     )
-    def start(self, **options):
-        self.engine = SimEngine(**options)
+    def start(self, num_blocks, windows, **options):
+        self.engine = SimEngine(num_blocks=num_blocks * len(windows), windows=windows, **options)
         self.live = []
 
     @rule(
@@ -137,10 +139,13 @@ class EngineMachine(RuleBasedStateMachine):
             return
         pool, cache = self.engine.kv.pool, self.engine.kv.prefix_cache
         requests = self.engine.scheduler._requests.values()
-        owners = collections.Counter(block for request in requests for block in request.block_table)
+        owners = collections.Counter(
+            block for request in requests for block in request.block_table if block != NO_BLOCK
+        )
         ref_counts = [pool.ref_count(block) for block in range(pool.num_blocks)]
         assert ref_counts == [owners[block] for block in range(pool.num_blocks)]
         assert pool.num_used == len(owners)
+        assert self.engine.kv.num_free_blocks == pool.num_free - self.num_shares_in_windows(requests)
         cached = [b for b in range(pool.num_blocks) if cache.holds(b) and not ref_counts[b]]
         assert pool.num_cached == len(cached)
         free = walk(pool)
@@ -148,6 +153,16 @@ class EngineMachine(RuleBasedStateMachine):
         assert len(free) == pool.num_free
         num_empty = len(free) - len(cached)
         assert not any(cache.holds(block) for block in free[:num_empty])
+
+    def num_shares_in_windows(self, requests):
+        kv = self.engine.kv
+        entries = collections.Counter(
+            block
+            for request in requests
+            for at, block in enumerate(request.block_table)
+            if block != NO_BLOCK and kv._windows[at % kv.num_groups] is not None
+        )
+        return sum(count - 1 for count in entries.values())
 
     @invariant()
     def requests_are_in_one_state(self):

@@ -54,7 +54,8 @@ class Request:
     queue_seconds: float = 0.0  # arrival to first scheduled
     prefill_seconds: float = 0.0  # first scheduled to first token
     slot: int = -1  # of the back end; -1 while it does not know the request
-    block_table: list[int] = dataclasses.field(default_factory=list)  # KV blocks held, by position
+    block_table: list[int] = dataclasses.field(default_factory=list)  # by position, then KV group
+    num_freed_blocks: list[int] = dataclasses.field(default_factory=list)  # per KV group: behind its window
     block_hashes: list[BlockHash] = dataclasses.field(default_factory=list)
 
     @property

@@ -3,6 +3,10 @@
 All arrays are NumPy, structure of arrays; no tensor type crosses it. Per-request state (token history,
 sampler, block tables) lives in the back end in slots; a step sends changes, not everything again.
 
+Blocks of all KV groups are of one size and numbered together: a block belongs to one group at a time. In a
+group with a window a block that a request's first row in a step does not see is not read any more, and may
+have another owner in that step.
+
 Within one step the order is: released, admitted, copies BLOCK_TO_TIER, copies BLOCK_TO_BLOCK, new_blocks,
 copies TIER_TO_BLOCK, forward pass. A new block whose first position (16 * index) is not below its request's
 num_computed is fresh and is zeroed; one below it already holds computed tokens (a prefix hit, copied from

@@ -62,8 +62,9 @@ def load_engine(
     fingerprint = model.fingerprint()
     clock.lap("fingerprint")
     isa = environment.cpu_isa or default_isa()
+    kv = _kv_manager(config, plan)
     core = EngineCore(
-        _scheduler(config, plan, _step_cost(model, plan, threads, isa), epoch),
+        _scheduler(config, kv, _step_cost(model, plan, threads, isa), epoch),
         backend,
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
@@ -85,6 +86,7 @@ def load_engine(
         threads=threads,
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
+        kv_tokens=kv.capacity_in_tokens(max_model_len),
     )
     return LoadedEngine(core, ready)
 
@@ -150,10 +152,16 @@ def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCo
     )
 
 
-def _scheduler(config: EngineConfig, plan: MemoryPlan, step_cost: StepCost, epoch: int) -> Scheduler:
-    kv = KVManager(
-        plan.num_blocks, plan.num_checkpoint_blocks, enable_prefix_caching=config.enable_prefix_caching
+def _kv_manager(config: EngineConfig, plan: MemoryPlan) -> KVManager:
+    return KVManager(
+        plan.num_blocks,
+        plan.num_checkpoint_blocks,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+        enable_prefix_caching=config.enable_prefix_caching,
     )
+
+
+def _scheduler(config: EngineConfig, kv: KVManager, step_cost: StepCost, epoch: int) -> Scheduler:
     return Scheduler(
         kv,
         max_num_seqs=config.max_num_seqs,

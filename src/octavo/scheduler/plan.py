@@ -10,7 +10,7 @@ import numpy as np
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.request import Request
 from octavo.core.step import Admission, OutputKind, StepInput
-from octavo.kv.manager import KVManager
+from octavo.kv.manager import NO_BLOCK, KVManager
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class StepBuilder:
         slots, num_computed, query_start = [], [], [0]
         token_ids: list[int] = []
         sampled, output_row = [], []
-        num_context_tokens = 0
+        num_context_tokens, num_groups = 0, self._kv.num_groups
         for request, count in zip(requests, num_new_tokens, strict=True):
-            computed, table = request.num_computed_tokens, request.block_table
+            computed = request.num_computed_tokens
             end = computed + count
-            if request.slot < 0 or end > len(table) * BLOCK_SIZE:
+            if request.slot < 0 or end * num_groups > len(request.block_table) * BLOCK_SIZE:
                 num_known = self._take_slot(request, admitted)
                 self._kv.extend(request, end)
-                new_blocks.extend((request.slot, 0, i, table[i]) for i in range(num_known, len(table)))
+                new_blocks += self._new_blocks(request, num_known)
             slots.append(request.slot)
             num_computed.append(computed)
             if count == 1:
@@ -94,8 +94,17 @@ class StepBuilder:
         self._next_step_id += 1
         return Plan(step, requests, num_new_tokens, sampled, num_context_tokens, new_in_kind)
 
+    def _new_blocks(self, request: Request, num_known: int) -> list[tuple[int, int, int, int]]:
+        """Entries of the block table from num_known on: slot, group, index, block."""
+        num_groups, table = self._kv.num_groups, request.block_table
+        return [
+            (request.slot, i % num_groups, i // num_groups, table[i])
+            for i in range(num_known, len(table))
+            if table[i] != NO_BLOCK
+        ]
+
     def _take_slot(self, request: Request, admitted: list[Admission]) -> int:
-        """Returns how many blocks of its table the back end knows."""
+        """Returns how many entries of its block table the back end knows."""
         if request.slot >= 0:
             return len(request.block_table)
         request.slot = self._free_slots.pop()

@@ -18,7 +18,7 @@ from octavo.core.block_hash import BLOCK_SIZE, BlockHash
 from octavo.core.messages import EngineStats, RequestOutput
 from octavo.core.request import FinishReason, Request, RequestStatus
 from octavo.core.step import RowStatus, StepOutput
-from octavo.kv.manager import KVManager, num_blocks_of, num_shareable_tokens
+from octavo.kv.manager import KVManager, num_shareable_tokens
 from octavo.scheduler.followers import Followers
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.step_budget import StepBudget
@@ -163,14 +163,12 @@ class Scheduler:
 
         Returns the blocks they have still to take, and whether any was preempted.
         """
-        num_missing = sum(
-            [num_blocks_of(len(request.token_ids)) - len(request.block_table) for request in self._running]
-        )
+        num_missing = sum([self._kv.num_missing_blocks(request) for request in self._running])
         has_preempted = False
         while num_missing > self._kv.num_free_blocks:
             assert len(self._running) > 1, "a request alone always fits: add sees to it"
             request = self._running.pop()
-            num_missing -= num_blocks_of(request.num_tokens) - len(request.block_table)
+            num_missing -= self._kv.num_missing_blocks(request)
             self._preempt(request)
             has_preempted = True
         return num_missing, has_preempted
@@ -249,8 +247,8 @@ class Scheduler:
         return None if has_computed else parent.request_id
 
     def _has_room(self, num_blocks: int) -> bool:
-        """Each running request may take one more block before it would have to be preempted for a new one."""
-        return num_blocks + len(self._running) <= self._kv.num_free_blocks
+        """Each running request may take one more block a group before it is preempted for a new one."""
+        return num_blocks + len(self._running) * self._kv.num_groups <= self._kv.num_free_blocks
 
     def _admit(self, request: Request, parent: Request | None) -> int:
         """Returns the blocks it has still to take."""
@@ -267,7 +265,7 @@ class Scheduler:
         bisect.insort(self._running, request, key=_order)
         self._followers.lead(request)
         self._new_in_kind.add(request)
-        return num_blocks_of(request.num_tokens) - len(request.block_table)
+        return self._kv.num_missing_blocks(request)
 
     def _admit_suspect(self, num_missing_blocks: int) -> int:
         """One suspect runs at a time. While the next has no room, nobody else is admitted either."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 from octavo import __version__
-from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.messages import Ready
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -64,7 +63,7 @@ def _memory(plan: Mapping[str, int]) -> str:
 
 def _kv_cache(info: Ready) -> str:
     size = format_bytes(info.memory["block_bytes"] * info.num_blocks)
-    return f"{info.num_blocks:,} blocks, {info.num_blocks * BLOCK_SIZE:,} tokens, {size}"
+    return f"{info.num_blocks:,} blocks, {info.kv_tokens:,} tokens, {size}"
 
 
 def format_bytes(count: int) -> str:

@@ -43,7 +43,7 @@ def plan_memory(
     return MemoryPlan(
         weight_bytes=sum(packed_bytes(weight, tensors) for weight in program.weights),
         workspace_bytes=workspace_bytes(program, limits),
-        block_bytes=sum(group.block_bytes for group in program.kv_groups),
+        block_bytes=max(group.block_bytes for group in program.kv_groups),
         num_blocks=num_blocks,
         num_checkpoint_blocks=num_checkpoint_blocks,
     )

@@ -20,6 +20,8 @@ StepSeconds = Callable[[int, int, int], float]  # of tokens, context tokens summ
 
 _DIGEST_BASE = np.uint64(0x9E3779B97F4A7C15)
 _EMPTY = np.uint64(0)
+_GROUP_SALT = 0xC2B2AE3D27D4EB4F  # what one KV group writes makes no sense to another
+NO_BLOCK = -1
 
 
 class SimContractError(AssertionError):
@@ -48,11 +50,14 @@ class _Slot:
     admission: Admission
     token_ids: list[int]
     digests: NDArray[np.uint64]  # [capacity] valid for the positions of token_ids
-    block_table: list[int]
+    block_tables: list[list[int]]  # per KV group; NO_BLOCK behind a window
 
 
 class SimBackend:
-    """sleep(seconds) lets a step's time pass: time.sleep, or VirtualClock.sleep."""
+    """sleep(seconds) lets a step's time pass: time.sleep, or VirtualClock.sleep.
+
+    windows: of the KV groups, as for KVManager. A slot lets go of what lies behind a window.
+    """
 
     max_in_flight = 1
 
@@ -62,6 +67,7 @@ class SimBackend:
         num_blocks: int,
         num_checkpoint_blocks: int = 0,
         max_num_seqs: int,
+        windows: tuple[int | None, ...] = (None,),
         vocab_size: int = 32_000,
         sleep: Callable[[float], None],
         step_seconds: StepSeconds = default_step_seconds,
@@ -70,6 +76,7 @@ class SimBackend:
         self._tier = np.full((num_checkpoint_blocks, BLOCK_SIZE), _EMPTY)
         self._num_users = [0] * num_blocks  # slots whose table holds the block
         self._max_num_seqs = max_num_seqs
+        self._windows = windows
         self._vocab_size = vocab_size
         self._sleep = sleep
         self._step_seconds = step_seconds
@@ -104,8 +111,8 @@ class SimBackend:
 
     def _apply_changes(self, step: StepInput) -> None:
         for slot_id in step.released.tolist():
-            for block in self._slot(slot_id).block_table:
-                self._num_users[block] -= 1
+            for table in self._slot(slot_id).block_tables:
+                self._let_go(table, len(table))
             del self._slots[slot_id]
         for admission in step.admitted:
             self._admit(admission)
@@ -115,19 +122,31 @@ class SimBackend:
         self._copy(step, CopyKind.BLOCK_TO_TIER, self._content, self._tier)
         self._copy(step, CopyKind.BLOCK_TO_BLOCK, self._content, self._content)
         num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
+        for slot_id, computed in num_computed.items():
+            for window, table in zip(self._windows, self._slot(slot_id).block_tables, strict=True):
+                self._let_go(table, _first_visible(window, computed) // BLOCK_SIZE)
         for slot_id, group, index, block in step.new_blocks.tolist():
-            table = self._slot(slot_id).block_table
-            _check(group == 0, f"KV group {group} of 1")
+            _check(0 <= group < len(self._windows), f"KV group {group} of {len(self._windows)}")
+            _check(slot_id in num_computed, f"slot {slot_id} takes a block in a step it is not part of")
+            table = self._slot(slot_id).block_tables[group]
+            if not table:  # a prefix hit: what lies behind the window is not needed
+                first = _first_visible(self._windows[group], num_computed[slot_id]) // BLOCK_SIZE
+                table.extend([NO_BLOCK] * min(first, index))
             _check(
                 index == len(table), f"slot {slot_id} has {len(table)} blocks and takes one at index {index}"
             )
-            _check(slot_id in num_computed, f"slot {slot_id} takes a block in a step it is not part of")
             if index * BLOCK_SIZE >= num_computed[slot_id]:
                 _check(self._num_users[block] == 0, f"block {block} is taken while in use")
                 self._content[block] = _EMPTY
             table.append(block)
             self._num_users[block] += 1
         self._copy(step, CopyKind.TIER_TO_BLOCK, self._tier, self._content)
+
+    def _let_go(self, table: list[int], end: int) -> None:
+        for index, block in enumerate(table[:end]):
+            if block != NO_BLOCK:
+                self._num_users[block] -= 1
+                table[index] = NO_BLOCK
 
     def _admit(self, admission: Admission) -> None:
         slot_id = admission.slot
@@ -138,7 +157,9 @@ class SimBackend:
         _check(
             all(0 <= token < self._vocab_size for token in token_ids), "a token id is outside the vocabulary"
         )
-        self._slots[slot_id] = _Slot(admission, token_ids, sequence_digests(token_ids), [])
+        self._slots[slot_id] = _Slot(
+            admission, token_ids, sequence_digests(token_ids), [[] for _ in self._windows]
+        )
 
     def _copy(
         self, step: StepInput, kind: CopyKind, source: NDArray[np.uint64], target: NDArray[np.uint64]
@@ -166,8 +187,9 @@ class SimBackend:
         for slot_id, num_computed in zip(step.slot.tolist(), step.num_computed.tolist(), strict=True):
             slot = self._slots[slot_id]
             positions = np.arange(num_computed, totals[slot_id])
-            blocks = np.array(slot.block_table)[positions // BLOCK_SIZE]
-            self._content[blocks, positions % BLOCK_SIZE] = slot.digests[positions]
+            for group, table in enumerate(slot.block_tables):
+                blocks = np.array(table)[positions // BLOCK_SIZE]
+                self._content[blocks, positions % BLOCK_SIZE] = _content(slot.digests[positions], group)
         for slot_id, row in zip(step.output_slot.tolist(), step.output_row.tolist(), strict=True):
             is_last = last_rows.get(slot_id) == row and totals[slot_id] == len(self._slots[slot_id].token_ids)
             _check(is_last, f"an output is wanted of slot {slot_id} at another row than its last token's")
@@ -175,13 +197,21 @@ class SimBackend:
 
     def _check_request(self, slot_id: int, num_computed: int, token_ids: NDArray[np.int32]) -> None:
         slot = self._slot(slot_id)
-        table, total = slot.block_table, num_computed + len(token_ids)
+        total = num_computed + len(token_ids)
         _check(len(token_ids) > 0, f"slot {slot_id} computes nothing")
-        _check(total <= len(table) * BLOCK_SIZE, f"slot {slot_id} writes beyond its block table")
         _check(total <= len(slot.token_ids), f"slot {slot_id} computes tokens it does not have")
         self._check_tokens(slot, slot_id, num_computed, token_ids)
-        context = self._content[np.array(table)].ravel()[:num_computed]
-        is_own = np.array_equal(context, slot.digests[:num_computed])
+        for group in range(len(self._windows)):
+            self._check_group(slot_id, group, num_computed, total)
+
+    def _check_group(self, slot_id: int, group: int, num_computed: int, total: int) -> None:
+        slot = self._slot(slot_id)
+        table, first = slot.block_tables[group], _first_visible(self._windows[group], num_computed)
+        _check(total <= len(table) * BLOCK_SIZE, f"slot {slot_id} writes beyond its block table")
+        begin = first // BLOCK_SIZE
+        _check(NO_BLOCK not in table[begin:], f"slot {slot_id} has no block where its window begins")
+        context = self._content[np.array(table[begin:])].ravel()[first % BLOCK_SIZE :][: num_computed - first]
+        is_own = np.array_equal(context, _content(slot.digests[first:num_computed], group))
         _check(is_own, f"slot {slot_id} reads KV that is not of its own sequence")
         written = table[num_computed // BLOCK_SIZE : (total - 1) // BLOCK_SIZE + 1]
         shared = [block for block in written if self._num_users[block] > 1]
@@ -208,6 +238,14 @@ class SimBackend:
     def _slot(self, slot_id: int) -> _Slot:
         _check(slot_id in self._slots, f"slot {slot_id} is used while not admitted")
         return self._slots[slot_id]
+
+
+def _first_visible(window: int | None, position: int) -> int:
+    return 0 if window is None else max(0, position - window + 1)
+
+
+def _content(digests: NDArray[np.uint64], group: int) -> NDArray[np.uint64]:
+    return digests ^ np.uint64(_GROUP_SALT * group % 2**64)
 
 
 def sequence_digests(token_ids: list[int]) -> NDArray[np.uint64]:

@@ -12,6 +12,9 @@ namespace octavo {
 
 namespace {
 
+// core/step.py, CopyKind
+constexpr int32_t BLOCK_TO_TIER = 0, TIER_TO_BLOCK = 1, BLOCK_TO_BLOCK = 2;
+
 constexpr int ROWS_PER_ITEM = 4;         // of a row-wise op
 constexpr int MIN_QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
 constexpr int MAX_QUERIES_PER_TILE = 128;
@@ -54,10 +57,10 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
     : desc_(desc), kernels_(kernels), slots_(desc.max_seqs), team_(desc.num_threads) {
   blocks_per_slot_ = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
   block_tables_.resize((size_t)desc.num_kv_groups * desc.max_seqs * blocks_per_slot_);
-  for (int g = 0; g < desc.num_kv_groups; g++) {
-    blocks_.emplace_back((size_t)desc.num_blocks * desc.kv_groups[g].block_bytes);
-    tier_.emplace_back((size_t)desc.num_tier_blocks * desc.kv_groups[g].block_bytes);
-  }
+  for (int g = 0; g < desc.num_kv_groups; g++)
+    block_bytes_ = std::max(block_bytes_, desc.kv_groups[g].block_bytes);
+  blocks_ = Memory((size_t)desc.num_blocks * block_bytes_);
+  tier_ = Memory((size_t)desc.num_tier_blocks * block_bytes_);
   allocate_buffers();
   plan_phases();
   make_rope_tables();
@@ -171,18 +174,12 @@ void Executor::apply_changes(const StepDesc &step) {
     slot.suppressed.assign(admission.suppressed, admission.suppressed + admission.num_suppressed);
   }
   // Copies out of a block come before the block is cleared for its next owner.
-  for (int c = 0; c < step.num_copies; c++) {
-    const int32_t *copy = step.copies + 3 * c;
-    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 0; g++) {
-      const int64_t bytes = desc_.kv_groups[g].block_bytes;
-      memcpy(tier_[g].data() + copy[2] * bytes, block(g, copy[1]), bytes);
-    }
-  }
-  for (int c = 0; c < step.num_copies; c++) {
-    const int32_t *copy = step.copies + 3 * c;
-    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 2; g++)
-      memcpy(block(g, copy[2]), block(g, copy[1]), desc_.kv_groups[g].block_bytes);
-  }
+  for (const int32_t *copy = step.copies; copy < step.copies + 3 * step.num_copies; copy += 3)
+    if (copy[0] == BLOCK_TO_TIER)
+      memcpy(tier_.data() + copy[2] * block_bytes_, block(copy[1]), block_bytes_);
+  for (const int32_t *copy = step.copies; copy < step.copies + 3 * step.num_copies; copy += 3)
+    if (copy[0] == BLOCK_TO_BLOCK)
+      memcpy(block(copy[2]), block(copy[1]), block_bytes_);
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
     block_table(entry[1], entry[0])[entry[2]] = entry[3];
@@ -227,16 +224,14 @@ void Executor::make_tiles() {
 void Executor::clear_and_restore(int item) {
   if (item < step_.num_copies) {
     const int32_t *copy = step_.copies + 3 * item;
-    for (int g = 0; g < desc_.num_kv_groups && copy[0] == 1; g++) {
-      const int64_t bytes = desc_.kv_groups[g].block_bytes;
-      memcpy(block(g, copy[2]), tier_[g].data() + copy[1] * bytes, bytes);
-    }
+    if (copy[0] == TIER_TO_BLOCK)
+      memcpy(block(copy[2]), tier_.data() + copy[1] * block_bytes_, block_bytes_);
     return;
   }
   const int32_t *entry = step_.new_blocks + 4 * (item - step_.num_copies);
   for (int r = 0; r < step_.num_requests; r++)
     if (step_.slot[r] == entry[0] && entry[2] * BLOCK_SIZE >= step_.num_computed[r])
-      memset(block(entry[1], entry[3]), 0, desc_.kv_groups[entry[1]].block_bytes);
+      memset(block(entry[3]), 0, block_bytes_);
 }
 
 void Executor::forward_job(void *context, int thread) {
@@ -321,7 +316,7 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
     case OpKind::KV_WRITE: {
       const KVWriteAttrs &attrs = op.as<KVWriteAttrs>();
       const int32_t slot = step_.slot[row_request_[row]], position = positions_[row];
-      uint8_t *target = block(attrs.group, block_table(attrs.group, slot)[position / BLOCK_SIZE]);
+      uint8_t *target = block(block_table(attrs.group, slot)[position / BLOCK_SIZE]);
       kernels_.kv_write_row(bf16_row(op.input, row), target, position % BLOCK_SIZE,
                             (int)desc_.kv_groups[attrs.group].num_layers, attrs);
       break;
@@ -389,8 +384,8 @@ void Executor::run_attention(const OpDesc &op, int item, int thread) {
                               bf16_row(op.output, first_row),
                               strides_[op.output],
                               step_.num_computed[tile.request],
-                              blocks_[group].data(),
-                              desc_.kv_groups[group].block_bytes,
+                              blocks_.data(),
+                              block_bytes_,
                               (int32_t)desc_.kv_groups[group].num_layers,
                               block_table(group, step_.slot[tile.request])};
   kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
@@ -444,8 +439,6 @@ int32_t *Executor::block_table(int32_t group, int32_t slot) {
   return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * blocks_per_slot_;
 }
 
-uint8_t *Executor::block(int32_t group, int64_t index) const {
-  return blocks_[group].data() + index * desc_.kv_groups[group].block_bytes;
-}
+uint8_t *Executor::block(int64_t index) const { return blocks_.data() + index * block_bytes_; }
 
 } // namespace octavo

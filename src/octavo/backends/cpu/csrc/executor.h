@@ -85,7 +85,7 @@ private:
   float *f32_row(int32_t buffer, int64_t row) const;
   bf16 *bf16_row(int32_t buffer, int64_t row) const;
   int32_t *block_table(int32_t group, int32_t slot);
-  uint8_t *block(int32_t group, int64_t index) const;
+  uint8_t *block(int64_t index) const;
 
   const ExecutorDesc desc_;
   const KernelTable &kernels_;
@@ -97,7 +97,8 @@ private:
   Memory arena_;
   std::vector<uint8_t *> buffers_;
   std::vector<int64_t> strides_; // elements
-  std::vector<Memory> blocks_, tier_;
+  Memory blocks_, tier_; // of all KV groups: a block is as large as the largest group's
+  int64_t block_bytes_ = 0;
   Memory scratch_;
   size_t scratch_bytes_; // per thread
   std::vector<RopeTable> rope_tables_;
