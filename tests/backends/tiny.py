@@ -60,7 +60,7 @@ AFTER = dataclasses.replace(
 )
 SCALED = dataclasses.replace(TINY, num_layers=1, residual_scale=0.22, has_mlp_bias=True)
 LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=640, max_model_len=700)
-NUM_BLOCKS = 120
+NUM_BLOCKS = 280  # of all KV groups
 
 
 def random_tensors(program: Program, seed: int = 1) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ def tiny_model(**changes: object) -> tuple[Program, Mapping[str, Tensor]]:
 @dataclasses.dataclass
 class _Group:
     window: int | None
-    free: list[int]
+    free: list[int]  # of all groups
     tables: dict[int, list[int | None]]  # None: freed
 
     def extend(self, slot: int, first: int, count: int) -> list[tuple[int, int]]:
@@ -142,7 +142,7 @@ class StepMaker:
         self._tokens = {slot: list(prompt) for slot, prompt in prompts.items()}
         self._computed = dict.fromkeys(prompts, 0)
         free = np.random.default_rng(3).permutation(NUM_BLOCKS).tolist()
-        self._groups = [_Group(window, list(free), {slot: [] for slot in prompts}) for window in windows]
+        self._groups = [_Group(window, free, {slot: [] for slot in prompts}) for window in windows]
         self._sampling = sampling
         self._step_id = 0
 

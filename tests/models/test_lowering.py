@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from octavo.models.architecture import Architecture
-from octavo.models.lowering import lower
+from octavo.models.lowering import kv_group_size, lower
 from octavo.models.ops import LinearAttrs, NormAttrs, OpKind
 from octavo.models.program import DType, Program
 from tests.backends.tiny import AFTER, SANDWICH, SCALED, TINY
@@ -52,13 +52,29 @@ def test_a_tied_head_is_the_embedding() -> None:
 
 
 def test_layers_with_one_window_share_a_kv_group() -> None:
-    arch = dataclasses.replace(SANDWICH, num_layers=7)  # windows 40, none, 300 by turns
+    arch = dataclasses.replace(SANDWICH, num_layers=6)  # windows 40, none, 300 by turns
     program = lower(arch)
-    assert [(group.window, group.num_layers) for group in program.kv_groups] == [(40, 3), (None, 2), (300, 2)]
+    assert [(group.window, group.num_layers) for group in program.kv_groups] == [(40, 2), (None, 2), (300, 2)]
     places = [
         (op.attrs.group, op.attrs.layer, op.attrs.window) for op in program.ops if op.kind is OpKind.ATTENTION
     ]
-    assert places == [(0, 0, 40), (1, 0, 0), (2, 0, 300), (0, 1, 40), (1, 1, 0), (2, 1, 300), (0, 2, 40)]
+    assert places == [(0, 0, 40), (1, 0, 0), (2, 0, 300), (0, 1, 40), (1, 1, 0), (2, 1, 300)]
+
+
+def test_a_window_of_many_layers_has_several_groups_of_one_size() -> None:
+    kinds = (*SANDWICH.layer_kinds[:1] * 2, *TINY.layer_kinds)
+    program = lower(dataclasses.replace(SANDWICH, num_layers=9, layer_kinds=kinds))
+    assert [(group.window, group.num_layers) for group in program.kv_groups] == [(40, 3), (None, 3), (40, 3)]
+    places = [(op.attrs.group, op.attrs.layer) for op in program.ops if op.kind is OpKind.KV_WRITE]
+    assert places == [(0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (2, 1), (2, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "size"),
+    [([30], 30), ([15, 3], 3), ([22, 4], 2), ([40, 8], 8), ([3, 2, 2], 1), ([40, 1], 4), ([1], 1)],
+)
+def test_kv_groups_are_as_large_as_leaves_little_room_unused(num_layers: list[int], size: int) -> None:
+    assert kv_group_size(num_layers) == size
 
 
 def test_layers_with_one_rope_share_a_table_and_layers_without_have_none() -> None:

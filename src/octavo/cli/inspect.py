@@ -13,6 +13,7 @@ from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import TextModel, open_model, open_text
+from octavo.kv.manager import max_blocks_held
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config
 from octavo.models.lowering import lower
@@ -109,12 +110,17 @@ def _memory_lines(program: Program) -> Iterable[str]:
     limits = StepLimits(engine.max_num_seqs, engine.max_num_batched_tokens, program.architecture.max_position)
     largest = f"steps of {limits.max_num_batched_tokens} tokens and {limits.max_num_seqs} requests"
     yield _line("workspace", f"{_size(workspace_bytes(program, limits))} for {largest}")
-    block_bytes = sum(group.block_bytes for group in program.kv_groups)
+    groups = program.kv_groups
+    windows = tuple(group.window for group in groups)
+    block_bytes = sum(group.block_bytes for group in groups)
     per_token = f"{block_bytes // BLOCK_SIZE:,} bytes per token"
+    if any(windows):
+        per_token += " inside every window"
     yield _line("KV cache", f"{per_token}, {_size(block_bytes)} per block of {BLOCK_SIZE}")
     longest = program.architecture.max_position
     for context in sorted({*(context for context in _CONTEXTS if context < longest), longest}):
-        yield _line("", f"{context:>7,} tokens take {_size(-(-context // BLOCK_SIZE) * block_bytes)}")
+        num_blocks = max_blocks_held(windows, context, limits.max_num_batched_tokens)
+        yield _line("", f"{context:>7,} tokens take {_size(num_blocks * groups[0].block_bytes)}")
 
 
 def _text_lines(text: TextModel) -> Iterable[str]:

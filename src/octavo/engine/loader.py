@@ -62,7 +62,7 @@ def load_engine(
     fingerprint = model.fingerprint()
     clock.lap("fingerprint")
     isa = environment.cpu_isa or default_isa()
-    kv = _kv_manager(config, plan)
+    kv = _kv_manager(config, model, plan)
     core = EngineCore(
         _scheduler(config, kv, _step_cost(model, plan, threads, isa), epoch),
         backend,
@@ -128,10 +128,11 @@ def _plan(config: EngineConfig, model: Model, limits: StepLimits, available: int
             f" {plan.workspace_bytes // MIB:,}), {available // MIB:,} MiB are available;"
             " --kv-cache-memory makes the KV cache smaller."
         )
-    if num_blocks * BLOCK_SIZE <= BLOCK_SIZE:
+    num_groups = len(model.program.kv_groups)
+    if num_blocks < 2 * num_groups:
         raise StartError(
             f"--kv-cache-memory is {kv_memory:,} bytes; one block of {BLOCK_SIZE} tokens takes"
-            f" {plan.block_bytes:,}, and at least two are needed."
+            f" {plan.block_bytes * num_groups:,}, and at least two are needed."
         )
     return plan
 
@@ -147,15 +148,16 @@ def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCo
     return StepCost(
         per_step=plan.weight_bytes / read_bytes,
         per_token=2 * model.program.num_parameters / flops,
-        per_context_token=plan.block_bytes / BLOCK_SIZE / read_bytes,
+        per_context_token=plan.block_bytes * len(model.program.kv_groups) / BLOCK_SIZE / read_bytes,
         per_request=SECONDS_PER_REQUEST,
     )
 
 
-def _kv_manager(config: EngineConfig, plan: MemoryPlan) -> KVManager:
+def _kv_manager(config: EngineConfig, model: Model, plan: MemoryPlan) -> KVManager:
     return KVManager(
         plan.num_blocks,
         plan.num_checkpoint_blocks,
+        windows=tuple(group.window for group in model.program.kv_groups),
         max_num_batched_tokens=config.max_num_batched_tokens,
         enable_prefix_caching=config.enable_prefix_caching,
     )

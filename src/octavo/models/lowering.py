@@ -3,6 +3,7 @@
 The order of ops, and what is added to what, are decided here and nowhere else.
 """
 
+import collections
 import dataclasses
 
 from octavo.models.architecture import Activation, Architecture, LayerKind, QKNorm
@@ -22,6 +23,7 @@ from octavo.models.program import Buffer, DType, KVGroup, Op, Program, RopeTable
 from octavo.models.rotary import Rope, RopePairing
 
 _ROPE_FACTORS = "rope_factors"
+MAX_KV_GROUPS = 16  # each costs a sequence a block table
 
 
 def lower(arch: Architecture) -> Program:
@@ -41,6 +43,21 @@ def lower(arch: Architecture) -> Program:
     if arch.logits_softcap is not None:
         lowering.op(("logits",), "logits", ScaleAttrs(softcap=arch.logits_softcap))
     return lowering.program()
+
+
+def kv_group_size(num_layers: list[int]) -> int:
+    """For how many layers a KV group has room, if so many layers share each window.
+
+    Blocks of all groups are equally large, so that one pool of them serves any mix of short and long
+    sequences. Of the sizes that make few groups, the one that leaves the least room unused.
+    """
+    most_groups = max(MAX_KV_GROUPS, len(num_layers))
+    sizes = [
+        size
+        for size in range(1, max(num_layers) + 1)
+        if sum(-(-n // size) for n in num_layers) <= most_groups
+    ]
+    return min(sizes, key=lambda size: (sum(-n % size for n in num_layers), -size))
 
 
 def _lower_layer(lowering: "_Lowering", layer: int) -> None:
@@ -80,7 +97,7 @@ class _Lowering:
     ops: list[Op] = dataclasses.field(default_factory=list)
     weights: dict[str, Weight] = dataclasses.field(default_factory=dict)
     windows: list[int | None] = dataclasses.field(default_factory=list)  # of the KV groups
-    group_sizes: list[int] = dataclasses.field(default_factory=list)  # layers
+    num_placed: list[int] = dataclasses.field(default_factory=list)  # layers in them so far
     ropes: list[Rope] = dataclasses.field(default_factory=list)
 
     def op(
@@ -151,12 +168,18 @@ class _Lowering:
 
     def place_in_kv(self, kind: LayerKind) -> tuple[int, int]:
         """KV group of the next layer, and the layer's place in it."""
-        if kind.window not in self.windows:
-            self.windows.append(kind.window)
-            self.group_sizes.append(0)
-        group = self.windows.index(kind.window)
-        self.group_sizes[group] += 1
-        return group, self.group_sizes[group] - 1
+        for group, (window, num_placed) in enumerate(zip(self.windows, self.num_placed, strict=True)):
+            if window == kind.window and num_placed < self.kv_group_size:
+                self.num_placed[group] += 1
+                return group, num_placed
+        self.windows.append(kind.window)
+        self.num_placed.append(1)
+        return len(self.windows) - 1, 0
+
+    @property
+    def kv_group_size(self) -> int:
+        windows = collections.Counter(kind.window for kind in self.arch.kinds_used)
+        return kv_group_size(list(windows.values()))
 
     def rope_attrs(self, rope: Rope | None) -> RopeAttrs:
         heads = (self.arch.num_heads, self.arch.num_kv_heads, self.arch.head_dim)
@@ -197,8 +220,8 @@ class _Lowering:
             buffers=self.buffers(),
             weights=tuple(self.weights.values()),
             kv_groups=tuple(
-                KVGroup(num_layers, arch.num_kv_heads, arch.head_dim, window)
-                for num_layers, window in zip(self.group_sizes, self.windows, strict=True)
+                KVGroup(self.kv_group_size, arch.num_kv_heads, arch.head_dim, window)
+                for window in self.windows
             ),
             rope_tables=tuple(
                 RopeTable(rope.frequencies(), rope.attention_factor, factors)

@@ -66,6 +66,7 @@ class Weight:
 class KVGroup:
     """Layers whose K and V live in the same blocks, because their rows see the same tokens.
 
+    num_layers is for how many there is room: the same in all groups of a program, so that blocks are alike.
     window: how many tokens a row sees, its own included; None: all up to its own.
     A block holds 16 tokens: [kv_head][layer][K | V], bf16; K as [head_dim / 2][16 tokens][2 dims], V as
     [8 token pairs][head_dim][2 tokens]: what a matrix unit reads without rearranging.

@@ -145,6 +145,7 @@ class ReferenceBackend:
         num_computed = dict(zip(step.slot.tolist(), step.num_computed.tolist(), strict=True))
         for slot, group, index, block in step.new_blocks.tolist():
             table = self._slots[slot].block_tables[group]
+            table += [-1] * (index - len(table))  # a prefix hit, without what lies behind the window
             assert index == len(table)
             table.append(block)
             if index * BLOCK_SIZE >= num_computed[slot]:

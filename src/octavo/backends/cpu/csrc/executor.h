@@ -97,7 +97,7 @@ private:
   Memory arena_;
   std::vector<uint8_t *> buffers_;
   std::vector<int64_t> strides_; // elements
-  Memory blocks_, tier_; // of all KV groups: a block is as large as the largest group's
+  Memory blocks_, tier_;         // of all KV groups: a block is as large as the largest group's
   int64_t block_bytes_ = 0;
   Memory scratch_;
   size_t scratch_bytes_; // per thread
