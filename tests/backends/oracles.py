@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from octavo.core.metadata import ModelMetadata
+from octavo.core.tensor_slice import TensorSlice
 from octavo.models.loading import from_config, from_gguf, part_shapes
 from octavo.models.lowering import lower
 from octavo.models.program import Program
@@ -58,8 +59,14 @@ def of_config(oracle: transformers.PreTrainedModel) -> Model:
     config = oracle.config.to_dict() | {"architectures": [type(oracle).__name__]}
     arch, names = from_config(ModelMetadata("config.json", config))
     program, state = lower(arch), oracle.state_dict()
-    arrays = {part: state[name].numpy() for part, name in names.items()}
+    arrays = {part: _placed(state, place) for part, place in names.items()}
     return program, dict(Checkpoint.of_arrays(arrays, part_shapes(program)).parts)
+
+
+def _placed(state: dict[str, torch.Tensor], place: str | TensorSlice) -> np.ndarray:
+    if isinstance(place, str):
+        return state[place].numpy()
+    return state[place.name].numpy()[place.first_row : place.first_row + place.num_rows]
 
 
 def of_gguf(tiny: Tiny, oracle: transformers.PreTrainedModel, folder: pathlib.Path) -> Model:

@@ -82,6 +82,21 @@ def test_a_config_alone_gives_all_but_the_weights(
     assert ["layers", "0-15"] in rows(lines)
 
 
+def test_kinds_of_layers_are_told_apart(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {
+        "architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 18, "hidden_size": 640,
+        "intermediate_size": 2048, "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 262144,
+        "max_position_embeddings": 32768, "sliding_window": 512, "attention_bias": True,
+    }  # fmt: skip
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    lines = lines_of(path, capsys)
+    at = lines.index("positions      rotary, base 10,000, halves; a window of 512 tokens (15 layers)")
+    assert lines[at + 1].split() == ["rotary,", "base", "1,000,000,", "halves", "(3", "layers)"]
+    assert "parameters     268.1 M" in lines
+    assert ["linear", "normed", "->", "qkv", "qkv", "[1,536", "x", "640,", "bias]"] in rows(lines)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", None])
 def test_a_config_that_is_none_is_refused(content: str | None, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "config.json"

@@ -165,6 +165,7 @@ def _row(op: Op, weights: Mapping[str, Weight], parts: Mapping[str, Tensor]) -> 
     shape = f"{weight.num_rows:,}" if weight.is_vector else f"{weight.num_rows:,} x {weight.num_columns:,}"
     formats = dict.fromkeys(parts[part].format.label for part, _ in weight.parts if part in parts)
     name = re.sub(r"^layers\.\d+\.", "", weight.name)
+    shape += ", bias" if op.bias else ""
     return op.kind.name.lower(), flow, f"{name} [{shape}]", " + ".join(formats)
 
 

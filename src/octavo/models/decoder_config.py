@@ -63,6 +63,7 @@ def decoder_of_config(config: ModelMetadata, family: str) -> Architecture:
     hidden_size = config.positive("hidden_size")
     num_heads = config.positive("num_attention_heads")
     head_dim = config.positive("head_dim", hidden_size // num_heads or None)
+    rope = rope_of_config(config, head_dim)
     has_bias = config.flag("attention_bias", False)
     return checked(
         config.source,
@@ -75,9 +76,9 @@ def decoder_of_config(config: ModelMetadata, family: str) -> Architecture:
             head_dim=head_dim,
             ffn_size=config.positive("intermediate_size"),
             vocab_size=config.positive("vocab_size"),
-            max_position=config.positive("max_position_embeddings", 2048),
+            max_position=rope.usable(config.positive("max_position_embeddings", 2048)),
             norm_epsilon=config.number("rms_norm_eps", 1e-6),
-            layer_kinds=(LayerKind(rope_of_config(config, head_dim)),),
+            layer_kinds=(LayerKind(rope),),
             is_embedding_tied=config.flag("tie_word_embeddings", False),
             has_qkv_bias=has_bias,
             has_output_bias=has_bias,
@@ -187,14 +188,16 @@ def _yarn_attention_factor(settings: ModelMetadata, factor: float) -> float | No
 
 
 def _longrope(settings: ModelMetadata, stretch: float, original: int, dim: int) -> FactorScaling:
-    """Within the original context: the short factors. The family limits the context to that."""
+    """The short factors, which serve the original context."""
     factors = settings.values.get("short_factor")
     if not isinstance(factors, list) or len(factors) != dim // 2 or not all(map(_is_positive, factors)):
         raise settings.error("short_factor", factors, f"{dim // 2} numbers above 0")
     stretch = settings.number("factor", stretch)
     default = math.sqrt(1.0 + log(stretch) / log(float(original))) if stretch > 1.0 else 1.0
     return FactorScaling(
-        tuple(float(factor) for factor in factors), settings.number("attention_factor", default)
+        tuple(float(factor) for factor in factors),
+        settings.number("attention_factor", default),
+        longest=original,
     )
 
 

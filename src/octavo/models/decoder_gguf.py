@@ -49,7 +49,6 @@ _FEATURES: Mapping[str, float | bool] = {
     "attention.causal": True,
     "attention.max_alibi_bias": 0.0,
     "attention.clamp_kqv": 0.0,
-    "attention.scale": 0.0,
     "attn_logit_softcapping": 0.0,
     "final_logit_softcapping": 0.0,
     "embedding_scale": 1.0,
@@ -103,8 +102,16 @@ def decoder_of_gguf(
             has_qkv_bias="blk.0.attn_q.bias" in names,
             has_output_bias="blk.0.attn_output.bias" in names,
             has_mlp_bias="blk.0.ffn_down.bias" in names,
+            attention_scale=metadata.number(f"{family}.attention.scale", 0.0) or None,
         ),
     )
+
+
+def gguf_window(metadata: ModelMetadata, family: str) -> int | None:
+    """The sliding window, for a family that reads attention.sliding_window; one as long as the context hides
+    nothing."""
+    window = metadata.integer(f"{family}.attention.sliding_window", 0)
+    return window if 0 < window < metadata.positive(f"{family}.context_length") else None
 
 
 def gguf_names(arch: Architecture, **others: str) -> dict[str, str]:

@@ -10,7 +10,18 @@ from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
-from octavo.models.families import llama, mistral, qwen2, qwen3
+from octavo.models.families import (
+    gemma2,
+    gemma3,
+    granite,
+    llama,
+    mistral,
+    olmo2,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+)
 from octavo.models.program import Program
 
 
@@ -37,8 +48,12 @@ class ConfigFamily(Protocol):
     def config_names(self, arch: Architecture) -> TensorNames: ...
 
 
-GGUF_FAMILIES: tuple[GGUFFamily, ...] = (llama, qwen2, qwen3)
-CONFIG_FAMILIES: tuple[ConfigFamily, ...] = (llama, mistral, qwen2, qwen3)
+GGUF_FAMILIES: tuple[GGUFFamily, ...] = (
+    gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3,
+)  # fmt: skip
+CONFIG_FAMILIES: tuple[ConfigFamily, ...] = (
+    gemma2, gemma3, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3,
+)  # fmt: skip
 
 
 def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[Architecture, TensorNames]:

@@ -56,13 +56,16 @@ class YarnScaling:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FactorScaling:
-    """Each pair's frequency is divided by a factor of its own: LongRoPE within the original context.
+    """Each pair's frequency is divided by a factor of its own.
 
-    factors None: they are a tensor of the checkpoint, the part `rope_factors`.
+    factors None: they are a tensor of the checkpoint, the part `rope_factors`. longest: the number of
+    positions for which they hold. LongRoPE (arXiv:2402.13753) takes others beyond, and with them every key
+    computed before would change; so the context ends there.
     """
 
     factors: tuple[float, ...] | None
     attention_factor: float = 1.0
+    longest: int | None = None
 
 
 RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | FactorScaling
@@ -85,11 +88,16 @@ class Rope:
     def attention_factor(self) -> float:
         """What cosines and sines are multiplied by."""
         match self.scaling:
-            case FactorScaling(_, factor):
+            case FactorScaling(attention_factor=factor):
                 return factor
             case YarnScaling(factor, attention_factor=given):
                 return yarn_attention_factor(factor) if given is None else given
         return 1.0
+
+    def usable(self, context: int) -> int:
+        """How much of a context of that many tokens it serves."""
+        longest = self.scaling.longest if isinstance(self.scaling, FactorScaling) else None
+        return context if longest is None else min(context, longest)
 
     def frequencies(self) -> tuple[float, ...]:
         """Radians per token of each pair; not yet divided by a factor tensor."""
@@ -102,7 +110,7 @@ class Rope:
                 return tuple(_llama3(frequency, self.scaling) for frequency in plain)
             case YarnScaling():
                 return _yarn(plain, self.scaling, self.dim, log_base)
-            case FactorScaling(factors) if factors is not None:
+            case FactorScaling(factors=tuple(factors)):
                 return tuple(frequency / factor for frequency, factor in zip(plain, factors, strict=True))
         return tuple(plain)
 

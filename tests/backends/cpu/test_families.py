@@ -26,6 +26,10 @@ LIMITS = StepLimits(2, 64, 128)
 YARN = {
     "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128,
 }  # fmt: skip
+LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0 + 0.2 * i for i in range(6)],
+    "long_factor": [2.0] * 6, "original_max_position_embeddings": 128, "partial_rotary_factor": 0.75,
+}  # fmt: skip
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
@@ -65,6 +69,63 @@ TINIES = {
     "mistral": Tiny(
         "mistral", transformers.MistralForCausalLM, {"sliding_window": 20}, {"attention.sliding_window": 20},
         gguf_architecture="llama", is_permuted=True,
+    ),
+    "granite": Tiny(
+        "granite", transformers.GraniteForCausalLM,
+        {
+            "embedding_multiplier": 6.0, "attention_multiplier": 0.11, "residual_multiplier": 0.22,
+            "logits_scaling": 4.0, "tie_word_embeddings": True,
+        },
+        {"embedding_scale": 6.0, "attention.scale": 0.11, "residual_scale": 0.22, "logit_scale": 4.0},
+        is_permuted=True,
+    ),
+    "olmo2": Tiny("olmo2", transformers.Olmo2ForCausalLM, {"rms_norm_eps": 1e-5}),
+    "smollm3": Tiny(
+        "smollm3", transformers.SmolLM3ForCausalLM,
+        {"num_hidden_layers": 5, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+        is_permuted=True,
+    ),
+    "gemma2": Tiny(
+        "gemma2", transformers.Gemma2ForCausalLM,
+        {
+            "sliding_window": 20, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0, "tie_word_embeddings": True,
+        },
+        {
+            "attention.sliding_window": 20, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0,
+        },
+        norm_offset=1.0,
+    ),
+    "gemma3": Tiny(
+        "gemma3", transformers.Gemma3ForCausalLM,
+        {
+            "sliding_window": 20, "query_pre_attn_scalar": 16, "num_hidden_layers": 7,
+            "tie_word_embeddings": True, "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+                "full_attention": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 8.0},
+            },
+        },
+        {
+            "attention.sliding_window": 20, "rope.freq_base_swa": 1000.0, "rope.scaling.type": "linear",
+            "rope.scaling.factor": 8.0,
+        },
+        norm_offset=1.0,
+    ),
+    "phi3": Tiny(
+        "phi3", transformers.Phi3ForCausalLM, {"sliding_window": 20, "rms_norm_eps": 1e-5},
+        {"attention.sliding_window": 20},
+    ),
+    "phi3-longrope": Tiny(
+        "phi3", transformers.Phi3ForCausalLM,
+        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 128, "rms_norm_eps": 1e-5},
+        {
+            "rope.scaling.type": "longrope", "rope.scaling.attn_factor": (1 + 2 / 7) ** 0.5,
+            "rope.scaling.original_context_length": 128, "rope.dimension_count": 12,
+        },
+        gguf_tensors=lambda config: {
+            f"rope_factors_{kind}.weight": np.array(LONGROPE[f"{kind}_factor"], np.float32)
+            for kind in ("short", "long")
+        },
     ),
 }  # fmt: skip
 # What a GGUF file cannot say.

@@ -111,7 +111,7 @@ def test_a_missing_key_is_named(key: str) -> None:
         ("llama.expert_count", 8),
         ("llama.rope.scaling.type", "dynamic"),
         ("llama.attention.causal", False),
-        ("llama.attention.scale", 0.1),
+        ("llama.residual_scale", 0.1),
         ("llama.final_logit_softcapping", 30.0),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from octavo.core.metadata import ModelMetadata
 from octavo.models.architecture import Architecture, LayerKind
 from octavo.models.decoder_config import config_names, decoder_of_config
-from octavo.models.decoder_gguf import decoder_of_gguf, gguf_names
+from octavo.models.decoder_gguf import decoder_of_gguf, gguf_names, gguf_window
 from octavo.models.rotary import RopePairing
 
 __all__ = [
@@ -24,13 +24,10 @@ CONFIG_NAME = "LlamaForCausalLM"  # in "architectures" of a config.json
 
 def architecture_of_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> Architecture:
     """Raises ModelFileError for a missing or impossible value, and for a feature that is not supported."""
-    window_key = "attention.sliding_window"
-    arch = decoder_of_gguf(metadata, tensor_names, NAME, RopePairing.INTERLEAVED, reads=[window_key])
-    window = metadata.integer(f"{NAME}.{window_key}", 0)
-    hides = 0 < window < arch.max_position
-    return dataclasses.replace(
-        arch, layer_kinds=(LayerKind(arch.layer_kinds[0].rope, window if hides else None),)
-    )
+    reads = ["attention.sliding_window"]
+    arch = decoder_of_gguf(metadata, tensor_names, NAME, RopePairing.INTERLEAVED, reads=reads)
+    kind = LayerKind(arch.layer_kinds[0].rope, gguf_window(metadata, NAME))
+    return dataclasses.replace(arch, layer_kinds=(kind,))
 
 
 def architecture_of_config(config: ModelMetadata) -> Architecture:
