@@ -1,7 +1,9 @@
 """Tiny random models of any family: in transformers, as a config with its checkpoint, and as a GGUF file."""
 
 import dataclasses
+import json
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +11,9 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from safetensors.numpy import load_file
 
 from octavo.core.metadata import ModelMetadata
-from octavo.core.tensor_slice import TensorSlice
 from octavo.models.loading import from_config, from_gguf, part_shapes
 from octavo.models.lowering import lower
 from octavo.models.program import Program
@@ -54,25 +56,26 @@ class Tiny:
         return model
 
 
-def of_config(oracle: transformers.PreTrainedModel) -> Model:
-    """As a directory with config.json has it."""
-    config = oracle.config.to_dict() | {"architectures": [type(oracle).__name__]}
+def of_config(oracle: transformers.PreTrainedModel, folder: pathlib.Path) -> Model:
+    """From the directory that transformers saves."""
+    arrays = _saved(oracle, folder)
+    config = json.loads((folder / "config.json").read_text())
     arch, names = from_config(ModelMetadata("config.json", config))
-    program, state = lower(arch), oracle.state_dict()
-    arrays = {part: _placed(state, place) for part, place in names.items()}
-    return program, dict(Checkpoint.of_arrays(arrays, part_shapes(program)).parts)
+    program = lower(arch)
+    tensors = {name: Tensor.of(name, array) for name, array in arrays.items()}
+    return program, dict(Checkpoint.of_file("saved", tensors, names, part_shapes(program)).parts)
 
 
-def _placed(state: dict[str, torch.Tensor], place: str | TensorSlice) -> np.ndarray:
-    if isinstance(place, str):
-        return state[place].numpy()
-    return state[place.name].numpy()[place.first_row : place.first_row + place.num_rows]
+def _saved(oracle: transformers.PreTrainedModel, folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """By the names that checkpoints have on disk."""
+    oracle.save_pretrained(folder)
+    return load_file(folder / "model.safetensors")
 
 
 def of_gguf(tiny: Tiny, oracle: transformers.PreTrainedModel, folder: pathlib.Path) -> Model:
     """As llama.cpp's converter writes it: tensor names by the gguf package's map."""
     path = folder / "tiny.gguf"
-    path.write_bytes(model_file(_gguf_metadata(tiny, oracle.config), _gguf_arrays(tiny, oracle)))
+    path.write_bytes(model_file(_gguf_metadata(tiny, oracle.config), _gguf_arrays(tiny, oracle, folder)))
     file = GGUFFile.open(path)
     arch, names = from_gguf(ModelMetadata(str(path), file.metadata), file.tensors.keys())
     program = lower(arch)
@@ -100,15 +103,14 @@ def _typed(item: Any) -> bytes:
     return value(kinds[type(item)], item)
 
 
-def _gguf_arrays(tiny: Tiny, oracle: transformers.PreTrainedModel) -> dict[str, np.ndarray]:
+def _gguf_arrays(
+    tiny: Tiny, oracle: transformers.PreTrainedModel, folder: pathlib.Path
+) -> dict[str, np.ndarray]:
     config, arrays = oracle.config, {}
     prefix = tiny.gguf_architecture or tiny.family
     arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == prefix)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    for name, tensor in oracle.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        values = tensor.float().numpy()
+    for name, values in _stacked(_saved(oracle, folder)).items():
         if tiny.is_permuted and ("q_proj" in name or "k_proj" in name):
             values = _interleaved(values, 16)
         if "norm" in name:
@@ -116,6 +118,15 @@ def _gguf_arrays(tiny: Tiny, oracle: transformers.PreTrainedModel) -> dict[str, 
         arrays[names.get_name(name, try_suffixes=(".weight", ".bias"))] = values
     assert None not in arrays
     return arrays | tiny.gguf_tensors(config)
+
+
+def _stacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Experts of one layer as one tensor."""
+    stacks: dict[str, dict[int, np.ndarray]] = {}
+    for name in list(arrays):
+        if found := re.fullmatch(r"(.*\.experts)\.(\d+)(\..*)", name):
+            stacks.setdefault(found[1] + found[3], {})[int(found[2])] = arrays.pop(name)
+    return arrays | {name: np.stack([stack[i] for i in range(len(stack))]) for name, stack in stacks.items()}
 
 
 def _interleaved(values: np.ndarray, head_dim: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from octavo.backends.base import StepLimits
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import Admission, OutputKind, StepInput
-from octavo.models.architecture import Activation, Architecture, LayerKind, NormPlacement, QKNorm
+from octavo.models.architecture import Activation, Architecture, Experts, LayerKind, NormPlacement, QKNorm
 from octavo.models.lowering import lower
 from octavo.models.program import Program
 from octavo.models.rotary import FactorScaling, LinearScaling, Rope, RopePairing
@@ -59,6 +59,13 @@ AFTER = dataclasses.replace(
     norm_placement=NormPlacement.AFTER,
 )
 SCALED = dataclasses.replace(TINY, num_layers=1, residual_scale=0.22, has_mlp_bias=True)
+EXPERTS = dataclasses.replace(
+    TINY,
+    num_layers=1,
+    layer_kinds=(dataclasses.replace(TINY.layer_kinds[0], has_experts=True),),
+    experts=Experts(count=20, per_token=3, ffn_size=48, is_normalized=False),
+    residual_scale=0.7,
+)
 LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=640, max_model_len=700)
 NUM_BLOCKS = 280  # of all KV groups
 

@@ -97,6 +97,19 @@ def test_kinds_of_layers_are_told_apart(tmp_path: pathlib.Path, capsys: pytest.C
     assert ["linear", "normed", "->", "qkv", "qkv", "[1,536", "x", "640,", "bias]"] in rows(lines)
 
 
+def test_experts_are_counted(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {
+        "architectures": ["MixtralForCausalLM"], "num_hidden_layers": 32, "hidden_size": 4096,
+        "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000,
+        "max_position_embeddings": 32768, "num_local_experts": 8, "num_experts_per_tok": 2,
+    }  # fmt: skip
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    lines = lines_of(path, capsys)
+    assert "parameters     46,702.8 M" in lines
+    assert "experts        8 of width 14,336, 2 for a token (12,879.9 M parameters); in 32 layers" in lines
+
+
 @pytest.mark.parametrize("content", ["{", "[]", None])
 def test_a_config_that_is_none_is_refused(content: str | None, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "config.json"

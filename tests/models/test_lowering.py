@@ -6,11 +6,11 @@ import pytest
 
 from octavo.models.architecture import Architecture
 from octavo.models.lowering import kv_group_size, lower
-from octavo.models.ops import LinearAttrs, NormAttrs, OpKind
+from octavo.models.ops import ExpertLinearAttrs, LinearAttrs, NormAttrs, OpKind
 from octavo.models.program import DType, Program
-from tests.backends.tiny import AFTER, SANDWICH, SCALED, TINY
+from tests.backends.tiny import AFTER, EXPERTS, SANDWICH, SCALED, TINY
 
-VARIANTS = [TINY, dataclasses.replace(TINY, is_embedding_tied=True), SANDWICH, AFTER, SCALED]
+VARIANTS = [TINY, dataclasses.replace(TINY, is_embedding_tied=True), SANDWICH, AFTER, SCALED, EXPERTS]
 
 
 @pytest.mark.parametrize("arch", VARIANTS)
@@ -42,6 +42,15 @@ def test_ops_fit_their_weights(arch: Architecture) -> None:
             case NormAttrs(_, width, num_groups, first_column):
                 assert program.weight(op.weight).num_rows == width
                 assert first_column + num_groups * width <= program.buffer(op.inputs[0]).width
+            case ExpertLinearAttrs(num_experts):
+                names = [weight.name for weight in program.weights]
+                first = names.index(op.weight)
+                stack = program.weights[first : first + num_experts]
+                used |= {weight.name for weight in stack}
+                shape = (program.buffer(op.output).width, program.buffer(op.inputs[0]).width)
+                assert {(weight.num_rows, weight.num_columns) for weight in stack} == {shape}
+                numbers = [int(weight.name.split(".")[3]) for weight in stack]
+                assert numbers == list(range(num_experts))
     assert used == {weight.name for weight in program.weights}
 
 

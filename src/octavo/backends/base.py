@@ -19,7 +19,10 @@ class StepLimits:
 def workspace_bytes(program: Program, limits: StepLimits) -> int:
     """What the program's buffers take in the largest step."""
     rows = {Rows.TOKENS: limits.max_num_batched_tokens, Rows.OUTPUTS: limits.max_num_seqs}
-    return sum(rows[buffer.rows] * buffer.width * buffer.dtype.num_bytes for buffer in program.buffers)
+    return sum(
+        rows[buffer.rows] * buffer.rows_per_token * buffer.width * buffer.dtype.num_bytes
+        for buffer in program.buffers
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

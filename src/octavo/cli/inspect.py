@@ -72,6 +72,13 @@ def _overview(file: str, name: str, program: Program) -> Iterable[str]:
     yield _line("family", arch.family)
     yield _line("parameters", f"{program.num_parameters / 1e6:,.1f} M")
     yield _line("layers", f"{arch.num_layers} of width {arch.hidden_size:,}, MLP {arch.ffn_size:,}")
+    if arch.experts is not None:
+        chosen = (
+            f"{arch.experts.count} of width {arch.experts.ffn_size:,}, {arch.experts.per_token} for a token"
+        )
+        active = f"{program.num_active_parameters / 1e6:,.1f} M parameters"
+        layers = sum(kind.has_experts for kind in arch.kinds_used)
+        yield _line("experts", f"{chosen} ({active}); in {_count(layers, 'layer')}")
     heads = f"{arch.num_heads} query heads, {arch.num_kv_heads} key-value heads"
     yield _line("attention", f"{heads} of width {arch.head_dim}")
     yield from _layer_kind_lines(arch)

@@ -147,7 +147,7 @@ def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCo
     read_bytes, flops = READ_BYTES_PER_SECOND * threads, FLOPS[isa] * threads
     return StepCost(
         per_step=plan.weight_bytes / read_bytes,
-        per_token=2 * model.program.num_parameters / flops,
+        per_token=2 * model.program.num_active_parameters / flops,
         per_context_token=plan.block_bytes * len(model.program.kv_groups) / BLOCK_SIZE / read_bytes,
         per_request=SECONDS_PER_REQUEST,
     )

@@ -47,6 +47,17 @@ class LayerKind:
 
     rope: Rope | None  # None: positions do not enter
     window: int | None = None  # how many tokens a row sees, its own included; None: all up to its own
+    has_experts: bool = False  # in place of the one MLP
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of MLPs: a router picks per_token of them for every token."""
+
+    count: int
+    per_token: int
+    ffn_size: int  # of each
+    is_normalized: bool  # the weights of those picked sum to 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class Architecture:
     logits_scale: float = 1.0
     attention_softcap: float | None = None  # c: scores become c tanh(score / c)
     logits_softcap: float | None = None
+    experts: Experts | None = None  # of layers that have them
 
     def kind_of(self, layer: int) -> LayerKind:
         return self.layer_kinds[layer % len(self.layer_kinds)]

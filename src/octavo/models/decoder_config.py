@@ -89,14 +89,21 @@ def decoder_of_config(config: ModelMetadata, family: str) -> Architecture:
 
 
 def config_names(arch: Architecture, **others: str) -> dict[str, str]:
-    """Part name -> tensor name of every part of the program; others: names that only this family has."""
+    """Part name -> tensor name of every part of the program; others: names that only this family has.
+
+    Those of a router and of experts' parts are always the family's: expert_gate, with {} for the expert.
+    """
     names = {}
     for weight in lower(arch).weights:
         for part, _ in weight.parts:
             if not part.startswith("layers."):
                 names[part] = _OUTER_NAMES[part]
                 continue
-            _, layer, kind = part.split(".")
+            _, layer, kind = part.split(".", 2)
+            if kind.startswith("experts."):
+                _, expert, kind = kind.split(".")
+                names[part] = f"model.layers.{layer}.{others[f'expert_{kind}'].format(expert)}"
+                continue
             base = kind.removesuffix("_bias")
             name = others[base] if base in others else _LAYER_NAMES[base]
             name = name if base == kind else name.replace(".weight", ".bias")

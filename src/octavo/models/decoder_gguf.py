@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.models.architecture import Architecture, LayerKind
+from octavo.core.tensor_slice import TensorNames, TensorSlice
+from octavo.models.architecture import Architecture, Experts, LayerKind
 from octavo.models.lowering import lower
 from octavo.models.rotary import (
     FactorScaling,
@@ -18,7 +19,7 @@ from octavo.models.rotary import (
     YarnScaling,
     yarn_attention_factor,
 )
-from octavo.models.soundness import checked
+from octavo.models.soundness import checked, checked_experts
 
 _OUTER_NAMES = {
     "embedding": "token_embd.weight",
@@ -40,6 +41,7 @@ _LAYER_NAMES = {
     "gate": "ffn_gate.weight",
     "up": "ffn_up.weight",
     "down": "ffn_down.weight",
+    "router": "ffn_gate_inp.weight",
 }
 _MIN_TENSORS_PER_LAYER = 6
 # Keys that change what is computed, and the value that changes nothing. A family that reads one says so.
@@ -114,15 +116,27 @@ def gguf_window(metadata: ModelMetadata, family: str) -> int | None:
     return window if 0 < window < metadata.positive(f"{family}.context_length") else None
 
 
-def gguf_names(arch: Architecture, **others: str) -> dict[str, str]:
+def gguf_experts(metadata: ModelMetadata, family: str, ffn_size: int) -> Experts:
+    """For a family that reads expert_count. llama.cpp normalizes the weights of all families read here."""
+    count = metadata.positive(f"{family}.expert_count")
+    used = metadata.positive(f"{family}.expert_used_count")
+    return checked_experts(metadata.source, Experts(count, used, ffn_size, is_normalized=True))
+
+
+def gguf_names(arch: Architecture, **others: str) -> TensorNames:
     """Part name -> tensor name of every part of the program; others: names that only this family has."""
-    names = {}
+    names: dict[str, str | TensorSlice] = {}
     for weight in lower(arch).weights:
-        for part, _ in weight.parts:
+        for part, num_rows in weight.parts:
             if not part.startswith("layers."):
                 names[part] = others.get(part, _OUTER_NAMES[part])
                 continue
-            _, layer, kind = part.split(".")
+            _, layer, kind = part.split(".", 2)
+            if kind.startswith("experts."):  # stacked, one below the other
+                _, expert, kind = kind.split(".")
+                stack = f"blk.{layer}.ffn_{kind}_exps.weight"
+                names[part] = TensorSlice(stack, int(expert) * num_rows, num_rows)
+                continue
             base = kind.removesuffix("_bias")
             name = others.get(base, _LAYER_NAMES[base])
             name = name if base == kind else name.replace(".weight", ".bias")

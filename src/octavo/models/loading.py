@@ -16,10 +16,12 @@ from octavo.models.families import (
     granite,
     llama,
     mistral,
+    mixtral,
     olmo2,
     phi3,
     qwen2,
     qwen3,
+    qwen3moe,
     smollm3,
 )
 from octavo.models.program import Program
@@ -49,10 +51,10 @@ class ConfigFamily(Protocol):
 
 
 GGUF_FAMILIES: tuple[GGUFFamily, ...] = (
-    gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3,
+    gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, qwen3moe, smollm3,
 )  # fmt: skip
 CONFIG_FAMILIES: tuple[ConfigFamily, ...] = (
-    gemma2, gemma3, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3,
+    gemma2, gemma3, granite, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3moe, smollm3,
 )  # fmt: skip
 
 

@@ -6,17 +6,21 @@ The order of ops, and what is added to what, are decided here and nowhere else.
 import collections
 import dataclasses
 
-from octavo.models.architecture import Activation, Architecture, LayerKind, QKNorm
+from octavo.models.architecture import Activation, Architecture, Experts, LayerKind, QKNorm
 from octavo.models.ops import (
     ActMulAttrs,
     AttentionAttrs,
     Attrs,
+    CombineAttrs,
+    DispatchAttrs,
     EmbedAttrs,
+    ExpertLinearAttrs,
     GatherAttrs,
     KVWriteAttrs,
     LinearAttrs,
     NormAttrs,
     RopeAttrs,
+    RouteAttrs,
     ScaleAttrs,
 )
 from octavo.models.program import Buffer, DType, KVGroup, Op, Program, RopeTable, Rows, Weight
@@ -82,10 +86,32 @@ def _lower_layer(lowering: "_Lowering", layer: int) -> None:
     lowering.op(("rotated",), "attended", attention)
     lowering.add_to_hidden("attended", prefix, "o", arch.has_output_bias, prefix + "post_attention_norm")
     lowering.norm_before(prefix + "ffn_norm")
+    if kind.has_experts:
+        _lower_experts(lowering, prefix)
+        return
     lowering.linear("normed", "gate_up", prefix, gate_up, has_bias=arch.has_mlp_bias)
-    is_gelu = int(arch.activation is Activation.GELU_TANH)
-    lowering.op(("gate_up",), "activated", ActMulAttrs(arch.ffn_size, is_gelu))
+    lowering.op(("gate_up",), "activated", ActMulAttrs(arch.ffn_size, lowering.is_gelu))
     lowering.add_to_hidden("activated", prefix, "down", arch.has_mlp_bias, prefix + "post_ffn_norm")
+
+
+def _lower_experts(lowering: "_Lowering", prefix: str) -> None:
+    arch, experts = lowering.arch, lowering.arch.experts
+    assert experts is not None and not arch.norm_placement.is_after
+    count, top_k, ffn = experts.count, experts.per_token, experts.ffn_size
+    names = [f"{prefix}experts.{expert}." for expert in range(count)]
+    lowering.matrix(prefix + "router", {prefix + "router": count}, arch.hidden_size)
+    lowering.op(("normed",), "router_logits", LinearAttrs(), weight=prefix + "router")
+    lowering.op(("router_logits",), "routes", RouteAttrs(count, top_k, int(experts.is_normalized)))
+    lowering.op(("normed", "routes"), "dispatched", DispatchAttrs(count, top_k))
+    for name in names:
+        lowering.matrix(name + "gate_up", {name + "gate": ffn, name + "up": ffn}, arch.hidden_size)
+    linear = ExpertLinearAttrs(count)
+    lowering.op(("dispatched",), "expert_gate_up", linear, weight=names[0] + "gate_up")
+    lowering.op(("expert_gate_up",), "expert_activated", ActMulAttrs(ffn, lowering.is_gelu))
+    for name in names:
+        lowering.matrix(name + "down", {name + "down": arch.hidden_size}, ffn)
+    lowering.op(("expert_activated",), "expert_output", linear, weight=names[0] + "down")
+    lowering.op(("expert_output", "routes"), "hidden", CombineAttrs(top_k, arch.residual_scale))
 
 
 @dataclasses.dataclass(slots=True)
@@ -99,6 +125,10 @@ class _Lowering:
     windows: list[int | None] = dataclasses.field(default_factory=list)  # of the KV groups
     num_placed: list[int] = dataclasses.field(default_factory=list)  # layers in them so far
     ropes: list[Rope] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_gelu(self) -> int:
+        return int(self.arch.activation is Activation.GELU_TANH)
 
     def op(
         self,
@@ -210,6 +240,8 @@ class _Lowering:
         ]
         if arch.norm_placement.is_after:
             buffers.append(Buffer("projected", Rows.TOKENS, hidden, DType.F32))
+        if arch.experts is not None:
+            buffers += _expert_buffers(arch.experts, hidden)
         return tuple(buffers)
 
     def program(self) -> Program:
@@ -229,3 +261,15 @@ class _Lowering:
                 for factors in [_ROPE_FACTORS if rope.has_factor_tensor else None]
             ),
         )
+
+
+def _expert_buffers(experts: Experts, hidden: int) -> list[Buffer]:
+    top_k, ffn = experts.per_token, experts.ffn_size
+    return [
+        Buffer("router_logits", Rows.TOKENS, experts.count, DType.F32),
+        Buffer("routes", Rows.TOKENS, 2 * top_k, DType.F32),
+        Buffer("dispatched", Rows.TOKENS, hidden, DType.BF16, top_k),
+        Buffer("expert_gate_up", Rows.TOKENS, 2 * ffn, DType.F32, top_k),
+        Buffer("expert_activated", Rows.TOKENS, ffn, DType.BF16, top_k),
+        Buffer("expert_output", Rows.TOKENS, hidden, DType.F32, top_k),
+    ]

@@ -23,6 +23,10 @@ class OpKind(enum.IntEnum):
     ACT_MUL = 6
     GATHER = 7
     SCALE = 8
+    ROUTE = 9
+    DISPATCH = 10
+    EXPERT_LINEAR = 11
+    COMBINE = 12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,6 +124,41 @@ class ScaleAttrs:
     softcap: float = 0.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteAttrs:
+    """Router logits -> [top_k expert numbers | top_k weights] of a row, the largest logit first, ties to the
+    lowest number. Weights are the softmax over all experts or, normalized, over the chosen."""
+
+    num_experts: int
+    top_k: int
+    is_normalized: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DispatchAttrs:
+    """(rows, routes) -> each row once for each of its experts, in order of expert, then of row."""
+
+    num_experts: int
+    top_k: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExpertLinearAttrs:
+    """y = x W^T of dispatched rows, W the weight of the row's expert. The op names expert 0's weight; those
+    of the others follow it in the program's weights."""
+
+    num_experts: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CombineAttrs:
+    """(dispatched rows, routes) -> output + scale * (sum of a row's experts' rows by their weights, in the
+    order of its routes)."""
+
+    top_k: int
+    scale: float = 1.0
+
+
 Attrs = (
     EmbedAttrs
     | NormAttrs
@@ -130,6 +169,10 @@ Attrs = (
     | ActMulAttrs
     | GatherAttrs
     | ScaleAttrs
+    | RouteAttrs
+    | DispatchAttrs
+    | ExpertLinearAttrs
+    | CombineAttrs
 )
 
 ATTRS_OF_KIND: dict[OpKind, type] = {
@@ -142,6 +185,10 @@ ATTRS_OF_KIND: dict[OpKind, type] = {
     OpKind.ACT_MUL: ActMulAttrs,
     OpKind.GATHER: GatherAttrs,
     OpKind.SCALE: ScaleAttrs,
+    OpKind.ROUTE: RouteAttrs,
+    OpKind.DISPATCH: DispatchAttrs,
+    OpKind.EXPERT_LINEAR: ExpertLinearAttrs,
+    OpKind.COMBINE: CombineAttrs,
 }
 KIND_OF_ATTRS: dict[type, OpKind] = {attrs: kind for kind, attrs in ATTRS_OF_KIND.items()}
 

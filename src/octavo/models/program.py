@@ -33,10 +33,17 @@ class DType(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Buffer:
+    """experts_per_token: in a buffer of dispatched rows, how many a token has; 0 in others."""
+
     name: str
     rows: Rows
     width: int
     dtype: DType
+    experts_per_token: int = 0
+
+    @property
+    def rows_per_token(self) -> int:
+        return max(self.experts_per_token, 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,3 +147,14 @@ class Program:
     def num_parameters(self) -> int:
         """Elements of matrices, norms and biases."""
         return sum(weight.num_rows * weight.num_columns for weight in self.weights)
+
+    @property
+    def num_active_parameters(self) -> int:
+        """Those that a token is computed with: of experts, only as many as it goes to."""
+        experts = self.architecture.experts
+        if experts is None:
+            return self.num_parameters
+        of_experts = sum(
+            weight.num_rows * weight.num_columns for weight in self.weights if ".experts." in weight.name
+        )
+        return self.num_parameters - of_experts // experts.count * (experts.count - experts.per_token)

@@ -3,9 +3,11 @@
 import math
 
 from octavo.core.errors import ModelFileError
-from octavo.models.architecture import Architecture
+from octavo.models.architecture import Architecture, Experts
 
 _MAX_LAYERS = 1000
+_MAX_EXPERTS = 1024
+_MAX_EXPERTS_PER_TOKEN = 64  # csrc/capi.h
 
 
 def checked(source: str, arch: Architecture) -> Architecture:
@@ -23,3 +25,13 @@ def checked(source: str, arch: Architecture) -> Architecture:
         if not (value > 0 and math.isfinite(value)):
             raise ModelFileError(f"{source}: the {name} is {value}; allowed: finite numbers above 0.")
     return arch
+
+
+def checked_experts(source: str, experts: Experts) -> Experts:
+    """experts itself. Raises ModelFileError."""
+    if experts.count > _MAX_EXPERTS:
+        raise ModelFileError(f"{source}: {experts.count} experts; at most {_MAX_EXPERTS}.")
+    most = min(experts.count, _MAX_EXPERTS_PER_TOKEN)
+    if not 1 <= experts.per_token <= most:
+        raise ModelFileError(f"{source}: {experts.per_token} experts per token; allowed: 1 to {most}.")
+    return experts

@@ -108,7 +108,6 @@ def test_a_missing_key_is_named(key: str) -> None:
         ("llama.attention.value_length", 16),
         ("llama.rope.dimension_count", 5),
         ("llama.rope.dimension_count", 16),
-        ("llama.expert_count", 8),
         ("llama.rope.scaling.type", "dynamic"),
         ("llama.attention.causal", False),
         ("llama.residual_scale", 0.1),

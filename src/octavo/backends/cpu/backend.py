@@ -136,7 +136,7 @@ class CpuBackend:
         program = self._program
         buffers = (native.BufferDesc * len(program.buffers))(
             *(
-                native.BufferDesc(b.rows is Rows.OUTPUTS, b.dtype is DType.BF16, b.width)
+                native.BufferDesc(b.rows is Rows.OUTPUTS, b.dtype is DType.BF16, b.width, b.experts_per_token)
                 for b in program.buffers
             )
         )
@@ -180,6 +180,7 @@ class CpuBackend:
         desc = native.OpDesc(
             kind=op.kind,
             input=self._buffer_index[op.inputs[0]] if op.inputs else -1,
+            routes=self._buffer_index[op.inputs[1]] if len(op.inputs) > 1 else -1,
             output=self._buffer_index[op.output] if op.output else -1,
             weight=self._weights.index[op.weight] if op.weight else -1,
             bias=self._weights.index[op.bias] if op.bias else -1,

@@ -17,7 +17,12 @@ Long = ctypes.c_int64
 
 
 class BufferDesc(ctypes.Structure):
-    _fields_ = (("is_per_output", Int), ("is_bf16", Int), ("width", Long))
+    _fields_ = (
+        ("is_per_output", Int),
+        ("is_bf16", Int),
+        ("width", Long),
+        ("experts_per_token", Long),
+    )
 
 
 class LinearWeight(ctypes.Structure):
@@ -40,6 +45,7 @@ class OpDesc(ctypes.Structure):
     _fields_ = (
         ("kind", Int),
         ("input", Int),
+        ("routes", Int),
         ("output", Int),
         ("weight", Int),
         ("bias", Int),

@@ -26,6 +26,7 @@ from octavo.backends.reference.arithmetic import (
     to_bf16,
 )
 from octavo.backends.reference.attention import Scoring, attend
+from octavo.backends.reference.experts import combine, dispatch_order, expert_linear, experts_of, route
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
@@ -179,7 +180,7 @@ class ReferenceBackend:
             return
         buffer = self._program.buffer(op.output)
         num_rows = len(rows.token_ids) if buffer.rows is Rows.TOKENS else len(rows.output_row)
-        assert result.shape == (num_rows, buffer.width)
+        assert result.shape == (num_rows * buffer.rows_per_token, buffer.width)
         is_rounded = result.dtype == np.uint16 or buffer.dtype is DType.F32
         self.buffers[op.output] = result if is_rounded else to_bf16(result)
 
@@ -206,6 +207,14 @@ class ReferenceBackend:
             case OpKind.SCALE:
                 scaled = f32(f64(inputs[0]) * f64(np.float32(attrs.scale)))
                 return softcap(scaled, attrs.softcap) if attrs.softcap else scaled
+            case OpKind.ROUTE:
+                return route(inputs[0], attrs.top_k, bool(attrs.is_normalized))
+            case OpKind.DISPATCH:
+                return inputs[0][dispatch_order(inputs[1]) // attrs.top_k]
+            case OpKind.EXPERT_LINEAR:
+                return self._expert_linear(op, inputs[0], attrs)
+            case OpKind.COMBINE:
+                return combine(self.buffers[op.output or ""], inputs[0], inputs[1], attrs.scale)
 
     def _norm(self, op: Op, x: F32, weight: F32, attrs: Any) -> F32:
         end = attrs.first_column + attrs.num_groups * attrs.width
@@ -228,6 +237,12 @@ class ReferenceBackend:
         if attrs.scale != 1.0:
             y = f32(f64(y) * f64(np.float32(attrs.scale)))
         return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
+
+    def _expert_linear(self, op: Op, x: BF16, attrs: Any) -> F32:
+        names = [weight.name for weight in self._program.weights]
+        first = names.index(op.weight or "")
+        weights = [self._weights[name] for name in names[first : first + attrs.num_experts]]
+        return expert_linear(x, np.sort(experts_of(self.buffers["routes"])), weights)
 
     def _rotate(self, qkv: F32, attrs: Any, rows: _Rows) -> F32:
         num_rotated = attrs.num_heads + attrs.num_kv_heads

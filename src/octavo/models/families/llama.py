@@ -2,7 +2,7 @@
 
 GGUF files of this family store the rows of q and k permuted, so that neighbouring dimensions rotate together;
 Hugging Face checkpoints rotate the two halves of a head. Covers every model that says `llama` and uses no
-more; Mistral's GGUF files say `llama` too, and may name a sliding window.
+more; GGUF files of Mistral and Mixtral say `llama` too, and may name a sliding window or experts.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from octavo.core.metadata import ModelMetadata
 from octavo.models.architecture import Architecture, LayerKind
 from octavo.models.decoder_config import config_names, decoder_of_config
-from octavo.models.decoder_gguf import decoder_of_gguf, gguf_names, gguf_window
+from octavo.models.decoder_gguf import decoder_of_gguf, gguf_experts, gguf_names, gguf_window
 from octavo.models.rotary import RopePairing
 
 __all__ = [
@@ -24,10 +24,12 @@ CONFIG_NAME = "LlamaForCausalLM"  # in "architectures" of a config.json
 
 def architecture_of_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> Architecture:
     """Raises ModelFileError for a missing or impossible value, and for a feature that is not supported."""
-    reads = ["attention.sliding_window"]
+    reads = ["attention.sliding_window", "expert_count"]
     arch = decoder_of_gguf(metadata, tensor_names, NAME, RopePairing.INTERLEAVED, reads=reads)
-    kind = LayerKind(arch.layer_kinds[0].rope, gguf_window(metadata, NAME))
-    return dataclasses.replace(arch, layer_kinds=(kind,))
+    has_experts = metadata.integer(f"{NAME}.expert_count", 0) > 0
+    experts = gguf_experts(metadata, NAME, arch.ffn_size) if has_experts else None
+    kind = LayerKind(arch.layer_kinds[0].rope, gguf_window(metadata, NAME), has_experts)
+    return dataclasses.replace(arch, layer_kinds=(kind,), experts=experts)
 
 
 def architecture_of_config(config: ModelMetadata) -> Architecture:

@@ -60,9 +60,7 @@ def config_names(arch: Architecture) -> TensorNames:
     return _fused(arch, decoder_config.config_names(arch), "model.layers", fused)
 
 
-def _fused(
-    arch: Architecture, names: Mapping[str, str], prefix: str, fused: Mapping[str, str]
-) -> TensorNames:
+def _fused(arch: Architecture, names: TensorNames, prefix: str, fused: Mapping[str, str]) -> TensorNames:
     """names, but q, k, v, gate and up as rows of the tensors that hold them."""
     q_width, kv_width = arch.num_heads * arch.head_dim, arch.num_kv_heads * arch.head_dim
     rows = {

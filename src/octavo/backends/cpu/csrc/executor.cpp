@@ -26,7 +26,8 @@ size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) /
 
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
-         kind == OpKind::ACT_MUL || kind == OpKind::GATHER || kind == OpKind::SCALE;
+         kind == OpKind::ACT_MUL || kind == OpKind::GATHER || kind == OpKind::SCALE ||
+         kind == OpKind::ROUTE || kind == OpKind::DISPATCH || kind == OpKind::COMBINE;
 }
 
 } // namespace
@@ -81,7 +82,9 @@ void Executor::allocate_buffers() {
   for (int b = 0; b < desc_.num_buffers; b++) {
     const BufferDesc &buffer = desc_.buffers[b];
     const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
-    const size_t rows = round_up(buffer.is_per_output ? desc_.max_seqs : desc_.max_tokens, ROW_ALIGN);
+    size_t rows = round_up(buffer.is_per_output ? desc_.max_seqs : desc_.max_tokens, ROW_ALIGN);
+    if (buffer.experts_per_token) // an expert's last tile of rows may begin anywhere
+      rows = rows * buffer.experts_per_token + ROW_ALIGN;
     size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
     if (row_bytes % 4096 == 0) // rows a power of two apart would share cache sets
       row_bytes += CACHE_LINE;
@@ -98,7 +101,16 @@ void Executor::allocate_buffers() {
 void Executor::plan_phases() {
   for (int i = 0; i < desc_.num_ops; i++) {
     const OpKind kind = desc_.ops[i].kind;
-    if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && kind != OpKind::GATHER)
+    const bool has_own_rows = kind == OpKind::GATHER || kind == OpKind::DISPATCH;
+    if (kind == OpKind::DISPATCH) {
+      const DispatchAttrs &attrs = desc_.ops[i].as<DispatchAttrs>();
+      pair_of_.resize(desc_.max_tokens * attrs.top_k);
+      place_of_.resize(desc_.max_tokens * attrs.top_k);
+      expert_begin_.resize(attrs.num_experts + 2);
+      busy_experts_.reserve(attrs.num_experts);
+      phases_.push_back({i, i});
+    }
+    if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && !has_own_rows)
       phases_.back().end = i + 1;
     else
       phases_.push_back({i, i + 1});
@@ -123,7 +135,7 @@ size_t Executor::largest_scratch_bytes() const {
   for (const OpDesc *op = desc_.ops; op < desc_.ops + desc_.num_ops; op++) {
     if (op->kind == OpKind::ATTENTION)
       largest = std::max(largest, kernels_.attention_scratch_bytes(op->as<AttentionAttrs>().head_dim));
-    if (op->kind != OpKind::LINEAR)
+    if (op->kind != OpKind::LINEAR && op->kind != OpKind::EXPERT_LINEAR)
       continue;
     const WeightDesc &weight = desc_.weights[op->weight];
     for (int s = 0; s < weight.num_segments; s++)
@@ -260,11 +272,18 @@ void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
 }
 
 int Executor::rows_of(int32_t buffer) const {
-  return desc_.buffers[buffer].is_per_output ? step_.num_outputs : step_.num_tokens;
+  const BufferDesc &desc = desc_.buffers[buffer];
+  if (desc.is_per_output)
+    return step_.num_outputs;
+  return step_.num_tokens * (int)std::max<int64_t>(desc.experts_per_token, 1);
 }
 
 int Executor::num_items(const Phase &phase) const {
+  if (phase.begin == phase.end)
+    return 1;
   const OpDesc &op = desc_.ops[phase.begin];
+  if (op.kind == OpKind::EXPERT_LINEAR)
+    return expert_items(op) * (int)busy_experts_.size();
   if (op.kind == OpKind::ATTENTION)
     return (int)tiles_.size() * op.as<AttentionAttrs>().num_kv_heads;
   if (op.kind != OpKind::LINEAR)
@@ -279,6 +298,10 @@ int Executor::num_items(const Phase &phase) const {
 
 void Executor::run_item(const Phase &phase, int item, int thread) {
   const OpDesc &op = desc_.ops[phase.begin];
+  if (phase.begin == phase.end)
+    return order_by_expert(op);
+  if (op.kind == OpKind::EXPERT_LINEAR)
+    return run_expert_linear(op, item, thread);
   if (op.kind == OpKind::LINEAR)
     return run_linear(op, item, thread);
   if (op.kind == OpKind::ATTENTION)
@@ -328,7 +351,17 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
       memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[row]),
              sizeof(float) * desc_.buffers[op.input].width);
       break;
+    case OpKind::ROUTE:
+      kernels_.route_row(f32_row(op.input, row), f32_row(op.output, row), op.as<RouteAttrs>());
+      break;
+    case OpKind::DISPATCH:
+      run_dispatch(op, row);
+      break;
+    case OpKind::COMBINE:
+      run_combine(op, row);
+      break;
     case OpKind::LINEAR:
+    case OpKind::EXPERT_LINEAR:
     case OpKind::ATTENTION:
       break; // not row-wise
     }

@@ -47,6 +47,7 @@ private:
   };
   // A step of the forward pass between two barriers: ops [begin, end) run on the same item by the same
   // thread.
+  // begin == end: rows are put in order of their experts, for the DISPATCH that follows.
   struct Phase {
     int32_t begin, end;
   };
@@ -75,7 +76,13 @@ private:
   void run_scale(const OpDesc &op, int row);
   void run_linear(const OpDesc &op, int item, int thread);
   void run_attention(const OpDesc &op, int item, int thread);
+  void order_by_expert(const OpDesc &dispatch);
+  void run_dispatch(const OpDesc &op, int row);
+  void run_combine(const OpDesc &op, int row);
+  void run_expert_linear(const OpDesc &op, int item, int thread);
+  int expert_items(const OpDesc &op) const;
   LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
+  LinearArgs expert_args(const OpDesc &op, int expert, int segment, int64_t column) const;
   int rows_of(int32_t buffer) const;
   template <class Fn> void run_items(Counter &counter, int count, Fn &&fn);
   void run_job(void (*job)(void *, int), bool keep_warm);
@@ -107,6 +114,9 @@ private:
   StepDesc step_{};
   std::vector<int32_t> token_ids_, row_request_, positions_;
   std::vector<Tile> tiles_;
+  // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a
+  // pair; the first dispatched row of each expert and one more; the experts that have rows.
+  std::vector<int32_t> pair_of_, place_of_, expert_begin_, busy_experts_;
   std::vector<int32_t> output_position_; // of the token an output samples
   std::vector<int32_t> output_slots_;
   int32_t *sampled_ = nullptr;

@@ -19,6 +19,8 @@ const KernelTable KERNELS = {
     rope_row,
     kv_write_row,
     act_mul_row,
+    route_row,
+    combine_row,
     scale_row,
     scale_row_f32,
     attention_scratch_bytes,

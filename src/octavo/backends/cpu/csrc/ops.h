@@ -14,6 +14,10 @@ enum class OpKind : int32_t {
   ACT_MUL = 6,
   GATHER = 7,
   SCALE = 8,
+  ROUTE = 9,
+  DISPATCH = 10,
+  EXPERT_LINEAR = 11,
+  COMBINE = 12,
 };
 
 struct EmbedAttrs { double scale; };
@@ -25,6 +29,10 @@ struct AttentionAttrs { int64_t group; int64_t layer; int64_t num_heads; int64_t
 struct ActMulAttrs { int64_t width; int64_t is_gelu; };
 struct GatherAttrs { int64_t unused; };
 struct ScaleAttrs { double scale; double softcap; };
+struct RouteAttrs { int64_t num_experts; int64_t top_k; int64_t is_normalized; };
+struct DispatchAttrs { int64_t num_experts; int64_t top_k; };
+struct ExpertLinearAttrs { int64_t num_experts; };
+struct CombineAttrs { int64_t top_k; double scale; };
 
 constexpr int MAX_ATTRIBUTE_BYTES = 64;
 

@@ -133,6 +133,53 @@ void act_mul_row(const float *x, bf16 *y, const ActMulAttrs &attrs) {
     });
 }
 
+// The experts of largest logit, in order, ties to the lowest number; and e^(logit - largest) over the sum of
+// all experts' or of the chosen.
+void route_row(const float *logits, float *routes, const RouteAttrs &attrs) {
+  const int count = attrs.num_experts, top_k = attrs.top_k;
+  float *weights = routes + top_k;
+  int chosen = -1; // the one before
+  for (int rank = 0; rank < top_k; rank++) {
+    int best = -1;
+    for (int e = 0; e < count; e++) {
+      const bool is_left =
+          rank == 0 || logits[e] < logits[chosen] || (logits[e] == logits[chosen] && e > chosen);
+      if (is_left && (best < 0 || logits[e] > logits[best]))
+        best = e;
+    }
+    chosen = best < 0 ? rank : best; // logits that are no numbers: any expert will do
+    routes[rank] = (float)chosen;
+  }
+  const float largest = logits[(int)routes[0]];
+  for (int rank = 0; rank < top_k; rank++)
+    weights[rank] = exp(splat(logits[(int)routes[rank]] - largest))[0];
+  float total = weights[0];
+  for (int rank = 1; rank < top_k && attrs.is_normalized; rank++)
+    total = total + weights[rank];
+  if (!attrs.is_normalized) {
+    f32x16 lanes = {};
+    for (int e = 0; e < count; e += LANES) {
+      const int rest = count - e < LANES ? count - e : LANES;
+      f32x16 powers = exp(load_up_to(logits + e, rest) - largest);
+      lanes = lanes + (lane_index() < splat(rest) ? powers : f32x16{});
+    }
+    total = tree_sum(lanes);
+  }
+  for (int rank = 0; rank < top_k; rank++)
+    weights[rank] = weights[rank] / total;
+}
+
+void combine_row(const float *const *rows, const float *weights, float *y, int width,
+                 const CombineAttrs &attrs) {
+  const float scale = (float)attrs.scale;
+  each_stretch(y, width, [&](int c, int count) {
+    f32x16 sum = load_up_to(rows[0] + c, count) * weights[0];
+    for (int rank = 1; rank < attrs.top_k; rank++)
+      sum = sum + load_up_to(rows[rank] + c, count) * weights[rank];
+    return load_up_to(y + c, count) + sum * scale;
+  });
+}
+
 // x * scale, capped. y may be x.
 void scale_row(const float *x, bf16 *y, int width, const ScaleAttrs &attrs) {
   scale_values(x, y, width, attrs);
