@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from octavo.backends.sim.backend import SimBackend, sim_token
 from octavo.backends.sim.clock import VirtualClock
 from octavo.core.messages import EngineStats, RequestOutput, Submit
-from octavo.core.request import FinishReason
+from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import RowStatus, StepInput, StepOutput, Ticket
 from octavo.engine.core import EngineCore
@@ -119,6 +119,7 @@ class SimEngine:
         is_probe: bool = False,
         is_suspect: bool = False,
         fork_of: str | None = None,
+        pooling: Pooling | None = None,
     ) -> str:
         """Submit a request that arrives now; output are the tokens it comes with, after a crash."""
         number = next(self._numbers)
@@ -135,6 +136,7 @@ class SimEngine:
             is_probe=is_probe,
             is_suspect=is_suspect,
             fork_of=fork_of,
+            pooling=pooling,
         )
         self.submitted[submit.request_id] = submit
         self.tokens[submit.request_id] = list(output)

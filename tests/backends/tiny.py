@@ -8,7 +8,7 @@ import numpy as np
 from octavo.backends.base import StepLimits
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import Admission, OutputKind, StepInput
+from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, OutputKind, StepInput
 from octavo.models.architecture import Activation, Architecture, Experts, LayerKind, NormPlacement, QKNorm
 from octavo.models.lowering import lower
 from octavo.models.program import Program
@@ -175,7 +175,8 @@ class StepMaker:
         return StepInput(
             self._step_id, 0, tuple(admitted), ints([]), ints([], (0, 3)), ints(new_blocks, (-1, 4)),
             ints(list(counts)), ints(query_start), ints(num_computed), ints(token_ids), ints(output_row),
-            ints(output_slot), ints([OutputKind.SAMPLE] * len(output_row)),
+            ints(output_slot), ints([OutputKind.SAMPLE] * len(output_row)), ints([-1] * len(output_row)),
+            ints([NO_LOGPROBS] * len(output_row)), ints([NO_MASK] * len(output_row)),
         )  # fmt: skip
 
     def append(self, step: StepInput, tokens: np.ndarray) -> None:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from octavo.core.errors import EngineError
-from octavo.core.messages import RequestOutput, Submit
+from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream, TokenGap
@@ -19,10 +19,9 @@ class Abortions:
         self.count += 1
 
 
-def make_stream(on_abort: Abortions | None = None) -> RequestStream:
-    submission = Submit(
-        "r", [1, 2, 3], 3, SamplingParams(), seed=5, arrival=10.0, priority=2, branch=1, salt="s"
-    )
+def make_stream(on_abort: Abortions | None = None, sampling: SamplingParams | None = None) -> RequestStream:
+    sampling = sampling or SamplingParams()
+    submission = Submit("r", [1, 2, 3], 3, sampling, seed=5, arrival=10.0, priority=2, branch=1, salt="s")
     return RequestStream(submission, on_abort or Abortions())
 
 
@@ -112,3 +111,41 @@ async def test_aborting_what_has_ended_tells_nobody() -> None:
     stream.abort()
     assert on_abort.count == 0
     assert await collect(stream) == []
+
+
+def logprobs(*values: float) -> TokenLogprobs:
+    return TokenLogprobs(list(values), [1] * len(values), [[]] * len(values), [[]] * len(values))
+
+
+@pytest.mark.asyncio
+async def test_logprobs_of_known_tokens_are_dropped_with_them() -> None:
+    stream = make_stream(sampling=SamplingParams(logprobs=0))
+    stream.accept(output(0, 10, 11, logprobs=logprobs(-1.0, -2.0)), now=11.0)
+    finish = FinishReason.STOP
+    stream.accept(output(1, 11, 12, logprobs=logprobs(-2.0, -3.0), finish_reason=finish), now=12.0)
+    assert [item.logprobs async for item in stream] == [logprobs(-1.0, -2.0), logprobs(-3.0)]
+
+
+@pytest.mark.asyncio
+async def test_prompt_logprobs_come_whole_with_the_first_token_over_a_crash() -> None:
+    stream = make_stream(sampling=SamplingParams(prompt_logprobs=0))
+    stream.accept(output(0, prompt_logprobs=logprobs(-1.0)), now=11.0)
+    assert stream.submission("wire~2", is_suspect=False).sampling.prompt_logprobs == 0
+    stream.accept(output(0, prompt_logprobs=logprobs(-1.0, -2.0)), now=12.0)
+    stream.accept(output(0, 10), now=13.0)
+    assert stream.submission("wire~3", is_suspect=False).sampling.prompt_logprobs is None
+    stream.accept(output(1, 11, finish_reason=FinishReason.STOP), now=14.0)
+    assert [item.prompt_logprobs async for item in stream] == [logprobs(-1.0, -2.0), None]
+
+
+def test_missing_prompt_logprobs_are_a_gap() -> None:
+    stream = make_stream(sampling=SamplingParams(prompt_logprobs=0))
+    with pytest.raises(TokenGap, match="prompt tokens"):
+        stream.accept(output(0, prompt_logprobs=logprobs(-2.0), first_prompt_index=2), now=11.0)
+
+
+@pytest.mark.asyncio
+async def test_an_embedding_ends_its_stream() -> None:
+    stream = make_stream()
+    stream.accept(output(0, pooled=b"1234", finish_reason=FinishReason.STOP), now=11.0)
+    assert [item.pooled async for item in stream] == [b"1234"]

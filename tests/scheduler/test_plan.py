@@ -25,7 +25,7 @@ def test_a_chunk_then_a_decode():
     assert admission.token_ids.tolist() == list(range(20))
     assert step.new_blocks.tolist() == [[0, 0, 0, r.block_table[0]], [0, 0, 1, r.block_table[1]]]
     assert step.token_ids.tolist() == list(range(18))
-    assert plan.sampled == []
+    assert plan.outputs.sampled == []
     assert plan.num_context_tokens == sum(range(1, 19))
     kv.commit(r, 18)
 
@@ -33,7 +33,7 @@ def test_a_chunk_then_a_decode():
     step = plan.step
     assert (step.step_id, step.admitted, step.new_blocks.shape) == (1, (), (0, 4))
     assert (step.slot.tolist(), step.num_computed.tolist(), step.query_start.tolist()) == ([0], [18], [0, 2])
-    assert (step.output_row.tolist(), step.output_slot.tolist(), plan.sampled) == ([1], [0], [r])
+    assert (step.output_row.tolist(), step.output_slot.tolist(), plan.outputs.sampled) == ([1], [0], [r])
     assert plan.num_context_tokens == 19 + 20
 
 
@@ -45,7 +45,7 @@ def test_rows_of_several_requests_follow_each_other():
     assert step.query_start.tolist() == [0, 5, 21]
     assert step.slot.tolist() == [0, 1]
     assert step.output_row.tolist() == [4]
-    assert plan.sampled == [a]
+    assert plan.outputs.sampled == [a]
 
 
 def test_a_released_slot_is_sent_once_and_taken_again():

@@ -1,9 +1,21 @@
 """The seam below the engine: a back end turns a StepInput into a StepOutput. The engine sees no more."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Protocol
 
-from octavo.core.step import StepInput, StepOutput, Ticket
+import numpy as np
+
+from octavo.core.step import (
+    NO_LOGPROBS,
+    Float32Array,
+    Int32Array,
+    Masks,
+    RowStatus,
+    StepInput,
+    StepLogprobs,
+    StepOutput,
+    Ticket,
+)
 from octavo.models.program import Program, Rows
 
 
@@ -23,6 +35,26 @@ def workspace_bytes(program: Program, limits: StepLimits) -> int:
         rows[buffer.rows] * buffer.rows_per_token * buffer.width * buffer.dtype.num_bytes
         for buffer in program.buffers
     )
+
+
+def empty_logprobs(step: StepInput) -> StepLogprobs | None:
+    """Where a back end writes a step's logprobs; None when no output wants any."""
+    num_top = int(step.num_logprobs.max(initial=NO_LOGPROBS))
+    if num_top == NO_LOGPROBS:
+        return None
+    count = len(step.output_row)
+    return StepLogprobs(
+        logprob=np.zeros(count, np.float32),
+        rank=np.zeros(count, np.int32),
+        top_ids=np.zeros((count, num_top), np.int32),
+        top_logprobs=np.zeros((count, num_top), np.float32),
+    )
+
+
+def pooled_status(pooled: Float32Array) -> Int32Array:
+    """RowStatus of each pooled row."""
+    is_finite = np.isfinite(pooled).all(axis=1)
+    return np.where(is_finite, np.int32(RowStatus.OK), np.int32(RowStatus.NOT_FINITE))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +92,6 @@ class Backend(Protocol):
 
     def submit(self, step: StepInput) -> Ticket: ...
 
-    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput: ...
+    def collect(self, ticket: Ticket, masks: Masks | None = None) -> StepOutput: ...
 
     def close(self) -> None: ...

@@ -6,7 +6,7 @@ first token: a frame of another epoch or a known index is dropped by the client,
 
 import msgspec
 
-from octavo.core.request import FinishReason
+from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 
 
@@ -25,6 +25,7 @@ class Submit(msgspec.Struct, tag=True, array_like=True):
     is_probe: bool = False  # outside prefix cache, metrics and queue limits
     is_suspect: bool = False  # runs alone: never in a step with another suspect
     fork_of: str | None = None  # the request of branch 0: the same prompt, which is computed once for all
+    pooling: Pooling | None = None  # an embedding instead of an answer
 
 
 class Abort(msgspec.Struct, tag=True, array_like=True):
@@ -34,6 +35,30 @@ class Abort(msgspec.Struct, tag=True, array_like=True):
 
 
 ClientMessage = Submit | Abort
+
+
+class TokenLogprobs(msgspec.Struct, array_like=True):
+    """Of consecutive tokens, one entry each: of the raw logits, as StepLogprobs says."""
+
+    logprobs: list[float] = msgspec.field(default_factory=list)
+    ranks: list[int] = msgspec.field(default_factory=list)
+    top_ids: list[list[int]] = msgspec.field(default_factory=list)
+    top_logprobs: list[list[float]] = msgspec.field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.logprobs)
+
+    def extend(self, other: "TokenLogprobs") -> None:
+        self.logprobs += other.logprobs
+        self.ranks += other.ranks
+        self.top_ids += other.top_ids
+        self.top_logprobs += other.top_logprobs
+
+    def beyond(self, count: int) -> "TokenLogprobs":
+        """Without the first count tokens."""
+        return TokenLogprobs(
+            self.logprobs[count:], self.ranks[count:], self.top_ids[count:], self.top_logprobs[count:]
+        )
 
 
 class RequestOutput(msgspec.Struct, array_like=True):
@@ -48,6 +73,10 @@ class RequestOutput(msgspec.Struct, array_like=True):
     queue_seconds: float = 0.0  # arrival to first scheduled
     prefill_seconds: float = 0.0  # first scheduled to first token
     num_preemptions: int = 0
+    logprobs: TokenLogprobs | None = None  # of token_ids, if asked for
+    prompt_logprobs: TokenLogprobs | None = None  # of prompt tokens from first_prompt_index on, as they come
+    first_prompt_index: int = 1
+    pooled: bytes | None = None  # little-endian fp32 [hidden size], with the finish_reason
 
 
 class EngineStats(msgspec.Struct, array_like=True):

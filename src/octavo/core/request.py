@@ -3,8 +3,13 @@
 import dataclasses
 import enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from octavo.core.block_hash import BlockHash, extend_hashes
 from octavo.core.sampling_params import SamplingParams
+from octavo.core.step import NO_LOGPROBS
+from octavo.core.token_constraint import TokenConstraint
 
 
 class RequestStatus(enum.Enum):
@@ -19,6 +24,13 @@ class FinishReason(enum.StrEnum):
     LENGTH = "length"  # max_tokens, or the context is full
     ABORT = "abort"  # the client is gone
     ERROR = "error"
+
+
+class Pooling(enum.StrEnum):
+    """What becomes of the prompt's last hidden states in an embedding request."""
+
+    LAST = "last"  # that of the last token
+    MEAN = "mean"  # their mean over all tokens
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -53,10 +65,40 @@ class Request:
     is_probe: bool = False  # not counted in statistics
     queue_seconds: float = 0.0  # arrival to first scheduled
     prefill_seconds: float = 0.0  # first scheduled to first token
+    constraint: TokenConstraint | None = None  # what may be sampled next
+    pooling: Pooling | None = None  # an embedding of the prompt instead of tokens
+    num_scored_tokens: int = 1  # prompt tokens whose logprobs are known; the first one has none
+    num_pooled_tokens: int = 0  # prompt tokens in hidden_sum
+    hidden_sum: NDArray[np.float64] | None = None
     slot: int = -1  # of the back end; -1 while it does not know the request
     block_table: list[int] = dataclasses.field(default_factory=list)  # by position, then KV group
     num_freed_blocks: list[int] = dataclasses.field(default_factory=list)  # per KV group: behind its window
     block_hashes: list[BlockHash] = dataclasses.field(default_factory=list)
+
+    @property
+    def num_logprobs(self) -> int:
+        wanted = self.sampling.logprobs
+        return NO_LOGPROBS if wanted is None else wanted
+
+    @property
+    def wants_scores(self) -> bool:
+        """Logprobs of prompt tokens are still missing."""
+        return self.sampling.prompt_logprobs is not None and self.num_scored_tokens < self.num_prompt_tokens
+
+    @property
+    def ends_with_prompt(self) -> bool:
+        """Nothing is sampled: the request ends when its prompt is computed."""
+        return self.pooling is not None or self.sampling.max_tokens == 0
+
+    @property
+    def num_reusable_tokens(self) -> int:
+        """How many tokens may come from the prefix cache: what rows still have to tell is not in there."""
+        limit = len(self.token_ids) - 1
+        if self.wants_scores:
+            limit = min(limit, self.num_scored_tokens - 1)
+        if self.pooling is Pooling.MEAN:
+            limit = min(limit, self.num_pooled_tokens)
+        return limit
 
     @property
     def num_tokens(self) -> int:

@@ -23,14 +23,22 @@ from numpy.typing import NDArray
 from octavo.core.sampling_params import SamplingParams
 
 Int32Array = NDArray[np.int32]
+Float32Array = NDArray[np.float32]
+Masks = NDArray[
+    np.uint32
+]  # [M, ceil(vocab / 32)]: bit t % 32 of word t // 32 says whether token t is allowed
 
 LAST_SAMPLED = -1  # in StepInput.token_ids: the token this slot sampled last
+NO_LOGPROBS = -1  # in StepInput.num_logprobs
+NO_MASK = -1  # in StepInput.mask_row
 
 
 class OutputKind(enum.IntEnum):
     """What is wanted of an output row."""
 
     SAMPLE = 0  # choose the next token with the slot's sampling parameters
+    SCORE = 1  # report the log probability of a given token, the row's target
+    POOL = 2  # report the row's last hidden state, after the final norm
 
 
 class CopyKind(enum.IntEnum):
@@ -44,6 +52,7 @@ class CopyKind(enum.IntEnum):
 class RowStatus(enum.IntEnum):
     OK = 0
     NOT_FINITE = 1  # the row's logits hold NaN or Inf: its request fails, its blocks must not be cached
+    NO_TOKEN = 2  # masks, allowed ids and bad words leave no token to sample: its request fails
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class StepInput:
 
     Request r computes rows query_start[r] to query_start[r+1] at positions num_computed[r], num_computed[r] +
     1, ... The token sampled from a row at position p is at position p + 1.
+
+    Outputs lie by kind: all of SAMPLE, at most one a slot; then SCORE, then POOL, as many as there are rows.
+    The back end computes logits for a bounded number of rows at a time, never for all. A slot's penalties and
+    bad words follow what it was admitted with and has sampled since; SCORE does not touch them.
     """
 
     step_id: int
@@ -84,6 +97,9 @@ class StepInput:
     output_row: Int32Array  # [S] row in [0, T)
     output_slot: Int32Array  # [S]
     output_kind: Int32Array  # [S] OutputKind
+    target: Int32Array  # [S] SCORE: the token to score; else -1
+    num_logprobs: Int32Array  # [S] SAMPLE, SCORE: how many most probable tokens to report, or NO_LOGPROBS
+    mask_row: Int32Array  # [S] SAMPLE: row of the masks given to collect, or NO_MASK
 
     @property
     def num_requests(self) -> int:
@@ -95,13 +111,29 @@ class StepInput:
 
 
 @dataclasses.dataclass(slots=True)
+class StepLogprobs:
+    """Of the raw logits, in the order of the outputs; K is the largest num_logprobs of the step.
+
+    The rank of a token is 1 + the number of tokens that are more probable, or as probable and of a lower id.
+    Rows that asked for fewer than K are valid that far; rows that did not ask hold anything.
+    """
+
+    logprob: Float32Array  # [S] of the sampled token, or of the target
+    rank: Int32Array  # [S]
+    top_ids: Int32Array  # [S, K] by rank
+    top_logprobs: Float32Array  # [S, K]
+
+
+@dataclasses.dataclass(slots=True)
 class StepOutput:
     """What a step produced, in the order of StepInput.output_row; seconds is the back end's own time."""
 
     step_id: int
-    token: Int32Array  # [S]
+    token: Int32Array  # [S] SAMPLE: the chosen one, SCORE: the target, else 0; 0 where status is not OK
     status: Int32Array  # [S] RowStatus
     seconds: float
+    logprobs: StepLogprobs | None = None  # None when no row asked
+    pooled: Float32Array | None = None  # [outputs of kind POOL, hidden size]; None when there are none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

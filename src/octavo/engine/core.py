@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from octavo.backends.base import Backend
 from octavo.core.block_hash import BlockHash, root_hash
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Request
+from octavo.core.step import Masks
 from octavo.scheduler.scheduler import Scheduler
 
 
@@ -89,12 +92,22 @@ class EngineCore:
                 [request.request_id for request in plan.new_in_kind],
             )
             ticket = self._backend.submit(plan.step)
-            result = self._backend.collect(ticket)
+            result = self._backend.collect(ticket, self._masks(plan.outputs.constrained))
             outputs += self._scheduler.update(plan, result, self._clock())
         return outputs, self._scheduler.stats()
 
     def close(self) -> None:
         self._backend.close()
+
+    def _masks(self, constrained: list[Request]) -> Masks | None:
+        """What each of these requests may sample next; filled while the back end computes."""
+        if not constrained:
+            return None
+        masks = np.zeros((len(constrained), -(-self._vocab_size // 32)), np.uint32)
+        for mask, request in zip(masks, constrained, strict=True):
+            assert request.constraint is not None
+            request.constraint.fill_mask(mask)
+        return masks
 
     def _find_error(self, submit: Submit) -> str | None:
         """What would be a defect further down; the server checks it earlier, in the user's own terms."""
@@ -106,10 +119,7 @@ class EngineCore:
                 f"The prompt has {submit.num_prompt_tokens} tokens; allowed: less than "
                 f"{self._max_model_len}, the longest sequence (--max-model-len)."
             )
-        for field, token_ids in (
-            ("token_ids", submit.token_ids),
-            ("stop_token_ids", submit.sampling.stop_token_ids),
-        ):
+        for field, token_ids in (("token_ids", submit.token_ids), *submit.sampling.token_ids_by_field()):
             if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
                 return f"{field} has an id outside the vocabulary; allowed: 0 to {self._vocab_size - 1}."
         return None
@@ -117,7 +127,9 @@ class EngineCore:
     def _to_request(self, submit: Submit) -> Request:
         sampling = submit.sampling
         max_total_tokens = self._max_model_len
-        if sampling.max_tokens is not None:
+        if submit.pooling is not None:
+            max_total_tokens = submit.num_prompt_tokens
+        elif sampling.max_tokens is not None:
             max_total_tokens = min(max_total_tokens, submit.num_prompt_tokens + sampling.max_tokens)
         eos_token_ids = frozenset() if sampling.ignore_eos else self._eos_token_ids
         return Request(
@@ -132,6 +144,7 @@ class EngineCore:
             priority=submit.priority,
             branch=submit.branch,
             fork_of=submit.fork_of,
+            pooling=submit.pooling,
             cache_root=self._cache_root(submit),
             is_suspect=submit.is_suspect,
             is_probe=submit.is_probe,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from octavo.core.errors import EngineError
-from octavo.core.messages import RequestOutput, Submit
+from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 
 
 class TokenGap(Exception):
@@ -50,6 +50,7 @@ class RequestStream:
         self._admission: Admission | None = None
         self._num_preemptions_before = 0  # in engines that have died
         self._num_preemptions = 0  # in the present one
+        self._prompt_logprobs = TokenLogprobs()
         self._outputs: collections.deque[RequestOutput] = collections.deque()
         self._error: EngineError | None = None
         self._has_ended = False
@@ -91,9 +92,11 @@ class RequestStream:
         """
         self._num_preemptions_before += self._num_preemptions
         self._num_preemptions = 0
-        return msgspec.structs.replace(
-            self._submission, request_id=wire_id, is_suspect=is_suspect, fork_of=fork_of
-        )
+        submission = self._submission
+        if self.num_output_tokens:  # its prompt's logprobs are known: not to be scored again
+            sampling = dataclasses.replace(submission.sampling, prompt_logprobs=None)
+            submission = msgspec.structs.replace(submission, sampling=sampling)
+        return msgspec.structs.replace(submission, request_id=wire_id, is_suspect=is_suspect, fork_of=fork_of)
 
     def accept(self, output: RequestOutput, now: float) -> None:
         """Take what the engine sent. Known tokens are dropped; raises TokenGap when some are missing."""
@@ -105,6 +108,7 @@ class RequestStream:
             self.fail(EngineError(output.error))
             return
         new = output.token_ids[known:]
+        self._take_prompt_logprobs(output)
         if not new and output.finish_reason is None:
             return
         self._token_ids += new
@@ -114,12 +118,23 @@ class RequestStream:
             self._end()
         self._wake()
 
+    def _take_prompt_logprobs(self, output: RequestOutput) -> None:
+        """They come in chunks, again after a crash; the consumer gets them whole, with its first output."""
+        if output.prompt_logprobs is not None:
+            num_known = len(self._prompt_logprobs) + 1 - output.first_prompt_index
+            if num_known < 0:
+                raise TokenGap(f"logprobs of prompt tokens of request {self.request_id} are missing")
+            self._prompt_logprobs.extend(output.prompt_logprobs.beyond(num_known))
+
     def _as_seen_by_consumer(self, output: RequestOutput, new: list[int]) -> RequestOutput:
         if self._admission is None:
             self._admission = Admission(
                 output.num_cached_tokens, output.queue_seconds, output.prefill_seconds
             )
         self._num_preemptions = output.num_preemptions
+        num_known = len(output.token_ids) - len(new)
+        wants_prompt_logprobs = self._submission.sampling.prompt_logprobs is not None
+        is_first = self.num_output_tokens == len(new)
         return RequestOutput(
             request_id=self.request_id,
             first_index=self.num_output_tokens - len(new),
@@ -129,6 +144,9 @@ class RequestStream:
             queue_seconds=self._admission.queue_seconds,
             prefill_seconds=self._admission.prefill_seconds,
             num_preemptions=self._num_preemptions_before + self._num_preemptions,
+            logprobs=output.logprobs and output.logprobs.beyond(num_known),
+            prompt_logprobs=self._prompt_logprobs if wants_prompt_logprobs and is_first else None,
+            pooled=output.pooled,
         )
 
     def fail(self, error: EngineError) -> None:

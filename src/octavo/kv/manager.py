@@ -174,7 +174,7 @@ class KVManager:
 
     def _find_prefix(self, request: Request) -> int:
         """How many blocks by position: full groups have all of them, the others those the next token sees."""
-        hashes = request.update_block_hashes()[: (request.num_tokens - 1) // BLOCK_SIZE]
+        hashes = request.update_block_hashes()[: request.num_reusable_tokens // BLOCK_SIZE]
         num_hit = len(hashes)
         for group in self._full_groups:
             num_hit = next(
@@ -346,7 +346,7 @@ def num_shareable_tokens(fork: Request, parent: Request) -> int:
     hashes = fork.update_block_hashes()[:num_full][-1:], parent.update_block_hashes()[:num_full][-1:]
     tails = fork.token_ids[num_tokens - rest : num_tokens], parent.token_ids[num_tokens - rest : num_tokens]
     is_same = hashes[0] == hashes[1] and tails[0] == tails[1]
-    return min(num_tokens, fork.num_tokens - 1) if is_same else 0
+    return min(num_tokens, fork.num_reusable_tokens) if is_same else 0
 
 
 def num_blocks_of(num_tokens: int) -> int:

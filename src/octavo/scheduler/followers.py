@@ -23,7 +23,7 @@ class Followers:
     def find_awaited_block(self, request: Request, num_hit_blocks: int) -> BlockHash | None:
         """The block that a request with a prefix hit of so many blocks does better to wait for, if any."""
         awaited = None
-        for block_hash in request.block_hashes[num_hit_blocks : (request.num_tokens - 1) // BLOCK_SIZE]:
+        for block_hash in request.block_hashes[num_hit_blocks : request.num_reusable_tokens // BLOCK_SIZE]:
             if block_hash not in self._leader_of:
                 break
             awaited = block_hash

@@ -9,8 +9,9 @@ import numpy as np
 
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.request import Request
-from octavo.core.step import Admission, OutputKind, StepInput
+from octavo.core.step import Admission, StepInput
 from octavo.kv.manager import NO_BLOCK, KVManager
+from octavo.scheduler.output_rows import OutputRows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Plan:
     step: StepInput
     requests: list[Request]  # [R]
     num_new_tokens: list[int]  # [R]
-    sampled: list[Request]  # [S]
+    outputs: OutputRows  # whose outputs the step has
     num_context_tokens: int  # summed over rows: how many tokens each attends to
     new_in_kind: list[Request]  # those for which a step like this is the first: first chunk, first decode
 
@@ -55,7 +56,7 @@ class StepBuilder:
         new_blocks: list[tuple[int, int, int, int]] = []
         slots, num_computed, query_start = [], [], [0]
         token_ids: list[int] = []
-        sampled, output_row = [], []
+        outputs = OutputRows()
         num_context_tokens, num_groups = 0, self._kv.num_groups
         for request, count in zip(requests, num_new_tokens, strict=True):
             computed = request.num_computed_tokens
@@ -72,9 +73,10 @@ class StepBuilder:
                 token_ids.extend(request.token_ids[computed:end])
             query_start.append(len(token_ids))
             num_context_tokens += count * (computed + 1 + end) // 2
+            if computed < request.num_prompt_tokens:
+                outputs.add_prompt_rows(request, computed, end, query_start[-2])
             if end == len(request.token_ids):
-                sampled.append(request)
-                output_row.append(len(token_ids) - 1)
+                outputs.add_last_row(request, len(token_ids) - 1)
         step = StepInput(
             step_id=self._next_step_id,
             epoch=self._epoch,
@@ -86,13 +88,11 @@ class StepBuilder:
             query_start=np.array(query_start, np.int32),
             num_computed=np.array(num_computed, np.int32),
             token_ids=np.array(token_ids, np.int32),
-            output_row=np.array(output_row, np.int32),
-            output_slot=np.array([request.slot for request in sampled], np.int32),
-            output_kind=np.full(len(sampled), OutputKind.SAMPLE, np.int32),
+            **outputs.arrays(),
         )
         self._released.clear()
         self._next_step_id += 1
-        return Plan(step, requests, num_new_tokens, sampled, num_context_tokens, new_in_kind)
+        return Plan(step, requests, num_new_tokens, outputs, num_context_tokens, new_in_kind)
 
     def _new_blocks(self, request: Request, num_known: int) -> list[tuple[int, int, int, int]]:
         """Entries of the block table from num_known on: slot, group, index, block."""

@@ -20,6 +20,7 @@ from octavo.core.request import FinishReason, Request, RequestStatus
 from octavo.core.step import RowStatus, StepOutput
 from octavo.kv.manager import KVManager, num_shareable_tokens
 from octavo.scheduler.followers import Followers
+from octavo.scheduler.output_rows import OutputRows, add_hidden_rows, pooled_bytes, read_logprobs
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
@@ -28,6 +29,10 @@ from octavo.scheduler.waiting_queue import WaitingQueue
 MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
 
 NOT_FINITE_ERROR = "The model's output for this request is not a finite number; it cannot be continued."
+NO_TOKEN_ERROR = (
+    "No token may come next: allowed_token_ids, bad words, min_tokens and grammar together exclude every one."
+)
+_ROW_ERRORS = {RowStatus.NOT_FINITE: NOT_FINITE_ERROR, RowStatus.NO_TOKEN: NO_TOKEN_ERROR}
 
 
 class Scheduler:
@@ -83,7 +88,7 @@ class Scheduler:
             )
         # The token sampled at the last position that fits is never computed itself.
         request.max_total_tokens = min(request.max_total_tokens, self._kv.num_tokens + 1)
-        if request.num_tokens >= request.max_total_tokens:
+        if request.num_tokens >= request.max_total_tokens and not request.ends_with_prompt:
             return RequestOutput(request.request_id, request.num_output_tokens, [], FinishReason.LENGTH)
         self._requests[request.request_id] = request
         self._without_token.add(request)
@@ -127,14 +132,16 @@ class Scheduler:
         self.step_time.observe(step.num_tokens, plan.num_context_tokens, step.num_requests, output.seconds)
         self._stats.num_steps += 1
         self._stats.num_step_tokens = step.num_tokens
-        outputs = self._fail_not_finite(plan, output) if output.status.any() else []
+        outputs = self._fail(plan, output) if output.status.any() else []
         running = RequestStatus.RUNNING
         for request, count in zip(plan.requests, plan.num_new_tokens, strict=True):
             if request.status is running:
                 self._advance(request, request.num_computed_tokens + count)
-        for request, token in zip(plan.sampled, output.token.tolist(), strict=True):
+        for request, token in zip(plan.outputs.sampled, output.token.tolist(), strict=False):
             if request.status is running:
                 outputs.append(self._append(request, token, now))
+        if output.logprobs is not None or plan.outputs.has_more_than_tokens:
+            self._report_rows(plan.outputs, output, outputs, now)
         if any(item.finish_reason is not None for item in outputs):
             self._running = [request for request in self._running if request.status is running]
         return outputs
@@ -299,12 +306,12 @@ class Scheduler:
 
     # Applying results
 
-    def _fail_not_finite(self, plan: Plan, output: StepOutput) -> list[RequestOutput]:
+    def _fail(self, plan: Plan, output: StepOutput) -> list[RequestOutput]:
         outputs = []
-        for request, status in zip(plan.sampled, output.status.tolist(), strict=True):
-            if status == RowStatus.NOT_FINITE and request.status is RequestStatus.RUNNING:
-                outputs.append(self._output(request, [], FinishReason.ERROR, NOT_FINITE_ERROR))
-                self._end(request, is_poisoned=True)
+        for request, status in zip(plan.outputs.owners(), output.status.tolist(), strict=True):
+            if status != RowStatus.OK and request.status is RequestStatus.RUNNING:
+                outputs.append(self._output(request, [], FinishReason.ERROR, _ROW_ERRORS[RowStatus(status)]))
+                self._end(request, is_poisoned=status == RowStatus.NOT_FINITE)
         return outputs
 
     def _advance(self, request: Request, num_computed_tokens: int) -> None:
@@ -323,6 +330,8 @@ class Scheduler:
 
     def _append(self, request: Request, token: int, now: float) -> RequestOutput:
         request.token_ids.append(token)
+        if request.constraint is not None:
+            request.constraint.advance([token])
         num_output_tokens = len(request.token_ids) - request.num_prompt_tokens
         finish_reason = None
         if token in request.stop_ids and num_output_tokens > request.sampling.min_tokens:
@@ -339,6 +348,53 @@ class Scheduler:
         if finish_reason is not None:
             self._end(request)
         return output
+
+    def _report_rows(
+        self, rows: OutputRows, output: StepOutput, outputs: list[RequestOutput], now: float
+    ) -> None:
+        """Add to the step's outputs what it tells beyond tokens: logprobs, hidden states, a prompt's end."""
+        reported = {item.request_id: item for item in outputs}
+
+        def report_of(request: Request) -> RequestOutput | None:
+            """None for a request that has failed."""
+            item = reported.get(request.request_id)
+            if item is None:
+                item = reported[request.request_id] = self._output(request, [], None, None)
+                outputs.append(item)
+            return item if item.error is None else None
+
+        row = 0
+        for request in rows.sampled:
+            if request.num_logprobs >= 0 and (item := report_of(request)) is not None:
+                assert output.logprobs is not None
+                item.logprobs = read_logprobs(output.logprobs, row, row + 1, request.num_logprobs)
+            row += 1
+        for request, count in rows.scored:
+            if (item := report_of(request)) is not None:
+                assert output.logprobs is not None
+                num_top = request.sampling.prompt_logprobs or 0
+                item.prompt_logprobs = read_logprobs(output.logprobs, row, row + count, num_top)
+                item.first_prompt_index = request.num_scored_tokens
+                request.num_scored_tokens += count
+            row += count
+        first = row
+        for request, count in rows.pooled:
+            if request.status is RequestStatus.RUNNING:
+                assert output.pooled is not None
+                add_hidden_rows(request, output.pooled[row - first : row - first + count])
+            row += count
+        for request in rows.ending:
+            if (item := report_of(request)) is not None:
+                self._end_with_prompt(request, item, now)
+
+    def _end_with_prompt(self, request: Request, item: RequestOutput, now: float) -> None:
+        self._note_first_token(request, 1, now)
+        item.prefill_seconds = request.prefill_seconds
+        item.finish_reason = FinishReason.LENGTH
+        if request.pooling is not None:
+            item.finish_reason = FinishReason.STOP
+            item.pooled = pooled_bytes(request)
+        self._end(request)
 
     def _note_first_token(self, request: Request, num_output_tokens: int, now: float) -> None:
         self._without_token.remove(request)

@@ -16,7 +16,7 @@ from octavo.backends.cpu.backend import CpuBackend
 from octavo.backends.cpu.library import load_library
 from octavo.config import Environment
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import Admission, StepInput
+from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, StepInput
 from octavo.engine.model_files import open_model
 from octavo.models.program import NUMERICS_VERSION, Program
 from octavo.models.source import resolve
@@ -43,7 +43,8 @@ def logit_hashes(path: pathlib.Path, isa: str, num_threads: int) -> list[str]:
             slot=np.zeros(1, np.int32), query_start=np.array([0, count], np.int32),
             num_computed=np.array([first], np.int32), token_ids=prompt[first : first + count],
             output_row=np.array([count - 1], np.int32), output_slot=np.zeros(1, np.int32),
-            output_kind=np.zeros(1, np.int32),
+            output_kind=np.zeros(1, np.int32), target=np.full(1, -1, np.int32),
+            num_logprobs=np.full(1, NO_LOGPROBS, np.int32), mask_row=np.full(1, NO_MASK, np.int32),
         )  # fmt: skip
         output = backend.collect(backend.submit(step))
         hashes.append(hashlib.sha256(backend.buffer(Program.logits, 1).tobytes()).hexdigest())

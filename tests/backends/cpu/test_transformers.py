@@ -18,7 +18,7 @@ from octavo.backends.base import StepLimits
 from octavo.backends.cpu.backend import CpuBackend
 from octavo.core.metadata import ModelMetadata
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import Admission, StepInput
+from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, StepInput
 from octavo.engine.model_files import Model, open_model, open_text
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config, part_shapes
@@ -45,7 +45,8 @@ def all_logits(backend: CpuBackend, token_ids: list[int]) -> np.ndarray:
         step_id=1, epoch=0, admitted=(Admission(0, tokens, count, greedy, seed=0),), released=none,
         copies=none.reshape(0, 3), new_blocks=np.array(blocks, np.int32), slot=zeros[:1],
         query_start=np.array([0, count], np.int32), num_computed=zeros[:1], token_ids=tokens,
-        output_row=rows, output_slot=zeros, output_kind=zeros,
+        output_row=rows, output_slot=zeros, output_kind=zeros, target=zeros - 1,
+        num_logprobs=zeros + NO_LOGPROBS, mask_row=zeros + NO_MASK,
     )  # fmt: skip
     backend.submit(step)
     return backend.buffer(Program.logits, count)

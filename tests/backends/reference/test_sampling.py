@@ -46,10 +46,6 @@ def test_survivors(sampling: SamplingParams, survivors: int) -> None:
     assert (drawn[:survivors] > 0).all() and (drawn[survivors:] == 0).all()
 
 
-def test_suppressed_tokens_are_not_drawn() -> None:
-    assert sample(LOGITS, SamplingParams(temperature=0), 1, 0, 0, suppressed=(0, 1)) == 2
-
-
 def test_noise_is_a_function_of_seed_branch_position_and_token() -> None:
     base = gumbel(1, 0, 5, 1000)
     np.testing.assert_array_equal(base, gumbel(1, 0, 5, 1000))

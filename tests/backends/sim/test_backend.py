@@ -8,7 +8,7 @@ import pytest
 from octavo.backends.sim.backend import SimBackend, SimContractError, sequence_digests, sim_token
 from octavo.backends.sim.clock import VirtualClock
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import LAST_SAMPLED, Admission, CopyKind, StepInput
+from octavo.core.step import LAST_SAMPLED, NO_LOGPROBS, NO_MASK, Admission, CopyKind, StepInput
 
 SAVE, RESTORE = CopyKind.BLOCK_TO_TIER, CopyKind.TIER_TO_BLOCK
 TOKENS = list(range(100, 148))
@@ -53,6 +53,9 @@ def step(step_id, rows=(), *, admitted=(), released=(), copies=(), blocks=(), ou
         output_row=np.array([ends[slots.index(slot)] - 1 for slot in outputs], int32),
         output_slot=np.array(outputs, int32),
         output_kind=np.zeros(len(outputs), int32),
+        target=np.full(len(outputs), -1, int32),
+        num_logprobs=np.full(len(outputs), NO_LOGPROBS, int32),
+        mask_row=np.full(len(outputs), NO_MASK, int32),
     )
 
 

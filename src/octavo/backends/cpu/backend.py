@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from octavo.backends.base import MemoryPlan, StepLimits, workspace_bytes
 from octavo.backends.cpu import library as native
 from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
+from octavo.backends.cpu.step_arrays import StepResults, fill_step
 from octavo.core.errors import ModelFileError, StartError
-from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput, Ticket
+from octavo.core.step import Masks, StepInput, StepOutput, Ticket
 from octavo.models.ops import OpKind
 from octavo.models.program import DType, Op, Program, RopeTable, Rows
 from octavo.weights.formats import Tensor
@@ -78,6 +79,7 @@ class CpuBackend:
             )
         self._program = program
         self._vocab_size = program.architecture.vocab_size
+        self._hidden_size = program.architecture.hidden_size
         self._weights = PackedWeights(program, tensors, num_threads)
         self._buffer_index = {buffer.name: i for i, buffer in enumerate(program.buffers)}
         self._frequencies = [self._divided_frequencies(table) for table in program.rope_tables]
@@ -89,30 +91,28 @@ class CpuBackend:
         if not self._executor:
             raise StartError(f"The native executor cannot start: {self._error.value.decode()}.")
         self._step = native.StepDesc()
-        self._submitted: StepInput | None = None
-        self._started = 0.0
+        self._pending: tuple[int, StepResults, float] | None = None  # step id, results, time of submit
 
     def submit(self, step: StepInput) -> Ticket:
-        self._started = time.perf_counter()
-        assert (step.output_kind == OutputKind.SAMPLE).all()
-        kept_alive = _fill(self._step, step)
-        status = self._library.octavo_executor_forward(self._executor, self._step, self._error, _ERROR_BYTES)
+        started = time.perf_counter()
+        kept_alive = fill_step(self._step, step, self._vocab_size)
+        results = StepResults(step, self._hidden_size)
+        status = self._library.octavo_executor_forward(
+            self._executor, self._step, results.desc, self._error, _ERROR_BYTES
+        )
         del kept_alive
         if status:
             raise ValueError(f"Step {step.step_id} is not executable: {self._error.value.decode()}.")
-        self._submitted = step
+        self._pending = (step.step_id, results, started)
         return Ticket(step.step_id)
 
-    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
-        assert masks is None
-        assert self._submitted is not None and self._submitted.step_id == ticket.step_id
-        tokens = np.empty(len(self._submitted.output_row), np.int32)
-        self._library.octavo_executor_sample(self._executor, tokens.ctypes.data)
-        self._submitted = None
-        failed = tokens < 0
-        status = np.where(failed, np.int32(RowStatus.NOT_FINITE), np.int32(RowStatus.OK))
-        seconds = time.perf_counter() - self._started
-        return StepOutput(ticket.step_id, np.where(failed, np.int32(0), tokens), status, seconds)
+    def collect(self, ticket: Ticket, masks: Masks | None = None) -> StepOutput:
+        assert self._pending is not None and self._pending[0] == ticket.step_id
+        step_id, results, started = self._pending
+        self._pending = None
+        address = None if masks is None else _mask_rows(masks, self._vocab_size).ctypes.data
+        self._library.octavo_executor_sample(self._executor, results.desc, address)
+        return results.output(step_id, time.perf_counter() - started)
 
     def close(self) -> None:
         """Ends the team and frees the KV cache; the back end cannot be used afterwards."""
@@ -193,39 +193,9 @@ class CpuBackend:
         return desc
 
 
-_STEP_ARRAYS = (
-    "copies", "new_blocks", "slot", "query_start", "num_computed", "token_ids", "output_row", "output_slot",
-)  # fmt: skip
-
-
-def _fill(desc: native.StepDesc, step: StepInput) -> list[object]:
-    """Point desc into the step; what is returned must live until the native call is over."""
-    arrays = {name: np.ascontiguousarray(getattr(step, name), np.int32) for name in _STEP_ARRAYS}
-    for name, array in arrays.items():
-        setattr(desc, name, array.ctypes.data)
-    desc.num_copies = len(step.copies)
-    desc.num_new_blocks = len(step.new_blocks)
-    desc.num_requests = step.num_requests
-    desc.num_tokens = step.num_tokens
-    desc.num_outputs = len(step.output_row)
-    admitted = (native.AdmissionDesc * max(len(step.admitted), 1))()
-    suppressed = [_fill_admission(*pair) for pair in zip(admitted, step.admitted, strict=False)]
-    desc.admitted, desc.num_admitted = admitted, len(step.admitted)
-    return [arrays, admitted, suppressed]
-
-
-def _fill_admission(desc: native.AdmissionDesc, admission: Admission) -> object:
-    sampling = admission.sampling
-    suppressed = np.array(admission.suppressed_token_ids, np.int32)
-    desc.slot = admission.slot
-    desc.last_token = int(admission.token_ids[-1])
-    desc.temperature = sampling.temperature
-    desc.top_k, desc.top_p, desc.min_p = sampling.top_k, sampling.top_p, sampling.min_p
-    desc.num_suppressed, desc.suppressed = len(suppressed), suppressed.ctypes.data
-    desc.seed = admission.seed & (2**64 - 1)
-    desc.branch = admission.branch
-    desc.suppressed_until = admission.prompt_length + sampling.min_tokens
-    return suppressed
+def _mask_rows(masks: Masks, vocab_size: int) -> Masks:
+    assert masks.dtype == np.uint32 and masks.shape[1] == -(-vocab_size // 32) and masks.flags.c_contiguous
+    return masks
 
 
 def _check_supported(program: Program) -> None:

@@ -77,17 +77,28 @@ class ExecutorDesc(ctypes.Structure):
 
 class AdmissionDesc(ctypes.Structure):
     _fields_ = (
-        ("slot", Int),
-        ("last_token", Int),
-        ("temperature", ctypes.c_float),
-        ("top_k", Int),
-        ("top_p", ctypes.c_double),
-        ("min_p", ctypes.c_float),
-        ("num_suppressed", Int),
+        ("token_ids", Pointer),
         ("suppressed", Pointer),
+        ("biases", Pointer),
+        ("allowed", Pointer),
+        ("bad_words", Pointer),
+        ("bad_word_ends", Pointer),
         ("seed", ctypes.c_uint64),
         ("branch", Long),
         ("suppressed_until", Long),
+        ("top_p", ctypes.c_double),
+        ("slot", Int),
+        ("num_tokens", Int),
+        ("prompt_length", Int),
+        ("num_suppressed", Int),
+        ("num_biases", Int),
+        ("num_bad_words", Int),
+        ("top_k", Int),
+        ("temperature", ctypes.c_float),
+        ("min_p", ctypes.c_float),
+        ("repetition_penalty", ctypes.c_float),
+        ("presence_penalty", ctypes.c_float),
+        ("frequency_penalty", ctypes.c_float),
     )
 
 
@@ -102,12 +113,29 @@ class StepDesc(ctypes.Structure):
         ("token_ids", Pointer),
         ("output_row", Pointer),
         ("output_slot", Pointer),
+        ("target", Pointer),
+        ("num_logprobs", Pointer),
+        ("mask_row", Pointer),
         ("num_admitted", Int),
         ("num_copies", Int),
         ("num_new_blocks", Int),
         ("num_requests", Int),
         ("num_tokens", Int),
         ("num_outputs", Int),
+        ("num_sampled", Int),
+        ("num_scored", Int),
+    )
+
+
+class ResultDesc(ctypes.Structure):
+    _fields_ = (
+        ("token", Pointer),
+        ("logprob", Pointer),
+        ("rank", Pointer),
+        ("top_ids", Pointer),
+        ("top_logprobs", Pointer),
+        ("pooled", Pointer),
+        ("max_logprobs", Int),
     )
 
 
@@ -124,8 +152,18 @@ _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
         (ctypes.POINTER(ExecutorDesc), ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
     ),
     ("octavo_executor_destroy", None, (Pointer,)),
-    ("octavo_executor_forward", Int, (Pointer, ctypes.POINTER(StepDesc), ctypes.c_char_p, ctypes.c_size_t)),
-    ("octavo_executor_sample", None, (Pointer, Pointer)),
+    (
+        "octavo_executor_forward",
+        Int,
+        (
+            Pointer,
+            ctypes.POINTER(StepDesc),
+            ctypes.POINTER(ResultDesc),
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+        ),
+    ),
+    ("octavo_executor_sample", None, (Pointer, ctypes.POINTER(ResultDesc), Pointer)),
     ("octavo_executor_buffer", Pointer, (Pointer, Int, ctypes.POINTER(Long))),
 )
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from octavo.backends.base import StepLimits
+from octavo.backends.base import StepLimits, empty_logprobs, pooled_status
 from octavo.backends.reference.arithmetic import (
     BF16,
     F32,
+    U32,
     f32,
     f64,
     from_bf16,
@@ -27,16 +28,21 @@ from octavo.backends.reference.arithmetic import (
 )
 from octavo.backends.reference.attention import Scoring, attend
 from octavo.backends.reference.experts import combine, dispatch_order, expert_linear, experts_of, route
+from octavo.backends.reference.logits import adjust, score
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.step import (
     LAST_SAMPLED,
+    NO_LOGPROBS,
+    NO_MASK,
     Admission,
     CopyKind,
+    Masks,
     OutputKind,
     RowStatus,
     StepInput,
+    StepLogprobs,
     StepOutput,
     Ticket,
 )
@@ -49,7 +55,7 @@ from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
 class _Slot:
     admission: Admission
     block_tables: list[list[int]]  # one per KV group
-    last_token: int
+    token_ids: list[int]  # prompt and output
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,7 +94,7 @@ class ReferenceBackend:
             np.zeros((num_checkpoint_blocks, *blocks.shape[1:]), np.uint16) for blocks in self._blocks
         ]
         self._slots: dict[int, _Slot] = {}
-        self._pending: tuple[StepInput, _Rows] | None = None
+        self._pending: StepInput | None = None
         self._started = 0.0
         self.buffers: dict[str, np.ndarray] = {}  # of the last step, for inspection
 
@@ -100,46 +106,69 @@ class ReferenceBackend:
 
     def submit(self, step: StepInput) -> Ticket:
         self._started = time.perf_counter()
-        assert (step.output_kind == OutputKind.SAMPLE).all()
         self._apply_changes(step)
         rows = self._rows(step)
         for op in self._program.ops:
             self._run(op, rows)
-        self._pending = (step, rows)
+        self._pending = step
         return Ticket(step.step_id)
 
-    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
-        assert masks is None
-        assert self._pending is not None and self._pending[0].step_id == ticket.step_id
-        step, rows = self._pending
+    def collect(self, ticket: Ticket, masks: Masks | None = None) -> StepOutput:
+        assert self._pending is not None and self._pending.step_id == ticket.step_id
+        step = self._pending
         logits = self.buffers[Program.logits]
-        tokens, statuses = [], []
-        for row, (output_row, slot_id) in enumerate(zip(step.output_row, step.output_slot, strict=True)):
-            slot = self._slots[int(slot_id)]
-            finite = bool(np.isfinite(logits[row]).all())
-            token = self._sample(logits[row], slot, int(rows.positions[output_row]) + 1) if finite else 0
-            slot.last_token = token
-            tokens.append(token)
-            statuses.append(RowStatus.OK if finite else RowStatus.NOT_FINITE)
+        num_outputs = len(step.output_row)
+        tokens, status = np.zeros(num_outputs, np.int32), np.zeros(num_outputs, np.int32)
+        logprobs = empty_logprobs(step)
+        for i, kind in enumerate(step.output_kind.tolist()):
+            if kind == OutputKind.POOL:
+                continue
+            if not np.isfinite(logits[i]).all():
+                status[i] = RowStatus.NOT_FINITE
+                continue
+            token: int | None = int(step.target[i])
+            if kind == OutputKind.SAMPLE:
+                mask = masks[step.mask_row[i]] if masks is not None and step.mask_row[i] != NO_MASK else None
+                token = self._sample(logits[i], self._slots[int(step.output_slot[i])], mask)
+            if token is None:
+                status[i] = RowStatus.NO_TOKEN
+                continue
+            tokens[i] = token
+            if logprobs is not None and step.num_logprobs[i] != NO_LOGPROBS:
+                _store(logprobs, i, score(logits[i], token, int(step.num_logprobs[i])))
         self._pending = None
         seconds = time.perf_counter() - self._started
-        return StepOutput(step.step_id, np.array(tokens, np.int32), np.array(statuses, np.int32), seconds)
+        is_pooled = step.output_kind == OutputKind.POOL
+        pooled = from_bf16(self._last_hidden()[is_pooled]) if is_pooled.any() else None
+        if pooled is not None:
+            status[is_pooled] = pooled_status(pooled)
+        return StepOutput(step.step_id, tokens, status, seconds, logprobs, pooled)
 
     def close(self) -> None:
         self._slots.clear()
 
-    def _sample(self, logits: F32, slot: _Slot, position: int) -> int:
-        admission = slot.admission
-        free_at = admission.prompt_length + admission.sampling.min_tokens
-        suppressed = admission.suppressed_token_ids if position < free_at else ()
-        return sample(logits, admission.sampling, admission.seed, admission.branch, position, suppressed)
+    def _sample(self, logits: F32, slot: _Slot, mask: U32 | None) -> int | None:
+        """None when nothing may be sampled."""
+        admission, position = slot.admission, len(slot.token_ids)
+        adjusted = adjust(logits, admission, slot.token_ids, mask)
+        if not (adjusted > -np.inf).any():
+            return None
+        token = sample(adjusted, admission.sampling, admission.seed, admission.branch, position)
+        slot.token_ids.append(token)
+        return token
+
+    def _last_hidden(self) -> BF16:
+        """What the head reads: the rows after the final norm."""
+        head = next(op for op in self._program.ops if op.output == Program.logits)
+        rows: BF16 = self.buffers[head.inputs[0]]
+        return rows
 
     def _apply_changes(self, step: StepInput) -> None:
         for slot in step.released:
             del self._slots[int(slot)]
         for admission in step.admitted:
             self._slots[admission.slot] = _Slot(
-                admission, [[] for _ in self._blocks], int(admission.token_ids[-1])
+                admission, [[] for _ in self._blocks], admission.token_ids.tolist()
             )
         self._copy(step, CopyKind.BLOCK_TO_TIER)
         self._copy(step, CopyKind.BLOCK_TO_BLOCK)
@@ -168,7 +197,7 @@ class ReferenceBackend:
             begin, end = int(step.query_start[r]), int(step.query_start[r + 1])
             slot, first = self._slots[slot_id], int(step.num_computed[r])
             positions[begin:end] = np.arange(first, first + end - begin)
-            token_ids[begin:end][token_ids[begin:end] == LAST_SAMPLED] = slot.last_token
+            token_ids[begin:end][token_ids[begin:end] == LAST_SAMPLED] = slot.token_ids[-1]
             requests.append((begin, end, slot, first))
         return _Rows(requests, token_ids, positions, step.output_row)
 
@@ -286,6 +315,14 @@ class ReferenceBackend:
             query = rotated[begin:end, :width].reshape(end - begin, attrs.num_heads, attrs.head_dim)
             out[begin:end] = attend(query, kv[0], kv[1], first, scoring)
         return out
+
+
+def _store(
+    logprobs: StepLogprobs, row: int, scored: tuple[np.float32, int, list[int], list[np.float32]]
+) -> None:
+    logprobs.logprob[row], logprobs.rank[row], top_ids, top_logprobs = scored
+    logprobs.top_ids[row, : len(top_ids)] = top_ids
+    logprobs.top_logprobs[row, : len(top_ids)] = top_logprobs
 
 
 def _expand(weight: Weight, tensors: Mapping[str, Tensor]) -> BF16 | F32:

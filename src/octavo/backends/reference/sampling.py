@@ -1,4 +1,4 @@
-"""How the next token is chosen from a row of raw logits: exact, without a sort, a softmax or a random state.
+"""How the next token is chosen from a row of adjusted logits, without a sort, a softmax or a random state.
 
 The token is the argmax over the survivors of logit / T + Gumbel noise, a function of (seed, branch, position,
 token id); ties go to the lowest id. Sums that decide who survives are sums of integers, so their order does
@@ -16,17 +16,8 @@ _SMALL = np.float32(2.0**-12)
 _LARGEST_UNIFORM = np.float32(1 - 2.0**-24)
 
 
-def sample(
-    logits: F32,
-    sampling: SamplingParams,
-    seed: int,
-    branch: int,
-    position: int,
-    suppressed: tuple[int, ...] = (),
-) -> int:
-    """The token at position for one row of finite logits [vocab]."""
-    logits = logits.copy()
-    logits[list(suppressed)] = -np.inf
+def sample(logits: F32, sampling: SamplingParams, seed: int, branch: int, position: int) -> int:
+    """The token at position for one row of adjusted logits [vocab], of which some are above -inf."""
     if sampling.is_greedy:
         return int(np.argmax(logits))
     scaled = f32(f64(logits) / f64(np.float32(sampling.temperature))) + np.float32(0)

@@ -7,14 +7,26 @@ wrongly is a SimContractError.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.backends.base import empty_logprobs
 from octavo.core.block_hash import BLOCK_SIZE
-from octavo.core.step import LAST_SAMPLED, Admission, CopyKind, RowStatus, StepInput, StepOutput, Ticket
+from octavo.core.step import (
+    LAST_SAMPLED,
+    NO_MASK,
+    Admission,
+    CopyKind,
+    Masks,
+    OutputKind,
+    RowStatus,
+    StepInput,
+    StepLogprobs,
+    StepOutput,
+    Ticket,
+)
 
 StepSeconds = Callable[[int, int, int], float]  # of tokens, context tokens summed over rows, requests
 
@@ -33,7 +45,7 @@ def default_step_seconds(num_tokens: int, num_context_tokens: int, num_requests:
 
 
 def sim_token(
-    seed: int, branch: int, position: int, vocab_size: int, suppressed: tuple[int, ...] = ()
+    seed: int, branch: int, position: int, vocab_size: int, suppressed: Collection[int] = ()
 ) -> int:
     """The token at a position, whatever came before: a hash (splitmix64), or the next allowed id."""
     x = (seed * 0x9E3779B97F4A7C15 + branch * 0xC2B2AE3D27D4EB4F + position * 0x165667B19E3779F9) % 2**64
@@ -43,6 +55,11 @@ def sim_token(
     while token in suppressed:
         token = (token + 1) % vocab_size
     return token
+
+
+def sim_logprob(position: int, token: int) -> float:
+    """Of a token at a position; its rank is 1."""
+    return -((31 * position + 17 * token) % 160 + 1) / 16
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,17 +111,24 @@ class SimBackend:
         self._pending = (step, seconds)
         return Ticket(step.step_id)
 
-    def collect(self, ticket: Ticket, masks: Any = None) -> StepOutput:
-        assert masks is None
+    def collect(self, ticket: Ticket, masks: Masks | None = None) -> StepOutput:
         _check(self._pending is not None, "no step is in flight")
         assert self._pending is not None
         step, seconds = self._pending
         _check(step.step_id == ticket.step_id, f"step {ticket.step_id} is not in flight")
         self._pending = None
         self._sleep(seconds)
-        tokens = [self._sample(slot) for slot in step.output_slot.tolist()]
+        tokens = np.maximum(step.target, 0)
         status = np.full(len(tokens), RowStatus.OK, np.int32)
-        return StepOutput(step.step_id, np.array(tokens, np.int32), status, seconds)
+        num_sampled = int((step.output_kind == OutputKind.SAMPLE).sum())
+        for i, slot, mask_row in zip(
+            range(num_sampled), step.output_slot.tolist(), step.mask_row.tolist(), strict=False
+        ):
+            mask = None if mask_row == NO_MASK or masks is None else masks[mask_row]
+            token = self._sample(slot, mask)
+            tokens[i], status[i] = (0, RowStatus.NO_TOKEN) if token is None else (token, RowStatus.OK)
+        logprobs, pooled = _logprobs(step, tokens, self._vocab_size), _pooled(step)
+        return StepOutput(step.step_id, tokens, status, seconds, logprobs, pooled)
 
     def close(self) -> None:
         self._slots.clear()
@@ -190,10 +214,27 @@ class SimBackend:
             for group, table in enumerate(slot.block_tables):
                 blocks = np.array(table)[positions // BLOCK_SIZE]
                 self._content[blocks, positions % BLOCK_SIZE] = _content(slot.digests[positions], group)
-        for slot_id, row in zip(step.output_slot.tolist(), step.output_row.tolist(), strict=True):
-            is_last = last_rows.get(slot_id) == row and totals[slot_id] == len(self._slots[slot_id].token_ids)
-            _check(is_last, f"an output is wanted of slot {slot_id} at another row than its last token's")
+        self._check_outputs(step, last_rows, totals)
         return num_context_tokens
+
+    def _check_outputs(self, step: StepInput, last_rows: dict[int, int], totals: dict[int, int]) -> None:
+        kinds = step.output_kind.tolist()
+        _check(kinds == sorted(kinds), "outputs do not lie by kind")
+        sampling = step.output_slot[step.output_kind == OutputKind.SAMPLE].tolist()
+        _check(len(sampling) == len(set(sampling)), "a slot samples twice in a step")
+        positions = _positions(step).tolist()
+        outputs = zip(kinds, step.output_slot.tolist(), step.output_row.tolist(), positions, strict=True)
+        for i, (kind, slot_id, row, position) in enumerate(outputs):
+            slot = self._slot(slot_id)
+            is_last = last_rows.get(slot_id) == row and totals[slot_id] == len(slot.token_ids)
+            is_prompt = position < slot.admission.prompt_length
+            if kind == OutputKind.SAMPLE:
+                _check(is_last, f"a token is wanted of slot {slot_id} at another row than its last token's")
+            elif kind == OutputKind.SCORE:
+                is_next = slot.token_ids[position + 1 : position + 2] == [int(step.target[i])]
+                _check(is_next and is_prompt, f"slot {slot_id} scores a token that does not follow")
+            else:
+                _check(is_prompt, f"slot {slot_id} pools what is not its prompt")
 
     def _check_request(self, slot_id: int, num_computed: int, token_ids: NDArray[np.int32]) -> None:
         slot = self._slot(slot_id)
@@ -223,11 +264,19 @@ class SimBackend:
         is_same = (given == known) | ((given == LAST_SAMPLED) & is_last)
         _check(bool(is_same.all()), f"slot {slot_id} is given other tokens than its own")
 
-    def _sample(self, slot_id: int) -> int:
+    def _sample(self, slot_id: int, mask: NDArray[np.uint32] | None) -> int | None:
+        """None when nothing may be sampled. Bias, penalties and bad words do not matter here."""
         slot = self._slot(slot_id)
         admission, position = slot.admission, len(slot.token_ids)
         is_free = position >= admission.prompt_length + admission.sampling.min_tokens
-        suppressed = () if is_free else admission.suppressed_token_ids
+        suppressed = set() if is_free else set(admission.suppressed_token_ids)
+        allowed = admission.sampling.allowed_token_ids
+        if mask is not None or allowed is not None:
+            is_allowed = np.ones(self._vocab_size, bool) if mask is None else _unpack(mask, self._vocab_size)
+            for_all = range(self._vocab_size) if allowed is None else allowed
+            suppressed |= set(range(self._vocab_size)) - (set(np.flatnonzero(is_allowed)) & set(for_all))
+        if len(suppressed) >= self._vocab_size:
+            return None
         token = sim_token(admission.seed, admission.branch, position, self._vocab_size, suppressed)
         slot.token_ids.append(token)
         if position >= len(slot.digests):
@@ -256,6 +305,39 @@ def sequence_digests(token_ids: list[int]) -> NDArray[np.uint64]:
 
 def _term(position: int, token: int) -> int:
     return pow(int(_DIGEST_BASE), position + 1, 2**64) * (token + 1)
+
+
+def _unpack(mask: NDArray[np.uint32], vocab_size: int) -> NDArray[np.bool_]:
+    return np.unpackbits(mask.view(np.uint8), bitorder="little")[:vocab_size].astype(bool)
+
+
+def _positions(step: StepInput) -> NDArray[np.int32]:
+    """Of each output's row."""
+    request = np.searchsorted(step.query_start, step.output_row, side="right") - 1
+    positions: NDArray[np.int32] = step.num_computed[request] + step.output_row - step.query_start[request]
+    return positions
+
+
+def _logprobs(step: StepInput, tokens: NDArray[np.int32], vocab_size: int) -> StepLogprobs | None:
+    logprobs = empty_logprobs(step)
+    if logprobs is None:
+        return None
+    logprobs.rank[:] = 1
+    for i, position in enumerate((_positions(step) + 1).tolist()):
+        logprobs.logprob[i] = sim_logprob(position, int(tokens[i]))
+        for j in range(int(step.num_logprobs[i])):
+            logprobs.top_ids[i, j] = (position + j) % vocab_size
+            logprobs.top_logprobs[i, j] = sim_logprob(position, (position + j) % vocab_size)
+    return logprobs
+
+
+def _pooled(step: StepInput) -> NDArray[np.float32] | None:
+    """A hidden state is the row's position and token."""
+    is_pooled = step.output_kind == OutputKind.POOL
+    if not is_pooled.any():
+        return None
+    token_ids = step.token_ids[step.output_row[is_pooled]]
+    return np.stack([_positions(step)[is_pooled], token_ids], axis=1).astype(np.float32)
 
 
 def _check(holds: bool, message: str) -> None:

@@ -43,18 +43,19 @@ OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *desc, const 
 
 OCTAVO_API void octavo_executor_destroy(void *executor) { delete (octavo::Executor *)executor; }
 
-OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *step, char *error,
-                                       size_t error_size) {
+OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *step,
+                                       const octavo::ResultDesc *results, char *error, size_t error_size) {
   octavo::Executor &self = *(octavo::Executor *)executor;
   const std::string refusal = self.check(*step);
   if (!refusal.empty())
     return fail(refusal.c_str(), error, error_size);
-  self.forward(*step);
+  self.forward(*step, *results);
   return 0;
 }
 
-OCTAVO_API void octavo_executor_sample(void *executor, int32_t *tokens) {
-  ((octavo::Executor *)executor)->sample(tokens);
+OCTAVO_API void octavo_executor_sample(void *executor, const octavo::ResultDesc *results,
+                                       const uint32_t *masks) {
+  ((octavo::Executor *)executor)->sample(*results, masks);
 }
 
 OCTAVO_API const void *octavo_executor_buffer(void *executor, int32_t buffer, int64_t *stride) {

@@ -66,21 +66,26 @@ struct ExecutorDesc {
   int32_t num_threads;
 };
 
-// One request takes a slot: what sampling needs of it. suppressed is copied.
+// One request takes a slot: what sampling needs of it. Everything is copied.
 struct AdmissionDesc {
-  int32_t slot;
-  int32_t last_token;
-  float temperature;
-  int32_t top_k;
-  double top_p;
-  float min_p;
-  int32_t num_suppressed;
+  const int32_t *token_ids; // [num_tokens] prompt, then output
   const int32_t *suppressed;
+  const TokenBias *biases;
+  const uint32_t *allowed;      // bitmask over the vocabulary, or null
+  const int32_t *bad_words;     // one behind the other
+  const int32_t *bad_word_ends; // [num_bad_words]
   uint64_t seed;
   int64_t branch;
   int64_t suppressed_until; // position from which the suppressed ids may be sampled
+  double top_p;
+  int32_t slot, num_tokens, prompt_length;
+  int32_t num_suppressed, num_biases, num_bad_words;
+  int32_t top_k;
+  float temperature, min_p;
+  float repetition_penalty, presence_penalty, frequency_penalty;
 };
 
+// Outputs lie by kind: num_sampled, then num_scored, then those that are pooled.
 struct StepDesc {
   const AdmissionDesc *admitted;
   const int32_t *copies;     // [num_copies][3] kind, source, destination
@@ -88,10 +93,25 @@ struct StepDesc {
   const int32_t *slot;       // [num_requests]
   const int32_t *query_start;
   const int32_t *num_computed;
-  const int32_t *token_ids;   // [num_tokens], -1: the slot's last sampled token
-  const int32_t *output_row;  // [num_outputs]
-  const int32_t *output_slot; // [num_outputs]
+  const int32_t *token_ids;    // [num_tokens], -1: the slot's last sampled token
+  const int32_t *output_row;   // [num_outputs]
+  const int32_t *output_slot;  // [num_outputs]
+  const int32_t *target;       // [num_outputs] the token to score
+  const int32_t *num_logprobs; // [num_outputs] -1: none
+  const int32_t *mask_row;     // [num_outputs] -1: none
   int32_t num_admitted, num_copies, num_new_blocks, num_requests, num_tokens, num_outputs;
+  int32_t num_sampled, num_scored;
+};
+
+// Where a step's results go: memory of the caller.
+struct ResultDesc {
+  int32_t *token; // [num_outputs] NOT_FINITE or NO_TOKEN where there is none
+  float *logprob; // [num_outputs], as all that follow read and written only where logprobs are wanted
+  int32_t *rank;
+  int32_t *top_ids; // [num_outputs][max_logprobs]
+  float *top_logprobs;
+  float *pooled; // [pooled outputs][hidden size]
+  int32_t max_logprobs;
 };
 
 } // namespace octavo
@@ -106,10 +126,11 @@ OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t num_pairs, cons
 OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *, const char *isa, char *error,
                                         size_t error_size);
 OCTAVO_API void octavo_executor_destroy(void *executor);
-// Applies the step's changes and runs the forward pass; the logits of the outputs are then ready.
-OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *, char *error,
-                                       size_t error_size);
-// Samples the outputs of the last forward pass: tokens[num_outputs], -1 where the logits are not finite.
-OCTAVO_API void octavo_executor_sample(void *executor, int32_t *tokens);
+// Applies the step's changes and runs the forward pass; scores and pools. The logits of the outputs that are
+// sampled are then ready.
+OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *, const octavo::ResultDesc *,
+                                       char *error, size_t error_size);
+// Samples the outputs of the last forward pass. masks: the rows that mask_row names, or null.
+OCTAVO_API void octavo_executor_sample(void *executor, const octavo::ResultDesc *, const uint32_t *masks);
 // A buffer of the last step, for tests and inspection: its rows start here, `stride` elements apart.
 OCTAVO_API const void *octavo_executor_buffer(void *executor, int32_t buffer, int64_t *stride);

@@ -1,5 +1,5 @@
-// The entries of rowwise.cpp, attention.cpp and sample.cpp in this build's KernelTable; kernels.h says what
-// they promise.
+// The entries of rowwise.cpp, attention.cpp, sample.cpp and logprobs.cpp in this build's KernelTable;
+// kernels.h says what they promise.
 #pragma once
 #include "isa.h"
 #include "kernels.h"
@@ -21,5 +21,7 @@ void attention_rows(const AttentionArgs &, int kv_head, int row_begin, int row_e
 
 size_t sample_scratch_bytes(int32_t vocab_size);
 int32_t sample_row(const SampleArgs &, uint8_t *scratch);
+
+bool score_row(const ScoreArgs &);
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

@@ -55,7 +55,7 @@ Memory &Memory::operator=(Memory &&other) noexcept {
 }
 
 Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
-    : desc_(desc), kernels_(kernels), slots_(desc.max_seqs), team_(desc.num_threads) {
+    : desc_(desc), kernels_(kernels), sampler_(desc.max_seqs, desc.vocab_size), team_(desc.num_threads) {
   blocks_per_slot_ = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
   block_tables_.resize((size_t)desc.num_kv_groups * desc.max_seqs * blocks_per_slot_);
   for (int g = 0; g < desc.num_kv_groups; g++)
@@ -71,8 +71,7 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
   row_request_.resize(desc.max_tokens);
   positions_.resize(desc.max_tokens);
   tiles_.reserve(desc.max_tokens);
-  output_position_.resize(desc.max_seqs);
-  output_slots_.resize(desc.max_seqs);
+  sampled_.reserve(desc.max_seqs);
 }
 
 // Each buffer at its largest, rows padded to whole cache lines and tiles.
@@ -116,6 +115,12 @@ void Executor::plan_phases() {
       phases_.push_back({i, i + 1});
   }
   counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
+  const auto is_head = [this](const Phase &phase) { return desc_.ops[phase.begin].kind == OpKind::GATHER; };
+  const auto is_logits = [this](const Phase &phase) {
+    return desc_.ops[phase.begin].output == desc_.logits_buffer;
+  };
+  num_body_phases_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_head) - phases_.begin());
+  logits_phase_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_logits) - phases_.begin());
 }
 
 void Executor::make_rope_tables() {
@@ -145,8 +150,7 @@ size_t Executor::largest_scratch_bytes() const {
 }
 
 std::string Executor::check(const StepDesc &step) const {
-  if (step.num_tokens > desc_.max_tokens || step.num_outputs > desc_.max_seqs ||
-      step.num_requests > desc_.max_seqs)
+  if (step.num_tokens > desc_.max_tokens || step.num_requests > desc_.max_seqs)
     return "the step is larger than the executor was built for";
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
@@ -163,28 +167,21 @@ std::string Executor::check(const StepDesc &step) const {
   for (int t = 0; t < step.num_tokens; t++)
     if (step.token_ids[t] < -1 || step.token_ids[t] >= desc_.vocab_size)
       return "a token id lies outside the vocabulary";
-  return "";
+  return check_outputs(step);
 }
 
-void Executor::forward(const StepDesc &step) {
+void Executor::forward(const StepDesc &step, const ResultDesc &results) {
   step_ = step;
+  results_ = results;
   apply_changes(step);
   make_rows(step);
   make_tiles();
-  run_job(forward_job, true);
-  for (int s = 0; s < step.num_outputs; s++) {
-    output_position_[s] = positions_[step.output_row[s]] + 1;
-    output_slots_[s] = step.output_slot[s];
-  }
+  run_outputs(step);
 }
 
 void Executor::apply_changes(const StepDesc &step) {
-  for (int i = 0; i < step.num_admitted; i++) {
-    const AdmissionDesc &admission = step.admitted[i];
-    Slot &slot = slots_[admission.slot];
-    slot.admission = admission;
-    slot.suppressed.assign(admission.suppressed, admission.suppressed + admission.num_suppressed);
-  }
+  for (int i = 0; i < step.num_admitted; i++)
+    sampler_.admit(step.admitted[i]);
   // Copies out of a block come before the block is cleared for its next owner.
   for (const int32_t *copy = step.copies; copy < step.copies + 3 * step.num_copies; copy += 3)
     if (copy[0] == BLOCK_TO_TIER)
@@ -204,7 +201,7 @@ void Executor::make_rows(const StepDesc &step) {
       row_request_[row] = r;
       positions_[row] = step.num_computed[r] + row - step.query_start[r];
       const int32_t token = step.token_ids[row];
-      token_ids_[row] = token >= 0 ? token : slots_[step.slot[r]].admission.last_token;
+      token_ids_[row] = token >= 0 ? token : sampler_.last_token(step.slot[r]);
     }
 }
 
@@ -250,19 +247,17 @@ void Executor::forward_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
   self.kernels_.thread_begin();
-  Counter *counter = self.counters_.get();
-  self.run_items(*counter++, self.step_.num_copies + self.step_.num_new_blocks,
-                 [&](int item) { self.clear_and_restore(item); });
-  for (const Phase &phase : self.phases_) {
+  const Range range = self.phase_range_;
+  if (range.begin == 0)
+    self.run_items(self.counters_[0], self.step_.num_copies + self.step_.num_new_blocks,
+                   [&](int item) { self.clear_and_restore(item); });
+  for (int i = range.begin; i < range.end; i++) {
+    const Phase &phase = self.phases_[i];
     self.team_.barrier().wait();
-    self.run_items(*counter++, self.num_items(phase), [&](int item) { self.run_item(phase, item, thread); });
+    self.run_items(self.counters_[i + 1], self.num_items(phase),
+                   [&](int item) { self.run_item(phase, item, thread); });
   }
   self.kernels_.thread_end();
-}
-
-template <class Fn> void Executor::run_items(Counter &counter, int count, Fn &&fn) {
-  for (int item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < count;)
-    fn(item);
 }
 
 void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
@@ -274,7 +269,7 @@ void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
 int Executor::rows_of(int32_t buffer) const {
   const BufferDesc &desc = desc_.buffers[buffer];
   if (desc.is_per_output)
-    return step_.num_outputs;
+    return head_range_.end - head_range_.begin;
   return step_.num_tokens * (int)std::max<int64_t>(desc.experts_per_token, 1);
 }
 
@@ -348,7 +343,7 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
       kernels_.act_mul_row(f32_row(op.input, row), bf16_row(op.output, row), op.as<ActMulAttrs>());
       break;
     case OpKind::GATHER:
-      memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[row]),
+      memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[head_range_.begin + row]),
              sizeof(float) * desc_.buffers[op.input].width);
       break;
     case OpKind::ROUTE:
@@ -423,36 +418,6 @@ void Executor::run_attention(const OpDesc &op, int item, int thread) {
                               block_table(group, step_.slot[tile.request])};
   kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
                           scratch_.data() + scratch_bytes_ * thread);
-}
-
-void Executor::sample(int32_t *tokens) {
-  sampled_ = tokens;
-  run_job(sample_job, false);
-  for (int s = 0; s < step_.num_outputs; s++)
-    slots_[output_slots_[s]].admission.last_token = std::max(tokens[s], 0);
-}
-
-void Executor::sample_job(void *context, int thread) {
-  Executor &self = *(Executor *)context;
-  FloatMode mode;
-  self.run_items(self.counters_[0], self.step_.num_outputs, [&](int s) {
-    const Slot &slot = self.slots_[self.output_slots_[s]];
-    const AdmissionDesc &admission = slot.admission;
-    const int64_t position = self.output_position_[s];
-    const bool suppresses = position < admission.suppressed_until;
-    const SampleArgs args = {self.f32_row(self.desc_.logits_buffer, s),
-                             self.desc_.vocab_size,
-                             admission.temperature,
-                             admission.top_k,
-                             admission.top_p,
-                             admission.min_p,
-                             admission.seed,
-                             admission.branch,
-                             position,
-                             slot.suppressed.data(),
-                             suppresses ? (int32_t)slot.suppressed.size() : 0};
-    self.sampled_[s] = self.kernels_.sample_row(args, self.scratch_.data() + self.scratch_bytes_ * thread);
-  });
 }
 
 const void *Executor::buffer(int32_t index, int64_t *stride) const {

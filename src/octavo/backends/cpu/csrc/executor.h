@@ -1,5 +1,5 @@
-// Runs a program: one call per step on a persistent team, dynamic items per op, no allocation after
-// construction.
+// Runs a program: one call per step on a persistent team, dynamic items per op. After construction nothing is
+// allocated but lists of a request's own sampling parameters.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "capi.h"
+#include "sampler.h"
 #include "team.h"
 
 namespace octavo {
@@ -32,15 +33,11 @@ public:
 
   // Checks a step against the limits; an empty string when it can run.
   std::string check(const StepDesc &step) const;
-  void forward(const StepDesc &step);
-  void sample(int32_t *tokens);
+  void forward(const StepDesc &step, const ResultDesc &results);
+  void sample(const ResultDesc &results, const uint32_t *masks);
   const void *buffer(int32_t index, int64_t *stride) const;
 
 private:
-  struct Slot {
-    AdmissionDesc admission;
-    std::vector<int32_t> suppressed;
-  };
   // A request's rows in this step that one attention item computes.
   struct Tile {
     int32_t request, row_begin, row_end;
@@ -56,6 +53,14 @@ private:
     Memory memory;
     int64_t num_pairs;
     const float *cos, *sin;
+  };
+  struct Range {
+    int32_t begin, end;
+  };
+  // An output that is sampled, kept until then.
+  struct SampledOutput {
+    int32_t slot, num_logprobs, mask_row;
+    int64_t position; // of the token
   };
   struct alignas(64) Counter {
     std::atomic<int32_t> next{0};
@@ -84,9 +89,15 @@ private:
   LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
   LinearArgs expert_args(const OpDesc &op, int expert, int segment, int64_t column) const;
   int rows_of(int32_t buffer) const;
+  std::string check_outputs(const StepDesc &step) const;
+  void run_phases(Range phases, Range outputs);
+  void run_outputs(const StepDesc &step);
+  void pool(Range outputs);
+  void score(int output, int row, int32_t token, int32_t num_logprobs);
   template <class Fn> void run_items(Counter &counter, int count, Fn &&fn);
   void run_job(void (*job)(void *, int), bool keep_warm);
   static void forward_job(void *self, int thread);
+  static void score_job(void *self, int thread);
   static void sample_job(void *self, int thread);
 
   float *f32_row(int32_t buffer, int64_t row) const;
@@ -98,8 +109,7 @@ private:
   const KernelTable &kernels_;
   std::vector<Phase> phases_;
   std::unique_ptr<Counter[]> counters_; // one per phase, and one each before and after
-  std::vector<Slot> slots_;
-  std::vector<int32_t> block_tables_; // [group][slot][max blocks of a sequence]
+  std::vector<int32_t> block_tables_;   // [group][slot][max blocks of a sequence]
   int64_t blocks_per_slot_;
   Memory arena_;
   std::vector<uint8_t *> buffers_;
@@ -110,17 +120,28 @@ private:
   size_t scratch_bytes_; // per thread
   std::vector<RopeTable> rope_tables_;
 
-  // The step being run.
+  Sampler sampler_;
+
+  // The step being run. The head, every phase from the gathering of output rows on, runs on a range of the
+  // outputs at a time: its buffers hold max_seqs rows.
   StepDesc step_{};
+  ResultDesc results_{};
+  Range phase_range_{}, head_range_{};
+  int32_t num_body_phases_ = 0; // before the head
+  int32_t logits_phase_ = 0;
   std::vector<int32_t> token_ids_, row_request_, positions_;
   std::vector<Tile> tiles_;
   // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a
   // pair; the first dispatched row of each expert and one more; the experts that have rows.
   std::vector<int32_t> pair_of_, place_of_, expert_begin_, busy_experts_;
-  std::vector<int32_t> output_position_; // of the token an output samples
-  std::vector<int32_t> output_slots_;
-  int32_t *sampled_ = nullptr;
+  std::vector<SampledOutput> sampled_;
+  const uint32_t *masks_ = nullptr;
   Team team_;
 };
+
+template <class Fn> void Executor::run_items(Counter &counter, int count, Fn &&fn) {
+  for (int item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < count;)
+    fn(item);
+}
 
 } // namespace octavo

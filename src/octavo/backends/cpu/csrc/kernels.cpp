@@ -27,6 +27,7 @@ const KernelTable KERNELS = {
     attention_rows,
     sample_scratch_bytes,
     sample_row,
+    score_row,
     thread_begin,
     thread_end,
 };

@@ -63,6 +63,31 @@ struct AttentionArgs {
   const int32_t *block_table; // of the request
 };
 
+struct TokenBias {
+  int32_t token;
+  float bias;
+};
+
+// A token of a request's prompt or output, and how often it is in the output.
+struct TokenCount {
+  int32_t token;
+  int32_t count;
+};
+
+// What is done to a row of logits before a token is sampled: bias, penalties, masks, in this order.
+struct AdjustArgs {
+  const TokenBias *biases;
+  const TokenCount *counts; // of distinct tokens; read only with penalties
+  const int32_t *banned;    // token ids that must not be sampled
+  int32_t num_biases, num_counts, num_banned;
+  float repetition_penalty, presence_penalty, frequency_penalty;
+  const uint32_t *allowed[2]; // bitmasks over the vocabulary, or null: all
+
+  bool is_identity() const {
+    return num_biases == 0 && num_counts == 0 && num_banned == 0 && !allowed[0] && !allowed[1];
+  }
+};
+
 struct SampleArgs {
   const float *logits; // [vocab_size], left as they are
   int32_t vocab_size;
@@ -72,10 +97,24 @@ struct SampleArgs {
   float min_p;
   uint64_t seed;
   int64_t branch;
-  int64_t position;          // of the token being sampled
-  const int32_t *suppressed; // token ids that must not be sampled
-  int32_t num_suppressed;
+  int64_t position; // of the token being sampled
+  AdjustArgs adjust;
 };
+
+// Log probabilities of raw logits: of one token, with its rank, and of the num_top most probable ones.
+struct ScoreArgs {
+  const float *logits; // [vocab_size]
+  int32_t vocab_size;
+  int32_t token;
+  int32_t num_top;
+  float *logprob;
+  int32_t *rank;
+  int32_t *top_ids;    // [num_top]
+  float *top_logprobs; // [num_top]
+};
+
+constexpr int32_t NOT_FINITE = -1; // instead of a token: the row holds NaN or Inf
+constexpr int32_t NO_TOKEN = -2;   // instead of a token: none is allowed
 
 struct KernelTable {
   const char *name;
@@ -105,9 +144,12 @@ struct KernelTable {
   size_t (*attention_scratch_bytes)(int32_t head_dim);
   void (*attention_rows)(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
 
-  // sample.cpp: the next token, or -1 when the row holds NaN or Inf.
+  // sample.cpp: the next token, or NOT_FINITE or NO_TOKEN.
   size_t (*sample_scratch_bytes)(int32_t vocab_size);
   int32_t (*sample_row)(const SampleArgs &, uint8_t *scratch);
+
+  // logprobs.cpp: false, and nothing written, when the row holds NaN or Inf.
+  bool (*score_row)(const ScoreArgs &);
 
   // Prepares and releases the calling thread (AMX tile configuration); called once per thread and step.
   void (*thread_begin)();

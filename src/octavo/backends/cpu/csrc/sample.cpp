@@ -1,7 +1,8 @@
 // The next token of one row of raw logits: see docs/exactness.md, "sampling". Survivors of top-k, top-p and
 // min-p are found by a threshold from integer histograms, never by a sort; integer sums do not depend on
 // their order.
-#include "vec16.h"
+#include "entries.h"
+#include "logits_row.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 
@@ -11,51 +12,47 @@ constexpr float PROBABILITY_ONE = 1073741824.0f; // 2^30: the integer weight of 
 constexpr int DIGIT_BITS[] = {11, 11, 10};       // of the 32-bit sort key, from the top
 constexpr int MAX_BUCKETS = 1 << 11;
 
-// Every lane of p beyond `size` reads as `fill`.
-OCTAVO_INLINE f32x16 load_or(const float *p, int64_t at, int64_t size, float fill) {
-  if (at + LANES <= size)
-    return load<f32x16>(p + at);
-  f32x16 v = splat(fill);
-  memcpy(&v, p + at, sizeof(float) * (size - at));
-  return v;
-}
-
-bool is_finite(const float *x, int64_t size) {
-  i32x16 bad = {};
-  for (int64_t i = 0; i < size; i += LANES) {
-    u32x16 magnitude = as_bits(load_or(x, i, size, 0.0f)) & 0x7fffffffu;
-    bad |= (i32x16)(magnitude >= splat(0x7f800000u));
-  }
-  for (int lane = 0; lane < LANES; lane++)
-    if (bad[lane])
-      return false;
-  return true;
-}
-
-struct Best {
-  f32x16 value = splat(-__builtin_inff());
-  i32x16 index = splat(INT32_MAX);
-
-  OCTAVO_INLINE_MEMBER void take(f32x16 candidate, i32x16 id) {
-    i32x16 better = candidate > value;
-    value = better ? candidate : value;
-    index = better ? id : index;
-  }
-  int32_t lowest_id() const {
-    float top = tree_max(value);
-    int32_t id = INT32_MAX;
-    for (int lane = 0; lane < LANES; lane++)
-      if (value[lane] == top && index[lane] < id)
-        id = index[lane];
-    return id;
-  }
-};
-
 int32_t argmax(const float *x, int64_t size) {
   Best best;
   for (int64_t i = 0; i < size; i += LANES)
-    best.take(load_or(x, i, size, -__builtin_inff()), lane_index() + (int32_t)i);
+    best.take(load_or(x, i, size, -INFINITE), lane_index() + (int32_t)i);
   return best.lowest_id();
+}
+
+void penalize(const AdjustArgs &args, float *logits) {
+  for (int32_t i = 0; i < args.num_counts; i++) {
+    const TokenCount &seen = args.counts[i];
+    float x = logits[seen.token];
+    x = x > 0.0f ? x / args.repetition_penalty : x * args.repetition_penalty;
+    if (seen.count > 0) {
+      x -= args.frequency_penalty * (float)seen.count;
+      x -= args.presence_penalty;
+    }
+    logits[seen.token] = x;
+  }
+}
+
+void keep_allowed(const uint32_t *allowed, float *logits, int64_t size) {
+  const u32x16 bit = splat(1u) << (u32x16)lane_index();
+  for (int64_t i = 0; i < size; i += LANES) {
+    const uint32_t word = allowed[i / 32] >> (i % 32); // 16 divides 32
+    if ((word & 0xffffu) == 0xffffu)
+      continue;
+    f32x16 x = load_or(logits, i, size, 0.0f);
+    x = (i32x16)((splat(word) & bit) != splat(0u)) ? x : splat(-INFINITE);
+    memcpy(logits + i, &x, sizeof(float) * (size - i < LANES ? size - i : LANES));
+  }
+}
+
+void adjust(const AdjustArgs &args, float *logits, int64_t size) {
+  for (int32_t i = 0; i < args.num_biases; i++)
+    logits[args.biases[i].token] += args.biases[i].bias;
+  penalize(args, logits);
+  for (const uint32_t *allowed : args.allowed)
+    if (allowed)
+      keep_allowed(allowed, logits, size);
+  for (int32_t i = 0; i < args.num_banned; i++)
+    logits[args.banned[i]] = -INFINITE;
 }
 
 // Unsigned keys that order as the floats do (no NaN, no -0).
@@ -99,7 +96,7 @@ uint32_t key_reaching(const float *scaled, const uint32_t *weight, int64_t size,
 // The smallest scaled logit that survives top-k, then top-p among those, and min-p.
 float threshold(const SampleArgs &args, const float *scaled, uint32_t *weight, uint64_t *histogram) {
   const int64_t size = args.vocab_size;
-  uint32_t floor = sort_key(-__builtin_inff());
+  uint32_t floor = sort_key(-INFINITE);
   if (args.top_k > 0 && args.top_k < size)
     floor = key_reaching(scaled, nullptr, size, floor, args.top_k, histogram);
   if (args.top_p >= 1.0 && args.min_p <= 0.0f)
@@ -108,7 +105,7 @@ float threshold(const SampleArgs &args, const float *scaled, uint32_t *weight, u
   uint64_t total = 0;
   float likely = best;
   for (int64_t i = 0; i < size; i += LANES) {
-    f32x16 s = load_or(scaled, i, size, -__builtin_inff());
+    f32x16 s = load_or(scaled, i, size, -INFINITE);
     f32x16 probability = exp(s - best);
     i32x16 integer = __builtin_convertvector(probability * PROBABILITY_ONE, i32x16);
     for (int lane = 0; lane < LANES && i + lane < size; lane++) {
@@ -154,21 +151,21 @@ size_t sample_scratch_bytes(int32_t vocab_size) {
   return padded * (sizeof(float) + sizeof(uint32_t)) + sizeof(uint64_t) * MAX_BUCKETS;
 }
 
-// The sampled token id, or -1 when the row holds NaN or Inf. logits are left as they are.
+// The sampled token id, or NOT_FINITE or NO_TOKEN. logits are left as they are.
 int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
   const int64_t size = args.vocab_size, padded = (size + 63) / 64 * 64;
   if (!is_finite(args.logits, size))
-    return -1;
+    return NOT_FINITE;
   float *scaled = (float *)scratch;
   const float *logits = args.logits;
-  if (args.num_suppressed > 0) {
+  if (!args.adjust.is_identity()) {
     memcpy(scaled, logits, sizeof(float) * size);
-    for (int32_t i = 0; i < args.num_suppressed; i++)
-      scaled[args.suppressed[i]] = -__builtin_inff();
+    adjust(args.adjust, scaled, size);
     logits = scaled;
   }
-  if (args.temperature == 0.0f)
-    return argmax(logits, size);
+  const int32_t most_probable = args.temperature == 0.0f || logits == scaled ? argmax(logits, size) : 0;
+  if (args.temperature == 0.0f || most_probable == NO_TOKEN)
+    return most_probable;
   for (int64_t i = 0; i < size; i += LANES) {
     f32x16 s = load_or(logits, i, size, 0.0f) / args.temperature + 0.0f;
     memcpy(scaled + i, &s, sizeof(float) * (size - i < LANES ? size - i : LANES));
@@ -179,10 +176,10 @@ int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
       splitmix64(splitmix64(splitmix64(args.seed) ^ (uint64_t)args.branch) ^ (uint64_t)args.position);
   Best best;
   for (int64_t i = 0; i < size; i += LANES) {
-    f32x16 s = load_or(scaled, i, size, -__builtin_inff());
+    f32x16 s = load_or(scaled, i, size, -INFINITE);
     i32x16 token = lane_index() + (int32_t)i;
     f32x16 score = s + gumbel(key, token);
-    best.take(s >= splat(floor) ? score : splat(-__builtin_inff()), token);
+    best.take(s >= splat(floor) ? score : splat(-INFINITE), token);
   }
   return best.lowest_id();
 }

@@ -1,0 +1,111 @@
+// What becomes of a step's output rows: logits for a range of them at a time, scored, pooled, or sampled.
+#include "executor.h"
+#include "float_mode.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace octavo {
+
+std::string Executor::check_outputs(const StepDesc &step) const {
+  if (step.num_sampled > desc_.max_seqs || step.num_sampled + step.num_scored > step.num_outputs)
+    return "more outputs are sampled than there are slots";
+  for (int s = 0; s < step.num_outputs; s++) {
+    if (step.output_row[s] < 0 || step.output_row[s] >= step.num_tokens || step.output_slot[s] < 0 ||
+        step.output_slot[s] >= desc_.max_seqs)
+      return "an output names a row or a slot that does not exist";
+    const bool is_scored = s >= step.num_sampled && s < step.num_sampled + step.num_scored;
+    if (is_scored && (step.target[s] < 0 || step.target[s] >= desc_.vocab_size))
+      return "a token to be scored lies outside the vocabulary";
+  }
+  return "";
+}
+
+// Mostly all outputs are sampled: body and head are then one job. The logits of those that are sampled come
+// last, because they stay in the buffer until then.
+void Executor::run_outputs(const StepDesc &step) {
+  sampled_.clear();
+  for (int s = 0; s < step.num_sampled; s++)
+    sampled_.push_back({step.output_slot[s], step.num_logprobs[s], step.mask_row[s],
+                        (int64_t)positions_[step.output_row[s]] + 1});
+  const Range body = {0, num_body_phases_}, head = {num_body_phases_, (int32_t)phases_.size()};
+  const Range sampled = {0, step.num_sampled};
+  if (step.num_outputs == step.num_sampled)
+    return run_phases({body.begin, head.end}, sampled);
+  run_phases(body, {});
+  const int first_pooled = step.num_sampled + step.num_scored;
+  for (int s = step.num_sampled; s < first_pooled; s += desc_.max_seqs) {
+    run_phases(head, {s, std::min(s + desc_.max_seqs, first_pooled)});
+    run_job(score_job, true);
+  }
+  for (int s = first_pooled; s < step.num_outputs; s += desc_.max_seqs) {
+    run_phases({head.begin, logits_phase_}, {s, std::min(s + desc_.max_seqs, step.num_outputs)});
+    pool(head_range_);
+  }
+  if (step.num_sampled > 0)
+    run_phases(head, sampled);
+}
+
+void Executor::run_phases(Range phases, Range outputs) {
+  phase_range_ = phases;
+  head_range_ = outputs;
+  run_job(forward_job, true);
+}
+
+// What the head would read, as fp32.
+void Executor::pool(Range outputs) {
+  const int32_t buffer = desc_.ops[phases_[logits_phase_].begin].input;
+  const int64_t width = desc_.buffers[buffer].width;
+  float *out = results_.pooled + (outputs.begin - step_.num_sampled - step_.num_scored) * width;
+  for (int row = 0; row < outputs.end - outputs.begin; row++)
+    for (int64_t i = 0; i < width; i++) {
+      const uint32_t bits = (uint32_t)bf16_row(buffer, row)[i] << 16;
+      memcpy(out++, &bits, sizeof bits);
+    }
+}
+
+void Executor::score_job(void *context, int) {
+  Executor &self = *(Executor *)context;
+  FloatMode mode;
+  const Range range = self.head_range_;
+  self.run_items(self.counters_[0], range.end - range.begin, [&](int row) {
+    const int output = range.begin + row;
+    self.score(output, row, self.step_.target[output], self.step_.num_logprobs[output]);
+  });
+}
+
+// Writes a token that is to be reported with its logprobs to the results of an output.
+void Executor::score(int output, int row, int32_t token, int32_t num_logprobs) {
+  const int64_t top = (int64_t)output * results_.max_logprobs;
+  const bool is_finite = kernels_.score_row({f32_row(desc_.logits_buffer, row), desc_.vocab_size, token,
+                                             num_logprobs, results_.logprob + output, results_.rank + output,
+                                             results_.top_ids + top, results_.top_logprobs + top});
+  results_.token[output] = is_finite ? token : NOT_FINITE;
+}
+
+void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
+  results_ = results;
+  masks_ = masks;
+  run_job(sample_job, false);
+  for (size_t s = 0; s < sampled_.size(); s++)
+    if (results.token[s] >= 0)
+      sampler_.append(sampled_[s].slot, results.token[s]);
+}
+
+void Executor::sample_job(void *context, int thread) {
+  Executor &self = *(Executor *)context;
+  FloatMode mode;
+  self.run_items(self.counters_[0], (int)self.sampled_.size(), [&](int s) {
+    const SampledOutput &output = self.sampled_[s];
+    const int64_t mask_words = (self.desc_.vocab_size + 31) / 32;
+    const uint32_t *mask = output.mask_row < 0 ? nullptr : self.masks_ + output.mask_row * mask_words;
+    const SampleArgs args =
+        self.sampler_.args(output.slot, self.f32_row(self.desc_.logits_buffer, s), output.position, mask);
+    const int32_t token = self.kernels_.sample_row(args, self.scratch_.data() + self.scratch_bytes_ * thread);
+    self.results_.token[s] = token;
+    if (token >= 0 && output.num_logprobs >= 0)
+      self.score(s, s, token, output.num_logprobs);
+  });
+}
+
+} // namespace octavo

@@ -1,0 +1,102 @@
+#include "sampler.h"
+
+#include <algorithm>
+
+namespace octavo {
+
+void Sampler::admit(const AdmissionDesc &admission) {
+  Slot &slot = slots_[admission.slot];
+  SampleArgs &args = slot.args;
+  args = {};
+  args.vocab_size = vocab_size_;
+  args.temperature = admission.temperature;
+  args.top_k = admission.top_k;
+  args.top_p = admission.top_p;
+  args.min_p = admission.min_p;
+  args.seed = admission.seed;
+  args.branch = admission.branch;
+  args.adjust.repetition_penalty = admission.repetition_penalty;
+  args.adjust.presence_penalty = admission.presence_penalty;
+  args.adjust.frequency_penalty = admission.frequency_penalty;
+  slot.has_penalties = admission.repetition_penalty != 1.0f || admission.presence_penalty != 0.0f ||
+                       admission.frequency_penalty != 0.0f;
+  slot.suppressed_until = admission.suppressed_until;
+  slot.suppressed.assign(admission.suppressed, admission.suppressed + admission.num_suppressed);
+  slot.biases.assign(admission.biases, admission.biases + admission.num_biases);
+  slot.allowed.assign(admission.allowed,
+                      admission.allowed ? admission.allowed + (vocab_size_ + 31) / 32 : nullptr);
+  slot.bad_word_ends.assign(admission.bad_word_ends, admission.bad_word_ends + admission.num_bad_words);
+  const int num_ids = slot.bad_word_ends.empty() ? 0 : slot.bad_word_ends.back();
+  slot.bad_words.assign(admission.bad_words, admission.bad_words + num_ids);
+  slot.num_recent = 0;
+  for (int w = 0, begin = 0; w < admission.num_bad_words; begin = slot.bad_word_ends[w++])
+    slot.num_recent = std::max<size_t>(slot.num_recent, slot.bad_word_ends[w] - begin - 1);
+  slot.counts.clear();
+  slot.recent.clear();
+  for (int t = 0; t < admission.num_tokens && (slot.has_penalties || slot.num_recent); t++) {
+    const bool is_output = t >= admission.prompt_length;
+    count(slot, admission.token_ids[t], is_output);
+    if (is_output)
+      remember(slot, admission.token_ids[t]);
+  }
+  slot.last_token = admission.token_ids[admission.num_tokens - 1];
+}
+
+void Sampler::append(int index, int32_t token) {
+  Slot &slot = slots_[index];
+  slot.last_token = token;
+  count(slot, token, true);
+  remember(slot, token);
+}
+
+void Sampler::count(Slot &slot, int32_t token, bool is_output) {
+  if (!slot.has_penalties)
+    return;
+  auto at = std::lower_bound(slot.counts.begin(), slot.counts.end(), token,
+                             [](const TokenCount &entry, int32_t id) { return entry.token < id; });
+  if (at == slot.counts.end() || at->token != token)
+    at = slot.counts.insert(at, {token, 0});
+  at->count += is_output;
+}
+
+void Sampler::remember(Slot &slot, int32_t token) {
+  if (slot.num_recent == 0)
+    return;
+  if (slot.recent.size() == slot.num_recent)
+    slot.recent.erase(slot.recent.begin());
+  slot.recent.push_back(token);
+}
+
+SampleArgs Sampler::args(int index, const float *logits, int64_t position, const uint32_t *mask) {
+  Slot &slot = slots_[index];
+  find_banned(slot, position);
+  SampleArgs args = slot.args;
+  args.logits = logits;
+  args.position = position;
+  args.adjust.biases = slot.biases.data();
+  args.adjust.num_biases = (int32_t)slot.biases.size();
+  args.adjust.counts = slot.counts.data();
+  args.adjust.num_counts = (int32_t)slot.counts.size();
+  args.adjust.banned = slot.banned.data();
+  args.adjust.num_banned = (int32_t)slot.banned.size();
+  args.adjust.allowed[0] = slot.allowed.empty() ? nullptr : slot.allowed.data();
+  args.adjust.allowed[1] = mask;
+  return args;
+}
+
+// The suppressed ids, and the last token of each bad word that the output ends in the others of.
+void Sampler::find_banned(Slot &slot, int64_t position) {
+  slot.banned.clear();
+  if (position < slot.suppressed_until)
+    slot.banned = slot.suppressed;
+  int begin = 0;
+  for (int end : slot.bad_word_ends) {
+    const size_t length = end - begin - 1;
+    const int32_t *word = slot.bad_words.data() + begin;
+    if (length <= slot.recent.size() && std::equal(word, word + length, slot.recent.end() - length))
+      slot.banned.push_back(word[length]);
+    begin = end;
+  }
+}
+
+} // namespace octavo
