@@ -6,7 +6,8 @@ import pytest
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.models.decoder_gguf import decoder_of_gguf, gguf_names
+from octavo.models.architecture import Experts
+from octavo.models.decoder_gguf import decoder_of_gguf, gguf_experts, gguf_names
 from octavo.models.rotary import RopePairing
 from tests.models.families.test_llama import GGUF, TENSORS
 
@@ -31,3 +32,24 @@ def test_names_follow_the_parts_of_the_program() -> None:
     assert names["layers.0.down"] == "blk.0.ffn_out.weight"
     assert names["final_norm"] == "norm.weight"
     assert names["head"] == "output.weight"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("expert_gating_func", 2),
+        ("expert_shared_count", 1),
+        ("rope.scaling.yarn_log_multiplier", 0.1),
+        ("attention.causal", False),
+    ],
+)
+def test_what_no_family_computes_is_named(key: str, value: object) -> None:
+    with pytest.raises(ModelFileError, match=rf"llama\.{key} is"):
+        read({f"llama.{key}": value})
+
+
+def test_experts_are_normalized_unless_the_file_says_otherwise() -> None:
+    numbers = GGUF | {"llama.expert_count": 4, "llama.expert_used_count": 2}
+    assert gguf_experts(ModelMetadata("m.gguf", numbers), "llama", 16) == Experts(4, 2, 16, True)
+    plain = ModelMetadata("m.gguf", numbers | {"llama.expert_weights_norm": False})
+    assert not gguf_experts(plain, "llama", 16).is_normalized

@@ -56,6 +56,14 @@ _FEATURES: Mapping[str, float | bool] = {
     "embedding_scale": 1.0,
     "residual_scale": 1.0,
     "logit_scale": 1.0,
+    "rope.scaling.alpha": 0.0,
+    "rope.scaling.yarn_ext_factor": 1.0,
+    "rope.scaling.yarn_attn_factor": 1.0,
+    "rope.scaling.yarn_log_multiplier": 0.0,
+    "leading_dense_block_count": 0,
+    "expert_shared_count": 0,
+    "expert_group_count": 0,
+    "expert_gating_func": 1,  # softmax
 }
 
 
@@ -117,10 +125,11 @@ def gguf_window(metadata: ModelMetadata, family: str) -> int | None:
 
 
 def gguf_experts(metadata: ModelMetadata, family: str, ffn_size: int) -> Experts:
-    """For a family that reads expert_count. llama.cpp normalizes the weights of all families read here."""
+    """For a family that reads expert_count. llama.cpp normalizes weights unless the file says otherwise."""
     count = metadata.positive(f"{family}.expert_count")
     used = metadata.positive(f"{family}.expert_used_count")
-    return checked_experts(metadata.source, Experts(count, used, ffn_size, is_normalized=True))
+    is_normalized = metadata.flag(f"{family}.expert_weights_norm", True)
+    return checked_experts(metadata.source, Experts(count, used, ffn_size, is_normalized))
 
 
 def gguf_names(arch: Architecture, **others: str) -> TensorNames:

@@ -18,7 +18,8 @@ from octavo.models.program import Program
 from tests.backends.oracles import Model, Tiny, of_config, of_gguf
 from tests.backends.tiny import NUM_BLOCKS, StepMaker
 
-ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
+ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 MAX_ERROR = 0.02  # of the oracle's logit range; where a router is near a tie, rounding to bf16 may exceed it
 LENGTH = 70
 LIMITS = StepLimits(2, 64, 128)
