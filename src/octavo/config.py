@@ -97,14 +97,85 @@ class ServerConfig:
     """A field of a request that octavo does not know: refuse (400) or warn (and ignore it)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65536:
-            raise StartError(f"--port is {self.port}; allowed: 0 to 65535.")
-        if self.log_format not in ("text", "json"):
-            raise StartError(f"--log-format is {self.log_format!r}; allowed: text, json.")
+        _check_port_and_log(self.port, self.log_format, self.drain_seconds)
         if self.unknown_fields not in ("refuse", "warn"):
             raise StartError(f"--unknown-fields is {self.unknown_fields!r}; allowed: refuse, warn.")
-        if self.drain_seconds < 0:
-            raise StartError("--drain-seconds must not be negative.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """What a router needs."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    endpoints: tuple[str, ...] = ()
+    """Servers to route to, like http://10.0.0.1:8000 (may repeat)."""
+    static_models: tuple[str, ...] = ()
+    """What each endpoint serves, in their order; default: each is asked."""
+    static_aliases: tuple[str, ...] = ()
+    """Another name for a model, as alias:model (may repeat)."""
+    policy: str = "prefix"
+    """Who gets a request: round-robin, least-load, session or prefix."""
+    session_key: str | None = None
+    """The header that names a session, for the policy `session`."""
+    api_key: str | None = None
+    """Bearer key clients must send and endpoints get; default: OCTAVO_API_KEY, else none."""
+    connect_seconds: float = 2.0
+    """How long an endpoint may take to accept a connection."""
+    first_token_seconds: float = 300.0
+    """How long a stream may take to begin."""
+    inter_token_seconds: float = 30.0
+    """How long a stream may pause."""
+    total_seconds: float = 3600.0
+    """How long any answer may take."""
+    health_interval_seconds: float = 2.0
+    """Between two looks at an endpoint's health."""
+    health_timeout_seconds: float = 5.0
+    """How long an endpoint may take to say whether it is ready; silent three times, it is lost."""
+    drain_seconds: float = 30.0
+    """After SIGTERM, how long running answers may take to finish."""
+    log_format: str = "text"
+    """Request log on stderr: text or json."""
+    max_body_bytes: int = 32 << 20
+    """A longer request body is answered 413."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in ROUTING_POLICIES:
+            raise StartError(f"--policy is {self.policy!r}; allowed: {', '.join(ROUTING_POLICIES)}.")
+        if not self.endpoints:
+            raise StartError("Name at least one endpoint: octavo route http://HOST:PORT ...")
+        if self.static_models and len(self.static_models) != len(self.endpoints):
+            raise StartError(
+                f"--static-models names {len(self.static_models)} models for {len(self.endpoints)} "
+                "endpoints; name one for each."
+            )
+        for alias in self.static_aliases:
+            if not all(alias.partition(":")):
+                raise StartError(f"--static-aliases is {alias!r}; allowed: alias:model.")
+        if self.policy == "session" and self.session_key is None:
+            raise StartError("--policy session needs --session-key, the header that names a session.")
+        for name in _POSITIVE_SECONDS:
+            if not getattr(self, name) > 0:
+                raise StartError(f"--{name.replace('_', '-')} must be above 0.")
+        _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+
+
+ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix")
+_POSITIVE_SECONDS = (
+    "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",
+    "health_interval_seconds", "health_timeout_seconds",
+)  # fmt: skip
+
+
+def _check_port_and_log(port: int, log_format: str, drain_seconds: float) -> None:
+    if not 0 <= port < 65536:
+        raise StartError(f"--port is {port}; allowed: 0 to 65535.")
+    if log_format not in ("text", "json"):
+        raise StartError(f"--log-format is {log_format!r}; allowed: text, json.")
+    if drain_seconds < 0:
+        raise StartError("--drain-seconds must not be negative.")
 
 
 def _require_at_least(field: str, value: int, minimum: int) -> None:

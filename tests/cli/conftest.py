@@ -34,8 +34,8 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Serve:
 def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """complaint(*arguments) -> the sentence, after exit code 2."""
 
-    def run(*arguments: str) -> str:
-        assert cli.main(["serve", *arguments]) == 2
+    def run(*arguments: str, command: str = "serve") -> str:
+        assert cli.main([command, *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         return line
 

@@ -12,7 +12,10 @@ def codes_in_use() -> set[str]:
     """First arguments of HttpError and ErrorAnswer, `code=` of anything, and defaults like `or "code"`."""
     used = set()
     for source in rules.sources("src", ".py"):
-        if source.package not in ("http", "server", "core", "text") or source.path.stem == "error_codes":
+        if (
+            source.package not in ("http", "server", "router", "core", "text")
+            or source.path.stem == "error_codes"
+        ):
             continue
         used |= {
             node.value
@@ -34,7 +37,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("code", ERROR_CODES)
 def test_each_has_a_status_of_http(code: str) -> None:
-    assert 400 <= ERROR_CODES[code].status <= 503
+    assert 400 <= ERROR_CODES[code].status <= 504
 
 
 @pytest.mark.parametrize(

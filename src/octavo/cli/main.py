@@ -36,6 +36,7 @@ def build_app() -> cyclopts.App:
         suppress_keyboard_interrupt=False,
     )
     app.command("octavo.cli.serve:serve", name="serve", help="Serve a model over an OpenAI-compatible API.")
+    app.command("octavo.cli.route:route", name="route", help="Route requests to several servers.")
     for name, text in COMMANDS_ON_A_MODEL.items():
         app.command(f"octavo.cli.{name}:{name}", name=name, help=text, usage=f"octavo {name} [MODEL]")
     return app

@@ -72,6 +72,20 @@ ERROR_CODES = {
         "the message says why; the same request would fail again",
     ),
     "internal_error": ErrorCode(500, "a defect of octavo", "report it; the server's log has the trace"),
-    "server_overloaded": ErrorCode(503, "the queue is full", "wait as long as `Retry-After` says"),
+    "endpoint_failed": ErrorCode(502, "a router's endpoint did not answer", "try again"),
+    "endpoint_broke_off": ErrorCode(
+        502, "a router's endpoint broke off the stream, and is none that another can go on for", "ask again"
+    ),
+    "request_failed_repeatedly": ErrorCode(
+        502,
+        "two endpoints failed on this request",
+        "it may be what fails them: look at it before trying again",
+    ),
+    "answer_timeout": ErrorCode(
+        504, "an answer took longer than the router allows", "ask for less, or raise its `--total-seconds`"
+    ),
+    "server_overloaded": ErrorCode(
+        503, "the queue is full, or no endpoint is ready", "wait as long as `Retry-After` says"
+    ),
     "shutting_down": ErrorCode(503, "the server drains", "try another replica, or later"),
 }

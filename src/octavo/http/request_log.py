@@ -36,6 +36,7 @@ class RequestRecord:
     first_token_seconds: float | None = None  # after arrival
     recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
+    endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
 
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:
         """What the request asked for without effect."""
@@ -85,6 +86,8 @@ class RequestLog:
         }
         if record.ignored:
             line |= {"recorded": record.recorded, "ignored": [_printable(name) for name in record.ignored]}
+        if record.endpoints:
+            line["endpoints"] = record.endpoints
         if record.completion_id is not None:
             first = record.first_token_seconds
             line |= {
@@ -106,6 +109,8 @@ class RequestLog:
             f"{record.method} {_printable(record.path)}",
             self._paint(record.request_id, _DIM),
         ]
+        if record.endpoints:
+            parts.append(" > ".join(record.endpoints))
         if record.completion_id is not None:
             parts += [
                 record.finish_reason or "error",

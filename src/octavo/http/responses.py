@@ -1,0 +1,38 @@
+"""JSON answers of the endpoints that only read, and every exception as OpenAI's error JSON."""
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from octavo.core.errors import OctavoError
+from octavo.http.errors import ErrorAnswer, answer_to
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path (404), or not with this method (405)."""
+    assert isinstance(error, HTTPException)
+    answers = {
+        404: ("not_found", "There is nothing at this path."),
+        405: ("method_not_allowed", "This path does not take this method."),
+    }
+    code, message = answers[error.status_code]
+    allow = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    return _error_response(ErrorAnswer(code, message, headers=allow))
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return _error_response(answer_to(error))
+
+
+def _error_response(answer: ErrorAnswer) -> Response:
+    response = Response(answer.body, answer.status, media_type="application/json")
+    response.raw_headers.extend(answer.all_headers)
+    return response
+
+
+EXCEPTION_HANDLERS = {HTTPException: _on_http_exception, OctavoError: _on_error, Exception: _on_error}

@@ -1,0 +1,72 @@
+"""Every metric of the router, all under `octavo:router_`, in a registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class RouterMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._create_counters()
+        self._create_gauges()
+        self._overhead = Histogram(
+            "octavo:router_overhead_seconds",
+            "From a request's last byte to the choice of its endpoint.",
+            buckets=OVERHEAD_BUCKETS,
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+
+    def _create_counters(self) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"octavo:router_{name}", text, labels, registry=self.registry)
+
+        self._decisions = counter("decisions", "Requests sent to an endpoint.", "policy", "endpoint")
+        self._predicted = counter(
+            "predicted_cached_tokens", "Prompt tokens expected in the endpoint's cache.", "policy"
+        )
+        self._actual = counter(
+            "actual_cached_tokens", "Prompt tokens the endpoint said were in its cache.", "policy"
+        )
+        self._failovers = counter(
+            "failovers", "Attempts that failed, and what became of the request.", "reason", "outcome"
+        )
+        self._ejections = counter("ejections", "Times an endpoint's circuit breaker opened.", "endpoint")
+        self._changes = counter("health_changes", "Changes of an endpoint's health.", "endpoint", "state")
+
+    def _create_gauges(self) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"octavo:router_{name}", text, ("endpoint",), registry=self.registry)
+
+        self._up = gauge("endpoint_up", "1 while the endpoint may be asked.")
+        self._requests = gauge("requests_running", "Requests under way at the endpoint.")
+        self._tokens = gauge("reserved_tokens", "Load the router has put on the endpoint, in tokens.")
+
+    def observe_decision(self, policy: str, endpoint: str, num_cached_tokens: int) -> None:
+        self._decisions.labels(policy, endpoint).inc()
+        self._predicted.labels(policy).inc(num_cached_tokens)
+
+    def observe_cached(self, policy: str, num_tokens: int) -> None:
+        self._actual.labels(policy).inc(num_tokens)
+
+    def observe_failover(self, reason: str, outcome: str) -> None:
+        self._failovers.labels(reason, outcome).inc()
+
+    def observe_ejection(self, endpoint: str) -> None:
+        self._ejections.labels(endpoint).inc()
+
+    def observe_change(self, endpoint: str, state: str) -> None:
+        self._changes.labels(endpoint, state).inc()
+
+    def observe_overhead(self, seconds: float) -> None:
+        self._overhead.observe(seconds)
+
+    def observe_endpoint(self, endpoint: str, *, is_up: bool, num_requests: int, num_tokens: int) -> None:
+        self._up.labels(endpoint).set(is_up)
+        self._requests.labels(endpoint).set(num_requests)
+        self._tokens.labels(endpoint).set(num_tokens)
+
+    def render(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)

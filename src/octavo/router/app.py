@@ -1,0 +1,118 @@
+"""The router's objects, wired together: routes, endpoints, and how errors leave."""
+
+import dataclasses
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from octavo import __version__
+from octavo.core.errors import ModelNotFoundError
+from octavo.http.gate import Gate, KeyCheck
+from octavo.http.request_log import RequestLog
+from octavo.http.responses import EXCEPTION_HANDLERS, json_response
+from octavo.metrics.router_metrics import RouterMetrics
+from octavo.router.proxy import Proxy
+from octavo.router.routing import Router
+
+# JSON in, JSON or events out, and the model is named in the body: all that routing needs to know.
+ROUTED_PATHS = (
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings",
+    "/v1/rerank", "/v1/score", "/rerank", "/score", "/tokenize", "/detokenize",
+)  # fmt: skip
+
+
+def build_app(
+    router: Router, proxy: Proxy, metrics: RouterMetrics, *, key_check: KeyCheck, log: RequestLog
+) -> ASGIApp:
+    surface = Surface(router, proxy, metrics)
+    app = Starlette(
+        routes=[
+            *(Route(path, proxy, methods=["POST"]) for path in ROUTED_PATHS),
+            Route("/v1/models", surface.models),
+            Route("/v1/models/{name:path}", surface.model),
+            Route("/livez", surface.livez),
+            Route("/readyz", surface.readyz),
+            Route("/health", surface.readyz),
+            Route("/version", surface.version),
+            Route("/metrics", surface.render_metrics),
+            Route("/debug/endpoints", surface.endpoints),
+            Route("/debug/route/{request_id}", surface.decision),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+    app.router.redirect_slashes = False
+    return Gate(app, key_check=key_check, log=log)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surface:
+    """What the router answers itself."""
+
+    router: Router
+    proxy: Proxy
+    metrics: RouterMetrics
+
+    async def models(self, request: Request) -> Response:
+        return json_response({"object": "list", "data": list(self.router.endpoints.models.values())})
+
+    async def model(self, request: Request) -> Response:
+        name, cards = request.path_params["name"], self.router.endpoints.models
+        if name not in cards:
+            raise ModelNotFoundError(f"There is no model {name[:80]!r} here. Served: {', '.join(cards)}.")
+        return json_response(cards[name])
+
+    async def livez(self, request: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether anybody could answer a request now."""
+        if self.proxy.is_draining:
+            return json_response({"status": "unready", "reason": "The router is shutting down."}, status=503)
+        if not any(endpoint.is_available for endpoint in self.router.endpoints.endpoints):
+            return json_response({"status": "unready", "reason": "No endpoint is ready."}, status=503)
+        return json_response({"status": "ready"})
+
+    async def version(self, request: Request) -> Response:
+        return json_response({"version": __version__})
+
+    async def render_metrics(self, request: Request) -> Response:
+        for endpoint in self.router.endpoints.endpoints:
+            self.metrics.observe_endpoint(
+                endpoint.name,
+                is_up=endpoint.is_available,
+                num_requests=endpoint.load.num_requests,
+                num_tokens=endpoint.load.num_tokens,
+            )
+        return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def endpoints(self, request: Request) -> Response:
+        """Every endpoint, as the router sees it."""
+        return json_response(
+            [
+                {
+                    "name": endpoint.name,
+                    "url": endpoint.url,
+                    "ready": endpoint.is_ready,
+                    "draining": endpoint.is_draining,
+                    "complaint": endpoint.complaint,
+                    "breaker": endpoint.breaker.state,
+                    "models": list(endpoint.cards),
+                    "fingerprint": endpoint.replica and endpoint.replica.fingerprint,
+                    "requests": endpoint.load.num_requests,
+                    "reserved_tokens": endpoint.load.num_tokens,
+                }
+                for endpoint in self.router.endpoints.endpoints
+            ]
+        )
+
+    async def decision(self, request: Request) -> Response:
+        """Why a request went where it went: candidates, scores, attempts."""
+        decision = self.router.decisions.get(request.path_params["request_id"])
+        if decision is None:
+            raise HTTPException(404)
+        return json_response(decision)

@@ -1,0 +1,80 @@
+"""Why a request went where it went: for the x-octavo-route header and GET /debug/route/{request_id}."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from octavo.router.policies.base import Score
+from octavo.router.routed_request import RoutedRequest
+
+MAX_DECISIONS = 1000  # the newest are kept
+
+
+@dataclasses.dataclass(slots=True)
+class Attempt:
+    """One endpoint asked. outcome: answered, failed for a reason, or still under way."""
+
+    endpoint: str
+    scores: list[dict[str, Any]]
+    num_cached_predicted: int
+    num_resumed_tokens: int = 0  # of the answer, that it began with
+    num_cached_actual: int | None = None  # where the endpoint reports it
+    outcome: str = "under way"
+    has_progressed: bool = False  # something of the answer came from it
+
+
+@dataclasses.dataclass(slots=True)
+class Decision:
+    request_id: str
+    model: str
+    policy: str
+    num_prompt_tokens: int  # estimated
+    attempts: list[Attempt] = dataclasses.field(default_factory=list)
+
+    def add(self, chosen: Score, scores: Sequence[Score], num_resumed_tokens: int = 0) -> Attempt:
+        table = [
+            {
+                "endpoint": score.endpoint.name,
+                "score": round(score.value, 3),
+                "cached_tokens": score.num_cached_tokens,
+                "reserved_tokens": score.endpoint.load.num_tokens,
+                "requests": score.endpoint.load.num_requests,
+            }
+            for score in scores
+        ]
+        attempt = Attempt(chosen.endpoint.name, table, chosen.num_cached_tokens, num_resumed_tokens)
+        self.attempts.append(attempt)
+        return attempt
+
+    @property
+    def header(self) -> bytes:
+        """Of the newest attempt, in one line."""
+        newest = self.attempts[-1]
+        fields = {
+            "endpoint": newest.endpoint,
+            "policy": self.policy,
+            "candidates": len(newest.scores),
+            "cached": newest.num_cached_predicted,
+            "attempt": len(self.attempts),
+        }
+        return "; ".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1", "replace")
+
+
+class DecisionLog:
+    """The newest decisions, by request id."""
+
+    def __init__(self, max_decisions: int = MAX_DECISIONS) -> None:
+        self._max_decisions = max_decisions
+        self._decisions: collections.OrderedDict[str, Decision] = collections.OrderedDict()
+
+    def open(self, request: RoutedRequest, policy: str) -> Decision:
+        decision = Decision(request.id, request.model, policy, request.num_prompt_tokens)
+        self._decisions[request.id] = decision
+        self._decisions.move_to_end(request.id)
+        if len(self._decisions) > self._max_decisions:
+            self._decisions.popitem(last=False)
+        return decision
+
+    def get(self, request_id: str) -> Decision | None:
+        return self._decisions.get(request_id)

@@ -1,0 +1,152 @@
+"""The servers a router stands in front of: what each serves, whether it may be asked, and what it owes.
+
+An endpoint's load is what the router itself has sent there and not yet got answered: reserved before the
+first byte leaves, so that a burst spreads, and given back whatever happens.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+from octavo.router.breaker import CircuitBreaker
+from octavo.router.upstream import Address, Upstream, UpstreamError
+
+ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts that are not computed yet
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReplicaInfo:
+    """What an octavo replica says of itself: two with the same compute the same tokens."""
+
+    fingerprint: str
+    max_model_len: int
+
+
+@dataclasses.dataclass(slots=True)
+class Load:
+    num_requests: int = 0
+    num_prompt_tokens: int = 0  # uncached tokens of prompts without a first token yet
+
+    @property
+    def num_tokens(self) -> int:
+        return self.num_prompt_tokens + ANSWERING_TOKENS * self.num_requests
+
+
+class Reservation:
+    """One request's share of an endpoint's load."""
+
+    def __init__(self, load: Load, num_prompt_tokens: int) -> None:
+        self._load = load
+        self._num_prompt_tokens = num_prompt_tokens
+        load.num_requests += 1
+        load.num_prompt_tokens += num_prompt_tokens
+
+    def first_token(self) -> None:
+        """The prompt is computed. Idempotent."""
+        self._load.num_prompt_tokens -= self._num_prompt_tokens
+        self._num_prompt_tokens = 0
+
+    def end(self) -> None:
+        self.first_token()
+        self._load.num_requests -= 1
+
+
+class Endpoint:
+    """One server. health.py writes what it finds out; proxy.py reserves; policies read."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        static_models: Sequence[str] = (),
+        breaker: CircuitBreaker | None = None,
+        connect_seconds: float = 2.0,
+    ) -> None:
+        """static_models: what it serves, given by the operator; empty: it is asked. Raises ValueError."""
+        self.url = url
+        self.name = name
+        self.upstream = Upstream(Address.parse(url), connect_seconds=connect_seconds)
+        self.breaker = breaker or CircuitBreaker()
+        self.load = Load()
+        self.static_models = tuple(static_models)
+        self.cards: dict[str, dict[str, object]] = {
+            model: {"id": model, "object": "model", "created": 0, "owned_by": name} for model in static_models
+        }
+        self.is_ready = False
+        self.is_draining = False
+        self.complaint = "not asked yet"
+        self.replica: ReplicaInfo | None = None  # None: not ours, or we do not share its secret
+        self._lifelines: set[asyncio.Timeout] = set()
+
+    @property
+    def is_available(self) -> bool:
+        return self.is_ready and not self.is_draining
+
+    @contextlib.contextmanager
+    def reserved(self, num_prompt_tokens: int) -> Iterator[Reservation]:
+        reservation = Reservation(self.load, num_prompt_tokens)
+        self.breaker.begin()
+        try:
+            yield reservation
+        finally:
+            reservation.end()
+
+    @contextlib.asynccontextmanager
+    async def lifeline(self) -> AsyncIterator[None]:
+        """What runs inside ends with UpstreamError when the endpoint is found to be lost."""
+        scope = asyncio.timeout(None)
+        self._lifelines.add(scope)
+        try:
+            async with scope:
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise UpstreamError("gone", self.complaint) from None
+        finally:
+            self._lifelines.discard(scope)
+
+    def lose(self, complaint: str) -> None:
+        """It no longer answers: what is under way there is broken off, to go on elsewhere."""
+        self.complaint = complaint
+        now = asyncio.get_running_loop().time()
+        for scope in self._lifelines:
+            scope.reschedule(now)
+        self._lifelines.clear()
+
+
+class EndpointSet:
+    """Who can be asked for a model."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], aliases: dict[str, str] | None = None) -> None:
+        self.endpoints = list(endpoints)
+        self.aliases = dict(aliases or {})
+
+    def resolve(self, model: str) -> str:
+        return self.aliases.get(model, model)
+
+    @property
+    def models(self) -> dict[str, dict[str, object]]:
+        """The cards of all models that can be asked for now, by name: the first endpoint's where several
+        have it, aliases last."""
+        cards: dict[str, dict[str, object]] = {}
+        for endpoint in self.endpoints:
+            if endpoint.is_ready:
+                cards |= {name: card for name, card in endpoint.cards.items() if name not in cards}
+        for alias, model in self.aliases.items():
+            if model in cards and alias not in cards:
+                cards[alias] = {**cards[model], "id": alias, "root": model}
+        return cards
+
+    def serving(self, model: str) -> list[Endpoint]:
+        """Those that have the model, ready or not."""
+        return [endpoint for endpoint in self.endpoints if model in endpoint.cards]
+
+    def candidates(self, model: str, is_fit: Callable[[Endpoint], bool] = lambda _: True) -> list[Endpoint]:
+        """Those to choose from. When every breaker is open none counts: a bad endpoint beats none."""
+        available = [
+            endpoint for endpoint in self.serving(model) if endpoint.is_available and is_fit(endpoint)
+        ]
+        return [endpoint for endpoint in available if endpoint.breaker.is_passable] or available

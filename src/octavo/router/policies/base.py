@@ -1,0 +1,37 @@
+"""The seam of routing: a policy scores the candidates, the lowest score wins, ties are drawn by lot."""
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from octavo.router.endpoints import Endpoint
+from octavo.router.routed_request import RoutedRequest
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Score:
+    endpoint: Endpoint
+    value: float  # the lower, the better
+    num_cached_tokens: int = 0  # of the prompt, predicted
+
+
+class RoutingPolicy(Protocol):
+    """Synchronous: between scoring and the reservation nothing else is routed."""
+
+    @property
+    def name(self) -> str: ...
+
+    def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
+        """One for each candidate, in their order."""
+        ...
+
+    def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
+        """The request goes there: remember what helps with the next ones."""
+        ...
+
+
+def pick(scores: Sequence[Score], lots: random.Random) -> Score:
+    """The best; among equals a random one, or routers and bursts would all choose the same."""
+    best = min(score.value for score in scores)
+    return lots.choice([score for score in scores if score.value == best])

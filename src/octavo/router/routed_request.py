@@ -1,0 +1,104 @@
+"""What the router reads of a request: its model, and what tells which endpoint has seen its beginning before.
+
+The body is not decoded further, and what an endpoint gets are the client's own bytes.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
+import xxhash
+
+from octavo.core.errors import InvalidRequestError
+
+CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
+BYTES_PER_TOKEN = 4  # of a prompt: an estimate, for load only
+MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
+
+
+class _Fields(msgspec.Struct):
+    """Of any body that names a model; other fields are skipped."""
+
+    model: str
+    stream: bool | None = None
+    n: int | None = None
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoutedRequest:
+    id: str
+    path: str
+    model: str  # as the endpoints know it
+    is_stream: bool
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]]  # the client's
+    num_prompt_tokens: int  # estimated
+    prefix: tuple[int, ...] = ()  # a chain of hashes: equal up to where two prompts are equal
+    session: str | None = None
+    policy: str | None = None  # the client's choice
+
+
+class RequestReader:
+    """Bodies to RoutedRequests."""
+
+    def __init__(self, *, session_key: str | None, aliases: dict[str, str]) -> None:
+        """session_key: the header that names a session."""
+        self._decoder = msgspec.json.Decoder(_Fields)
+        self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._session_key = session_key.lower().encode() if session_key else None
+        self._aliases = aliases
+
+    def read(
+        self, body: bytes, *, id: str, path: str, headers: Sequence[tuple[bytes, bytes]]
+    ) -> RoutedRequest:
+        """Raises InvalidRequestError for a body that is no JSON object or names no model."""
+        fields = self._decode(body)
+        model = self._aliases.get(fields.model, fields.model)
+        prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
+        return RoutedRequest(
+            id=id,
+            path=path,
+            model=model,
+            is_stream=bool(fields.stream),
+            body=body if model == fields.model else self._renamed(body, model),
+            headers=headers,
+            num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
+            prefix=prefix_hashes(bytes(fields.tools) + prompt, f"{path} {model}"),
+            session=self._header(headers, self._session_key),
+            policy=self._header(headers, b"x-octavo-policy"),
+        )
+
+    def _decode(self, body: bytes) -> _Fields:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            param = "model" if "`model`" in str(error) or "$.model" in str(error) else None
+            raise InvalidRequestError(f"The body cannot be routed: {error}.", param=param) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            message = "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise InvalidRequestError(
+                f"The body is not valid JSON: {message}.", code="invalid_json"
+            ) from None
+
+    def _renamed(self, body: bytes, model: str) -> bytes:
+        """The body with another model name; every other field keeps its bytes."""
+        fields = self._fields.decode(body)
+        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+        return msgspec.json.encode(fields)
+
+    def _header(self, headers: Sequence[tuple[bytes, bytes]], name: bytes | None) -> str | None:
+        return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def prefix_hashes(prompt: bytes, root: str) -> tuple[int, ...]:
+    """One hash per full chunk, over all that comes before it too; the last, partial chunk has none."""
+    parent = xxhash.xxh3_64_intdigest(root.encode())
+    hashes = []
+    for start in range(0, min(len(prompt) - CHUNK_BYTES, MAX_CHUNKS * CHUNK_BYTES) + 1, CHUNK_BYTES):
+        parent = xxhash.xxh3_64_intdigest(prompt[start : start + CHUNK_BYTES], seed=parent)
+        hashes.append(parent)
+    return tuple(hashes)

@@ -1,0 +1,100 @@
+"""Chooses an endpoint for a request: candidates, a policy's scores, lots among equals, and a record."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping, Set
+
+from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
+from octavo.router.decisions import Decision, DecisionLog
+from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.policies.base import RoutingPolicy, Score, pick
+from octavo.router.policies.least_load import LeastLoad
+from octavo.router.policies.prefix import PrefixAffinity
+from octavo.router.policies.round_robin import RoundRobin
+from octavo.router.policies.session import SessionAffinity
+from octavo.router.routed_request import RoutedRequest
+
+_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+
+
+def all_policies() -> dict[str, RoutingPolicy]:
+    policies: tuple[RoutingPolicy, ...] = (RoundRobin(), LeastLoad(), SessionAffinity(), PrefixAffinity())
+    return {policy.name: policy for policy in policies}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    score: Score
+    scores: list[Score]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.score.endpoint
+
+
+class Router:
+    def __init__(
+        self,
+        endpoints: EndpointSet,
+        policies: Mapping[str, RoutingPolicy],
+        default_policy: str,
+        *,
+        retry_after_seconds: int,
+        decisions: DecisionLog | None = None,
+        lots: random.Random | None = None,
+    ) -> None:
+        """retry_after_seconds: what a client is told to wait when there is nobody to ask."""
+        self.endpoints = endpoints
+        self.decisions = decisions or DecisionLog()
+        self._policies = policies
+        self._default_policy = default_policy
+        self._retry_after_seconds = retry_after_seconds
+        self._lots = lots or random.Random()
+
+    def open(self, request: RoutedRequest) -> Decision:
+        """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
+        return self.decisions.open(request, self._policy(request).name)
+
+    def _policy(self, request: RoutedRequest) -> RoutingPolicy:
+        name = request.policy or self._default_policy
+        if name not in self._policies:
+            raise InvalidRequestError(
+                f"x-octavo-policy is {name[:_ECHO_LIMIT]!r}; allowed: {', '.join(self._policies)}.",
+                param="x-octavo-policy",
+            )
+        return self._policies[name]
+
+    def route(
+        self,
+        request: RoutedRequest,
+        *,
+        tried: Set[Endpoint] = frozenset(),
+        is_fit: Callable[[Endpoint], bool] = lambda _: True,
+    ) -> Route | None:
+        """None: everybody who fits has been tried. What is chosen must be reserved before the next await."""
+        candidates = [
+            endpoint for endpoint in self.endpoints.candidates(request.model, is_fit) if endpoint not in tried
+        ]
+        if not candidates:
+            return None
+        policy = self._policy(request)
+        scores = policy.score(candidates, request)
+        chosen = pick(scores, self._lots)
+        policy.chosen(chosen.endpoint, request)
+        return Route(chosen, scores)
+
+    def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
+        """Why there was no first route."""
+        if not self.endpoints.serving(request.model) and self.endpoints.models:
+            known = ", ".join(self.endpoints.models)
+            return ModelNotFoundError(
+                f"There is no model {request.model[:_ECHO_LIMIT]!r} here. Served: {known}."
+            )
+        complaints = "; ".join(
+            f"{endpoint.name}: {'draining' if endpoint.is_draining else endpoint.complaint}"
+            for endpoint in self.endpoints.endpoints
+        )
+        return OverloadedError(
+            f"No endpoint can be asked now ({complaints or 'there is none'}).",
+            retry_after_seconds=self._retry_after_seconds,
+        )

@@ -1,0 +1,314 @@
+"""The router's side of a connection to an endpoint: HTTP/1.1, connections kept, bodies as they come.
+
+An answer's bytes are handed over as soon as they are there; what nobody reads is not read from the socket
+either. Knows nothing of routing. Runs in the router's event loop.
+"""
+
+import asyncio
+import collections
+import dataclasses
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import httptools
+
+MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
+MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
+MAX_IDLE_CONNECTIONS = 256
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class UpstreamError(Exception):
+    """The endpoint did not answer, or not to the end. reason: connect, cut, timeout, garbage, gone."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+    is_tls: bool = False
+    path: str = ""  # before every request's own
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """http://host:port[/path]; a final /v1 is dropped, since requests name it. Raises ValueError."""
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{url!r} is not a URL like http://host:port")
+        is_tls = parts.scheme == "https"
+        path = parts.path.rstrip("/").removesuffix("/v1")
+        return cls(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, path)
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Upstream:
+    """All connections to one address."""
+
+    def __init__(self, address: Address, *, connect_seconds: float = 2.0) -> None:
+        self.address = address
+        self._connect_seconds = connect_seconds
+        self._tls = ssl.create_default_context() if address.is_tls else None
+        self._idle: collections.deque[tuple[float, Connection]] = collections.deque()
+
+    async def request(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, seconds: float
+    ) -> "Answer":
+        """Send, and wait up to seconds for the answer's head. Raises UpstreamError.
+
+        headers must name neither Host nor Content-Length. Nothing is sent twice: an endpoint that ends a kept
+        connection just then is as good as one that died of the request.
+        """
+        lines = [f"{method} {self.address.path}{path} HTTP/1.1\r\nhost: {self.address.authority}".encode()]
+        lines += [b"%b: %b" % header for header in headers]
+        data = b"\r\n".join((*lines, b"content-length: %d\r\n\r\n%b" % (len(body), body)))
+        connection = self._take_idle() or await self._connect()
+        return await connection.send(data, seconds)
+
+    def _take_idle(self) -> "Connection | None":
+        oldest = asyncio.get_running_loop().time() - MAX_IDLE_SECONDS
+        while self._idle:
+            since, connection = self._idle.pop()
+            if not connection.is_closed and since >= oldest:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> "Connection":
+        address = self.address
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(self._keep), address.host, address.port, ssl=self._tls
+                )
+        except TimeoutError:
+            seconds = self._connect_seconds
+            raise UpstreamError(
+                "connect", f"{address.authority} did not answer within {seconds:g} s"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UpstreamError("connect", f"cannot connect to {address.authority}: {reason}") from None
+        return connection
+
+    def _keep(self, connection: "Connection") -> None:
+        if len(self._idle) >= MAX_IDLE_CONNECTIONS:
+            connection.abort()
+        else:
+            self._idle.append((asyncio.get_running_loop().time(), connection))
+
+    def close(self) -> None:
+        """Idle connections end; those in use end with their answers."""
+        while self._idle:
+            self._idle.pop()[1].abort()
+
+
+class Answer:
+    """One response. Read until b"", or close(); whoever holds it must do one of the two."""
+
+    def __init__(self, connection: "Connection", status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+
+    def header(self, name: bytes) -> bytes:
+        """The first value; names are in lower case."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+    async def read(self, seconds: float) -> bytes:
+        """All that has come since the last call, or the next that comes; b"" at the end.
+
+        Raises UpstreamError: the answer was cut off, or nothing came for seconds.
+        """
+        return await self._connection.read(seconds)
+
+    async def read_all(self, seconds: float, max_bytes: int) -> bytes:
+        """The rest of the body. Raises UpstreamError, also for one that is longer."""
+        pieces, size = [], 0
+        while piece := await self.read(seconds):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                self.close()
+                raise UpstreamError("garbage", f"the answer is longer than {max_bytes} bytes")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """What has not been read is not wanted: the endpoint sees the connection end. Idempotent."""
+        self._connection.release()
+
+
+class Connection(asyncio.Protocol):
+    """One answer at a time; _keep takes it back when an answer has ended as it should."""
+
+    def __init__(self, keep: "Callable[[Connection], None]") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keep = keep
+        self._transport: asyncio.Transport | None = None
+        self.is_closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._has_head = False
+        self._pieces: list[bytes] = []
+        self._num_buffered = 0
+        self._is_complete = False
+        self._is_kept = False
+        self._may_keep = False  # the answer has ended, and says that the connection has not
+        self._error: UpstreamError | None = None
+
+    # Used by Upstream and Answer
+
+    async def send(self, data: bytes, seconds: float) -> Answer:
+        self._reset()
+        assert self._transport is not None
+        self._transport.write(data)
+        try:
+            while not self._has_head:
+                await self._wait(seconds)
+        except BaseException:
+            self.abort()
+            raise
+        return Answer(self, self._parser.get_status_code(), self._headers)
+
+    async def read(self, seconds: float) -> bytes:
+        while not self._pieces:
+            if self._is_complete:
+                self.release()
+                return b""
+            await self._wait(seconds)
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
+            self._transport.resume_reading()
+        self._num_buffered = 0
+        return data
+
+    async def _wait(self, seconds: float) -> None:
+        """For anything to happen. One timer serves all waits of an answer: most end long before it."""
+        if self._error is not None:
+            raise self._error
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._arm()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None:
+            raise self._error
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._arm()
+        else:
+            self.fail(UpstreamError("timeout", "nothing came within the time allowed"))
+
+    def fail(self, error: UpstreamError) -> None:
+        if self._is_complete and self._has_head:
+            return
+        self._error = self._error or error
+        self.abort()
+        self._wake()
+
+    def release(self) -> None:
+        if self._is_kept or self.is_closed:
+            return
+        if self._may_keep and not self._pieces:
+            self._is_kept = True
+            self._stop_timer()
+            self._keep(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        self.is_closed = True
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_kept:  # nobody asked anything
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.fail(UpstreamError("garbage", f"what came is not HTTP: {error}"))
+            return
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        is_until_close = self._has_head and not self._is_complete and not self._is_framed()
+        self.is_closed = True
+        self._stop_timer()
+        if is_until_close and error is None:
+            self._is_complete = True
+        elif not self._is_complete and self._error is None:
+            self._error = UpstreamError("cut", "the connection was cut off")
+        self._wake()
+
+    def _is_framed(self) -> bool:
+        """Whether the answer says itself where it ends."""
+        names = {name for name, _ in self._headers}
+        return b"content-length" in names or b"transfer-encoding" in names
+
+    # Called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._parser.get_status_code() < 200:  # 100 Continue and the like: not the answer
+            self._headers = []
+        else:
+            self._has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._num_buffered += len(body)
+        if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._has_head:
+            self._is_complete = True
+            self._may_keep = bool(self._parser.should_keep_alive())

@@ -1,0 +1,108 @@
+"""A whole router around given endpoints, in the test's own event loop; health is asked when it says so."""
+
+import asyncio
+import contextlib
+import functools
+import io
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx2
+from uvicorn.server import ServerState
+
+from octavo.http.gate import KeyCheck
+from octavo.http.listener import listen
+from octavo.http.process import HttpServer
+from octavo.http.request_log import RequestLog
+from octavo.metrics.router_metrics import RouterMetrics
+from octavo.router.app import build_app
+from octavo.router.breaker import CircuitBreaker
+from octavo.router.delivery import DeliveryLimits
+from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.health import EndpointProbe, HealthLimits
+from octavo.router.proxy import Proxy, ProxyLimits
+from octavo.router.routed_request import RequestReader
+from octavo.router.routing import Router, all_policies
+
+LIMITS = DeliveryLimits(first_token=5.0, inter_token=5.0, total=20.0)
+HEALTH = HealthLimits(interval_seconds=0.01, timeout_seconds=0.2, num_failures=2)
+
+
+class Routed:
+    """url is where clients go; ask and stream are two of them."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        policy: str = "round-robin",
+        session_key: str | None = None,
+        aliases: dict[str, str] | None = None,
+        limits: DeliveryLimits = LIMITS,
+        health: HealthLimits = HEALTH,
+        api_key: str | None = None,
+    ) -> None:
+        self.endpoints = [
+            Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
+            for number, url in enumerate(urls)
+        ]
+        self.set = EndpointSet(self.endpoints, aliases)
+        self.metrics = RouterMetrics()
+        self.router = Router(self.set, all_policies(), policy, retry_after_seconds=3, lots=random.Random(1))
+        self.proxy = Proxy(
+            self.router,
+            RequestReader(session_key=session_key, aliases=self.set.aliases),
+            self.metrics,
+            limits=ProxyLimits(limits, max_body_bytes=1 << 16),
+        )
+        self.log = io.StringIO()
+        log = RequestLog(is_json=True, is_coloured=False, output=self.log)
+        self.app = build_app(self.router, self.proxy, self.metrics, key_check=KeyCheck(api_key), log=log)
+        self.probes = [
+            EndpointProbe(endpoint, [], health, lambda endpoint, state: None) for endpoint in self.endpoints
+        ]
+        self.client: httpx2.AsyncClient
+
+    async def look(self) -> None:
+        """Every endpoint's health, once."""
+        for probe in self.probes:
+            await probe.run()
+
+    async def ask(self, **fields: Any) -> httpx2.Response:
+        body = {"model": "tiny", "prompt": "hi", **fields}
+        return await self.client.post("/v1/completions", json=body)
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def routed(urls: Sequence[str], **options: Any) -> AsyncIterator[Routed]:
+    """Over real sockets, so that streams come as they come."""
+    router = Routed(urls, **options)
+    await router.look()
+    listener = listen("127.0.0.1", 0)
+    config = HttpServer.of(router.app).config
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    protocol = functools.partial(
+        config.http_protocol_class,  # type: ignore[arg-type]
+        config=config,
+        server_state=state,
+        app_state={},
+    )
+    server = await loop.create_server(protocol, sock=listener)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        async with httpx2.AsyncClient(base_url=url, timeout=30) as router.client:
+            yield router
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
+        for endpoint in router.endpoints:
+            endpoint.upstream.close()

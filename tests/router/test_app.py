@@ -1,0 +1,60 @@
+"""What the router answers itself."""
+
+import pytest
+
+from tests.router.fake_server import fake_servers
+from tests.router.routed import routed
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_models_of_all_endpoints_are_one_list() -> None:
+    async with fake_servers(1, ("a", "b")) as (one,), fake_servers(1, ("b", "c")) as (two,):
+        urls = [one.url, two.url]
+        async with routed(urls, aliases={"nick": "c"}) as router:
+            cards = (await router.client.get("/v1/models")).json()["data"]
+            assert [card["id"] for card in cards] == ["a", "b", "c", "nick"]
+            assert (await router.client.get("/v1/models/nick")).json()["root"] == "c"
+            missing = await router.client.get("/v1/models/none")
+            assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+            for model, server in (("a", one), ("c", two), ("nick", two)):
+                server.received.clear()
+                assert (await router.ask(model=model)).status_code == 200
+                assert len(server.received) == 1
+
+
+async def test_ready_means_somebody_is() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        servers[0].is_ready = False
+        await router.look()
+        assert (await router.client.get("/readyz")).status_code == 200
+        servers[1].is_ready = False
+        await router.look()
+        assert (await router.client.get("/readyz")).json()["reason"] == "No endpoint is ready."
+        refused = await router.ask()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "3")
+        assert (await router.client.get("/livez")).status_code == 200
+        table = (await router.client.get("/debug/endpoints")).json()
+        assert [(row["name"], row["ready"], row["breaker"]) for row in table] == [
+            ("r0", False, "closed"), ("r1", False, "closed"),
+        ]  # fmt: skip
+
+
+async def test_metrics_and_version_and_what_is_not_there() -> None:
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        await router.ask()
+        text = (await router.client.get("/metrics")).text
+        assert 'octavo:router_decisions_total{endpoint="r0",policy="round-robin"} 1.0' in text
+        assert 'octavo:router_endpoint_up{endpoint="r0"} 1.0' in text
+        assert "octavo:router_overhead_seconds_count 1.0" in text
+        assert (await router.client.get("/version")).json()["version"]
+        assert (await router.client.get("/debug/route/none")).status_code == 404
+        assert (await router.client.get("/v1/completions")).status_code == 405
+
+
+async def test_the_key_is_asked_for_and_passed_on() -> None:
+    async with fake_servers(1) as (server,), routed([server.url], api_key="k") as router:
+        assert (await router.ask()).status_code == 401
+        router.client.headers["authorization"] = "Bearer k"
+        assert (await router.ask()).status_code == 200
+        assert server.received[0].headers["authorization"] == "Bearer k"

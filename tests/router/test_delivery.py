@@ -1,0 +1,153 @@
+"""Whom a request is sent to when somebody fails, and when it is given up."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from octavo.router.delivery import DeliveryLimits
+from tests.router import fake_server
+from tests.router.fake_server import EVENTS, FakeServer, fake_servers
+from tests.router.routed import Routed, routed
+
+pytestmark = pytest.mark.asyncio
+
+SHORT = DeliveryLimits(first_token=0.15, inter_token=0.15, total=20.0)
+
+
+def num_asked(servers: list[FakeServer]) -> int:
+    return sum(len(server.received) for server in servers)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    (
+        fake_server.cut,
+        fake_server.cut_in_mid_body,
+        fake_server.garbage,
+        fake_server.status(500),
+        fake_server.status(503),
+        fake_server.status(429),
+    ),
+)
+async def test_before_the_first_byte_another_endpoint_takes_over(behaviour: Any) -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers], limits=SHORT) as router:
+        servers[0].behaviour = behaviour
+        for _ in range(2):
+            response = await router.ask()
+            assert (response.status_code, response.content) == (200, b'{ "whole":   "answer" }')
+        assert servers[0].received and len(servers[1].received) == 2
+        assert all(endpoint.load.num_tokens == 0 for endpoint in router.endpoints)
+
+
+async def test_an_endpoint_that_is_gone_is_passed_over() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        await servers[0].stop()
+        assert [(await router.ask()).status_code for _ in range(4)] == [200] * 4
+        assert router.sample("octavo:router_failovers_total", reason="connect", outcome="answered") >= 1
+
+
+@pytest.mark.parametrize("is_stream", (True, False))
+async def test_an_endpoint_that_is_lost_loses_what_waits_there(is_stream: bool) -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        servers[0].behaviour = fake_server.stall
+        asking = [asyncio.create_task(router.ask(stream=is_stream)) for _ in range(2)]
+        await servers[0].arrived.wait()
+        servers[0].is_silent = True
+        for _ in range(3):
+            await router.look()
+        assert [(await task).status_code for task in asking] == [200, 200]
+        assert router.sample("octavo:router_failovers_total", reason="gone", outcome="answered") == 1
+
+
+async def test_a_stream_that_does_not_begin_goes_elsewhere() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers], limits=SHORT) as router:
+        servers[0].behaviour = fake_server.stall
+        for _ in range(2):
+            assert (await router.ask(stream=True)).content == b"".join(EVENTS)
+
+
+async def test_a_clients_own_mistake_is_not_retried() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        for server in servers:
+            server.behaviour = fake_server.status(400)
+        assert (await router.ask()).status_code == 400
+        assert num_asked(servers) == 1
+        assert all(endpoint.breaker.is_passable for endpoint in router.endpoints)
+
+
+async def test_when_all_refuse_the_client_gets_the_last_refusal() -> None:
+    async with fake_servers(3) as servers, routed([s.url for s in servers]) as router:
+        for server in servers:
+            server.behaviour = fake_server.status(503, retry_after="7")
+        response = await router.ask()
+        assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+        assert num_asked(servers) == 3
+
+
+async def test_a_poisoned_request_stops_at_its_second_endpoint() -> None:
+    async with fake_servers(4) as servers, routed([s.url for s in servers]) as router:
+        for server in servers:
+            server.behaviour = fake_server.cut
+        response = await router.ask()
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "request_failed_repeatedly")
+        assert num_asked(servers) == 2
+
+
+@pytest.mark.parametrize(
+    "behaviour", (fake_server.cut_in_mid_stream, fake_server.stall_in_mid_stream), ids=("cut", "stall")
+)
+async def test_a_foreign_stream_that_breaks_off_says_so(behaviour: Any) -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers], limits=SHORT) as router:
+        for server in servers:
+            server.behaviour = behaviour
+        response = await router.ask(stream=True)
+        assert response.content.startswith(b"".join(EVENTS[:2]))
+        assert b'"code":"endpoint_broke_off"' in response.content and b"[DONE]" not in response.content
+        assert num_asked(servers) == 1
+
+
+async def test_failures_in_a_row_eject_an_endpoint() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        servers[0].behaviour = fake_server.status(500)
+        for _ in range(12):
+            assert (await router.ask()).status_code == 200
+        assert len(servers[0].received) == 3
+        assert router.sample("octavo:router_ejections_total", endpoint="r0") == 1
+
+
+async def test_when_every_breaker_is_open_somebody_is_asked_all_the_same() -> None:
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        server.behaviour = fake_server.status(500)
+        for _ in range(4):
+            await router.ask()
+        server.behaviour = fake_server.answer
+        assert not router.endpoints[0].breaker.is_passable
+        assert (await router.ask()).status_code == 200
+
+
+async def test_retries_have_a_budget() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        for server in servers:
+            server.behaviour = fake_server.status(503)
+        for _ in range(60):
+            await router.ask()
+        assert num_asked(servers) < 60 + 20 + 60 * 0.2 + 1
+
+
+async def answered(router: Routed) -> dict[str, Any]:
+    response = await router.ask(stream=True)
+    explained = await router.client.get(f"/debug/route/{response.headers['x-request-id']}")
+    return {"header": response.headers["x-octavo-route"], **explained.json()}
+
+
+async def test_a_decision_is_explained() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        servers[0].behaviour = fake_server.cut
+        found = [await answered(router) for _ in range(2)]
+    decision = max(found, key=lambda decision: len(decision["attempts"]))
+    first, second = decision["attempts"]
+    assert (first["endpoint"], first["outcome"]) == ("r0", "cut")
+    assert (second["endpoint"], second["outcome"]) == ("r1", "answered")
+    assert [score["endpoint"] for score in first["scores"]] == ["r0", "r1"]
+    assert decision["header"] == "endpoint=r1; policy=round-robin; candidates=1; cached=0; attempt=2"

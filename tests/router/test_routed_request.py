@@ -1,0 +1,68 @@
+import json
+from typing import Any
+
+import pytest
+
+from octavo.core.errors import InvalidRequestError
+from octavo.router.routed_request import CHUNK_BYTES, RequestReader, RoutedRequest, prefix_hashes
+
+
+def read(body: bytes, **options: Any) -> RoutedRequest:
+    reader = RequestReader(session_key="X-Session", aliases=options.pop("aliases", {}))
+    return reader.read(body, id="id", path="/v1/completions", headers=options.pop("headers", ()))
+
+
+def test_bytes_stay_as_they_came() -> None:
+    body = b'{ "model" : "m",\n "prompt":"hi", "unknown": {"a":  1.50} }'
+    request = read(body)
+    assert (request.body, request.model, request.is_stream) == (body, "m", False)
+
+
+def test_an_alias_changes_the_model_and_no_other_byte() -> None:
+    request = read(b'{"prompt":"h\\u0069","model":"a","x":1.50}', aliases={"a": "real"})
+    assert request.body == b'{"prompt":"h\\u0069","model":"real","x":1.50}' and request.model == "real"
+
+
+def test_headers_name_session_and_policy() -> None:
+    headers = ((b"x-session", b"s1"), (b"x-octavo-policy", b"round-robin"))
+    request = read(b'{"model":"m","stream":true}', headers=headers)
+    assert (request.session, request.policy, request.is_stream) == ("s1", "round-robin", True)
+    assert read(b'{"model":"m"}').session is None
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    (
+        (b"{", "not valid JSON"),
+        (b'{"model":"\xff"}', "not valid JSON: a string is not UTF-8"),
+        (b"[]", "cannot be routed"),
+        (b'{"prompt":"hi"}', "missing required field `model`"),
+        (b'{"model":1}', "model"),
+    ),
+)
+def test_what_cannot_be_routed_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        read(body)
+
+
+def test_the_load_of_a_prompt_grows_with_it() -> None:
+    short, long = (read(json.dumps({"model": "m", "prompt": "x" * n}).encode()) for n in (40, 4000))
+    assert short.num_prompt_tokens == 11 and long.num_prompt_tokens == 1001
+
+
+def test_hashes_agree_exactly_as_far_as_prompts_do() -> None:
+    base = bytes(range(256)) * 4
+    other = base[: 2 * CHUNK_BYTES] + b"?" + base[2 * CHUNK_BYTES + 1 :]
+    one, two = prefix_hashes(base, "m"), prefix_hashes(other, "m")
+    assert len(one) == 4 and one[:2] == two[:2] and not set(one[2:]) & set(two[2:])
+    assert prefix_hashes(base[:-1], "m") == one[:3]
+    assert not set(prefix_hashes(base, "another model")) & set(one)
+    assert prefix_hashes(b"short", "m") == ()
+
+
+def test_a_conversation_begins_as_its_next_turn_does() -> None:
+    turns = [{"role": "user", "content": "x" * 700}]
+    first = read(json.dumps({"model": "m", "messages": turns}).encode())
+    turns += [{"role": "assistant", "content": "y" * 300}, {"role": "user", "content": "more"}]
+    second = read(json.dumps({"model": "m", "messages": turns}).encode())
+    assert first.prefix and second.prefix[: len(first.prefix)] == first.prefix

@@ -1,0 +1,54 @@
+import random
+
+import pytest
+
+from octavo.config import ROUTING_POLICIES
+from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
+from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.routing import Router, all_policies
+from tests.router.policies.some import request
+from tests.router.test_endpoints import ready
+
+
+def router_of(endpoints: list[Endpoint]) -> Router:
+    return Router(
+        EndpointSet(endpoints), all_policies(), "round-robin", retry_after_seconds=3, lots=random.Random(0)
+    )
+
+
+def test_the_policies_are_those_the_options_name() -> None:
+    assert tuple(all_policies()) == ROUTING_POLICIES
+
+
+def test_who_was_tried_is_not_asked_again() -> None:
+    endpoints = ready(2)
+    router = router_of(endpoints)
+    first = router.route(request())
+    assert first is not None
+    second = router.route(request(), tried={first.endpoint})
+    assert second is not None and {first.endpoint, second.endpoint} == set(endpoints)
+    assert router.route(request(), tried=set(endpoints)) is None
+
+
+def test_who_does_not_fit_is_not_asked() -> None:
+    endpoints = ready(2)
+    route = router_of(endpoints).route(request(), is_fit=lambda endpoint: endpoint is endpoints[1])
+    assert route is not None and route.endpoint is endpoints[1] and len(route.scores) == 1
+
+
+def test_a_request_may_choose_its_policy() -> None:
+    router = router_of(ready(1))
+    assert router.open(request(policy="least-load")).policy == "least-load"
+    with pytest.raises(InvalidRequestError, match="'luck'; allowed: round-robin"):
+        router.open(request(policy="luck"))
+
+
+def test_nobody_to_ask_has_its_reasons() -> None:
+    (endpoint,) = endpoints = ready(1)
+    router = router_of(endpoints)
+    assert isinstance(router.nobody(request(model="other")), ModelNotFoundError)
+    endpoint.is_ready, endpoint.complaint = False, "it loads"
+    error = router.nobody(request())
+    assert isinstance(error, OverloadedError) and error.retry_after_seconds == 3
+    assert "r0: it loads" in str(error)
+    assert "there is none" in str(router_of([]).nobody(request()))

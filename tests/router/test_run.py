@@ -1,0 +1,83 @@
+"""The router's life, as a process would have it."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import httpx2
+import pytest
+
+from octavo.config import Environment, RouterConfig
+from octavo.core.errors import StartError
+from octavo.http.listener import listen
+from octavo.router import run
+from octavo.router.options import RouteOptions
+from octavo.router.run import RunningRouter
+from tests.router import fake_server
+from tests.router.fake_server import fake_servers
+
+pytestmark = pytest.mark.asyncio
+
+
+def options(*urls: str, **fields: Any) -> RouteOptions:
+    defaults: dict[str, Any] = {"endpoints": urls, "health_interval_seconds": 0.01, "drain_seconds": 5.0}
+    environment = Environment.read()
+    return RouteOptions(RouterConfig(**{**defaults, **fields}), environment, is_terminal=False)
+
+
+async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(run, "_say", said.append)
+    async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
+        with listen("127.0.0.1", 0) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
+            router = RunningRouter.of(options(server.url, static_aliases=("nick:tiny",)))
+            task = asyncio.create_task(run.serve(router, listener, 5.0))
+            while not router.endpoints.endpoints[0].is_ready:
+                await asyncio.sleep(0.01)
+            gate = asyncio.Event()
+
+            async def slowly(request: Any, writer: asyncio.StreamWriter) -> None:
+                await gate.wait()
+                await fake_server.answer(request, writer)
+
+            server.behaviour = slowly
+            asking = asyncio.create_task(client.post(url, json={"model": "nick"}))
+            await server.arrived.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not router.proxy.is_draining:
+                await asyncio.sleep(0.01)
+            gate.set()
+            assert (await asking).status_code == 200
+            assert await task == 0
+    assert said[1] == f"endpoint r0 ({server.url}) is ready"
+    assert said[-1] == "stopped: 0 requests cut off"
+
+
+async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(run, "_say", said.append)
+    async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
+        server.behaviour = fake_server.stall
+        with listen("127.0.0.1", 0) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
+            router = RunningRouter.of(options(server.url))
+            task = asyncio.create_task(run.serve(router, listener, 60.0))
+            while not router.endpoints.endpoints[0].is_ready:
+                await asyncio.sleep(0.01)
+            asking = asyncio.create_task(client.post(url, json={"model": "tiny"}))
+            await server.arrived.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not router.proxy.is_draining:
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            response = await asking
+            assert (response.status_code, "shutting down" in response.text) == (503, True)
+            assert await task == 0
+    assert said[-1] == "stopped: 1 requests cut off"
+
+
+async def test_an_endpoint_that_is_no_url_is_named() -> None:
+    with pytest.raises(StartError, match=r"--endpoints: 'ftp://x' is not a URL"):
+        RunningRouter.of(options("ftp://x"))

@@ -1,0 +1,166 @@
+"""The client of an endpoint: whole and streamed bodies, kept connections, and every way to be let down."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from octavo.router import upstream
+from octavo.router.upstream import Address, Answer, Upstream, UpstreamError
+from tests.router import fake_server
+from tests.router.fake_server import EVENTS, FakeServer, fake_servers
+
+pytestmark = pytest.mark.asyncio
+
+JSON = b'{"model":"tiny"}'
+STREAM = b'{"model":"tiny","stream":true}'
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    async with fake_servers(1) as (server,):
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(server: FakeServer) -> AsyncIterator[Upstream]:
+    client = Upstream(Address.parse(server.url), connect_seconds=1.0)
+    yield client
+    client.close()
+
+
+async def post(client: Upstream, body: bytes = JSON, seconds: float = 5.0) -> Answer:
+    return await client.request("POST", "/v1/completions", [(b"x-a", b"b")], body, seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    (
+        ("http://h:81", Address("h", 81)),
+        ("http://h:81/v1", Address("h", 81)),
+        ("http://h", Address("h", 80)),
+        ("https://h/base/v1/", Address("h", 443, True, "/base")),
+        ("http://[::1]:9", Address("::1", 9)),
+    ),
+)
+async def test_a_url_is_an_address(url: str, address: Address) -> None:
+    assert Address.parse(url) == address
+
+
+@pytest.mark.parametrize("url", ("h:81", "ftp://h", "http://", "http://h/?a=b", "http://h:port"))
+async def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):
+        Address.parse(url)
+
+
+async def test_a_whole_answer(server: FakeServer, client: Upstream) -> None:
+    answer = await post(client)
+    assert answer.status == 200 and answer.header(b"content-type") == b"application/json"
+    assert await answer.read_all(5.0, 100) == b'{ "whole":   "answer" }'
+    (received,) = server.received
+    assert (received.path, received.body, received.headers["x-a"]) == ("/v1/completions", JSON, "b")
+    assert received.headers["host"] == f"127.0.0.1:{server.port}"
+
+
+async def test_a_stream_ends_where_it_ends(client: Upstream) -> None:
+    answer = await post(client, STREAM)
+    assert await answer.read_all(5.0, 1000) == b"".join(EVENTS)
+
+
+async def test_a_connection_serves_one_request_after_another(server: FakeServer, client: Upstream) -> None:
+    for body in (JSON, STREAM, JSON):
+        await (await post(client, body)).read_all(5.0, 1000)
+    assert server.num_connections == 1
+
+
+async def test_an_answer_that_is_not_wanted_costs_its_connection(
+    server: FakeServer, client: Upstream
+) -> None:
+    (await post(client, STREAM)).close()
+    await (await post(client)).read_all(5.0, 1000)
+    assert server.num_connections == 2
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(
+    server: FakeServer, client: Upstream
+) -> None:
+    await (await post(client)).read_all(5.0, 1000)
+    await server.stop()
+    await server.start()
+    assert (await post(client)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    ((fake_server.cut, "cut"), (fake_server.stall, "timeout"), (fake_server.garbage, "garbage")),
+)
+async def test_no_answer_has_a_reason(
+    server: FakeServer, client: Upstream, behaviour: object, reason: str
+) -> None:
+    server.behaviour = behaviour  # type: ignore[assignment]
+    with pytest.raises(UpstreamError) as caught:
+        await post(client, seconds=0.1)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    (
+        (fake_server.cut_in_mid_stream, "cut"),
+        (fake_server.cut_in_mid_body, "cut"),
+        (fake_server.stall_in_mid_stream, "timeout"),
+    ),
+)
+async def test_half_an_answer_is_never_a_whole_one(
+    server: FakeServer, client: Upstream, behaviour: object, reason: str
+) -> None:
+    server.behaviour = behaviour  # type: ignore[assignment]
+    answer = await post(client)
+    with pytest.raises(UpstreamError) as caught:
+        await answer.read_all(0.1, 1000)
+    assert caught.value.reason == reason
+
+
+async def test_nobody_listens(server: FakeServer, client: Upstream) -> None:
+    await server.stop()
+    with pytest.raises(UpstreamError, match="cannot connect to 127") as caught:
+        await post(client)
+    assert caught.value.reason == "connect"
+
+
+async def test_an_answer_that_is_too_long_is_refused(client: Upstream) -> None:
+    answer = await post(client)
+    with pytest.raises(UpstreamError, match="longer than 5 bytes"):
+        await answer.read_all(5.0, 5)
+
+
+async def test_a_body_without_a_length_ends_with_its_connection(server: FakeServer, client: Upstream) -> None:
+    async def behave(request: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nto the end")
+        await writer.drain()
+        writer.close()
+        await asyncio.sleep(0.05)
+
+    server.behaviour = behave
+    assert await (await post(client)).read_all(5.0, 100) == b"to the end"
+
+
+async def test_what_nobody_reads_is_not_read_from_the_socket(
+    server: FakeServer, client: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MAX_BUFFERED_BYTES", 1000)
+    sent = []
+
+    async def behave(request: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n")
+        for _ in range(500):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent.append(1)
+
+    server.behaviour = behave
+    answer = await post(client)
+    await asyncio.sleep(0.1)
+    assert len(sent) < 500
+    assert len(await answer.read_all(5.0, 1 << 30)) == 50_000_000
