@@ -11,6 +11,7 @@ from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import NO_LOGPROBS, NO_MASK, OutputKind, RowStatus, StepInput, StepOutput
 from octavo.models.program import Program
+from octavo.weights.formats import Tensor, expand_to_f32
 from tests.backends.tiny import LIMITS, NUM_BLOCKS, TINY, StepMaker, mixed_prompts, mixed_steps, tiny_model
 
 ISAS = [isa for isa in ("portable", "avx2", "avx512", "amx") if load_library().octavo_has_isa(isa.encode())]
@@ -85,6 +86,37 @@ def test_tokens_and_logprobs_equal_the_reference(name: str) -> None:
         backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
         for ours, theirs in zip(run(backend, SAMPLINGS[name], 4), expected, strict=True):
             assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(temperature=0),
+        SamplingParams(temperature=1.9),
+        SamplingParams(temperature=0.01),
+        SamplingParams(top_k=1500),
+        SamplingParams(temperature=0.3, top_k=20, top_p=0.7),
+        SamplingParams(temperature=0.2, top_p=0.5),
+        SamplingParams(temperature=2, top_p=0.999),
+        SamplingParams(temperature=0.5, min_p=0.02),
+        SamplingParams(temperature=0.9, top_p=0.95, min_p=0.001),
+        SamplingParams(top_k=40, allowed_token_ids=tuple(range(5, 3000, 131))),
+    ],
+)
+def test_a_vocabulary_of_many_groups(sampling: SamplingParams) -> None:
+    """What the native executor leaves out of 3,001 columns does not change what is sampled."""
+    program, tensors = tiny_model(num_layers=1, vocab_size=3001)
+    tensors["head"] = Tensor.of("head", expand_to_f32(tensors["head"]) * np.float32(9))
+    step = StepMaker({slot: [7 * slot + i for i in range(1, 6)] for slot in range(8)}, sampling).step(
+        dict.fromkeys(range(8), 5)
+    )
+    step = with_outputs(step, num_logprobs=[20] * 8)
+    reference = ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS)
+    expected = reference.collect(reference.submit(step))
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, isa=isa)
+        assert_same(backend.collect(backend.submit(step)), expected)
+        backend.close()
 
 
 def scoring_step(prompt: list[int], num_top: int) -> StepInput:

@@ -1,5 +1,6 @@
 // What sample.cpp and logprobs.cpp share: passes over one row of logits.
 #pragma once
+#include "parts.h"
 #include "vec16.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
@@ -16,22 +17,18 @@ OCTAVO_INLINE f32x16 load_or(const float *p, int64_t at, int64_t size, float fil
   return v;
 }
 
-OCTAVO_INLINE bool has_any(i32x16 mask) {
-  i32x16 any = mask;
-  int32_t lane[LANES], all = 0;
-  store(lane, any);
-  for (int i = 0; i < LANES; i++)
-    all |= lane[i];
-  return all != 0;
-}
-
 OCTAVO_INLINE bool is_finite(const float *x, int64_t size) {
-  i32x16 bad = {};
-  for (int64_t i = 0; i < size; i += LANES) {
-    u32x16 magnitude = as_bits(load_or(x, i, size, 0.0f)) & 0x7fffffffu;
-    bad |= (i32x16)(magnitude >= splat(0x7f800000u));
+  IntPart bad = {};
+  int64_t at = 0;
+  for (; at + PART_LANES <= size; at += PART_LANES)
+    bad |= (IntPart)((BitsPart)load_part(x + at) & 0x7fffffffu) > 0x7f7fffff;
+  bool all = !has_any(bad);
+  for (; at < size; at++) {
+    uint32_t bits;
+    memcpy(&bits, x + at, sizeof bits);
+    all &= (bits & 0x7fffffffu) < 0x7f800000u;
   }
-  return !has_any(bad);
+  return all;
 }
 
 // The largest value so far and the lowest id that has it.

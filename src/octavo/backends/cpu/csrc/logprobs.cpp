@@ -52,9 +52,9 @@ void find_top(const ScoreArgs &args) {
   float *values = args.top_logprobs; // logits until all are found
   float least = -INFINITE;
   for (int64_t i = 0; i < args.vocab_size; i += LANES) {
-    const f32x16 v = load_or(args.logits, i, args.vocab_size, -INFINITE);
-    if (!has_any(v > splat(least)))
+    if (i + LANES <= args.vocab_size && least > -INFINITE && !has_any_at_least(args.logits + i, least))
       continue;
+    const f32x16 v = load_or(args.logits, i, args.vocab_size, -INFINITE);
     for (int lane = 0; lane < LANES; lane++) {
       if (!(v[lane] > least))
         continue;

@@ -1,187 +1,254 @@
-// The next token of one row of raw logits: see docs/exactness.md, "sampling". Survivors of top-k, top-p and
-// min-p are found by a threshold from integer histograms, never by a sort; integer sums do not depend on
-// their order.
+// The next token of one row of raw logits: see docs/exactness.md, "sampling".
+//
+// A first pass finds the largest logit of every sixteenth column of each 256; with these maxima later passes
+// leave out most of the row. What is left out cannot change the result: the tests compare with the reference,
+// which leaves out nothing.
 #include "entries.h"
-#include "logits_row.h"
+#include "gumbel.h"
+#include "logits_adjust.h"
+#include "survivors.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 
 namespace {
 
-constexpr float PROBABILITY_ONE = 1073741824.0f; // 2^30: the integer weight of the most probable token
-constexpr int DIGIT_BITS[] = {11, 11, 10};       // of the 32-bit sort key, from the top
-constexpr int MAX_BUCKETS = 1 << 11;
+constexpr int GROUP = 256;           // columns with LANES maxima
+constexpr float SLACK = 0.01f;       // more than what bounds and approximate divisions are wrong by ...
+constexpr float SLACK_RATIO = 1e-6f; // ... for scaled logits of a size
+constexpr float MAX_NOISE = 25.0f;
 
-int32_t argmax(const float *x, int64_t size) {
+// One row of logits, of which groups and vectors are read whole: the last group is a padded copy.
+struct Row {
+  const float *logits;
+  int64_t size, num_groups;
+  float *maxima; // [num_groups][LANES]
+  float last_group[GROUP];
+
+  Row(const float *logits, int64_t size, float *maxima)
+      : logits(logits), size(size), num_groups((size + GROUP - 1) / GROUP), maxima(maxima) {
+    const int64_t begin = (num_groups - 1) * GROUP;
+    for (int i = 0; i < GROUP; i++)
+      last_group[i] = begin + i < size ? logits[begin + i] : -INFINITE;
+  }
+  const float *group(int64_t g) const { return g == num_groups - 1 ? last_group : logits + g * GROUP; }
+};
+
+// Fills the row's maxima; returns the largest logit.
+float survey(Row &row) {
+  FloatPart best = -INFINITE - FloatPart{};
+  for (int64_t g = 0; g < row.num_groups; g++) {
+    const float *x = row.group(g);
+    OCTAVO_EACH_PART {
+      const int lane = i * PART_LANES;
+      FloatPart largest = load_part(x + lane);
+      for (int j = LANES; j < GROUP; j += LANES)
+        largest = larger(load_part(x + j + lane), largest);
+      memcpy(row.maxima + g * LANES + lane, &largest, sizeof largest);
+      best = larger(largest, best);
+    }
+  }
+  float top = -INFINITE;
+  for (int lane = 0; lane < PART_LANES; lane++)
+    top = best[lane] > top ? best[lane] : top;
+  return top;
+}
+
+// The lowest id with this logit.
+int32_t find(const Row &row, float logit) {
+  for (int64_t g = 0; g < row.num_groups; g++)
+    if (has_any_at_least(row.maxima + g * LANES, logit))
+      for (int j = 0; j < GROUP; j++)
+        if (row.group(g)[j] == logit)
+          return (int32_t)(g * GROUP + j);
+  return NO_TOKEN;
+}
+
+OCTAVO_INLINE f32x16 scale(f32x16 logits, float temperature) { return logits / temperature + 0.0f; }
+
+OCTAVO_INLINE void append(TokenList &list, f32x16 scaled, i32x16 token, i32x16 is_wanted) {
+#if defined(__AVX512F__)
+  const __mmask16 mask = _mm512_movepi32_mask((__m512i)is_wanted);
+  _mm512_mask_compressstoreu_ps(list.scaled + list.count, mask, (__m512)scaled);
+  _mm512_mask_compressstoreu_epi32(list.ids + list.count, mask, (__m512i)token);
+  list.count += __builtin_popcount(mask);
+#else
+  for (int lane = 0; lane < LANES; lane++)
+    if (is_wanted[lane]) {
+      list.scaled[list.count] = scaled[lane];
+      list.ids[list.count++] = token[lane];
+    }
+#endif
+}
+
+// Every token whose logit is at least `least`.
+void collect(const Row &row, float least, float temperature, TokenList &list) {
+  list.count = 0;
+  for (int64_t g = 0; g < row.num_groups; g++) {
+    if (!has_any_at_least(row.maxima + g * LANES, least))
+      continue;
+    const float *x = row.group(g);
+    for (int j = 0; j < GROUP; j += LANES) {
+      if (!has_any_at_least(x + j, least))
+        continue;
+      const f32x16 logits = load<f32x16>(x + j);
+      append(list, scale(logits, temperature), lane_index() + (int32_t)(g * GROUP + j),
+             logits >= splat(least));
+    }
+  }
+}
+
+// The integer weights of the whole vocabulary, summed.
+uint64_t total_weight(const Row &row, float best, float temperature) {
+  const float weightless = (best + WEIGHTLESS) * temperature - SLACK;
+  uint64_t total = 0;
+  for (int64_t g = 0; g < row.num_groups; g++) {
+    if (!has_any_at_least(row.maxima + g * LANES, weightless))
+      continue;
+    WeightSum sum;
+    for (int j = 0; j < GROUP; j += LANES)
+      sum.add((u32x16)integer_weight(scale(load<f32x16>(row.group(g) + j), temperature), best));
+    total += sum.total();
+  }
+  return total;
+}
+
+// The survivors of top-k, then top-p among those, and min-p. best is the largest scaled logit.
+void find_survivors(const SampleArgs &args, const Row &row, float best, TokenList &list) {
+  const float temperature = args.temperature, finite = -__FLT_MAX__;
+  const auto logit_at = [&](float scaled) {
+    return scaled * temperature - (SLACK + SLACK_RATIO * __builtin_fabsf(scaled)) * temperature;
+  };
+  const bool has_top_k = args.top_k > 0 && args.top_k < args.vocab_size;
+  float threshold = -INFINITE;
+  if (has_top_k) {
+    const float least = kth_largest(row.maxima, row.num_groups * LANES, args.top_k, list.histogram);
+    collect(row, least > finite ? least : finite, temperature, list);
+    threshold = kth_largest(list.scaled, list.count, args.top_k, list.histogram);
+    keep_from(list, threshold);
+  }
+  if (args.top_p < 1.0) {
+    double target = 0.0;
+    uint64_t mass = 0;
+    if (has_top_k) {
+      mass = weigh(list, best);
+      target = args.top_p * (double)mass;
+    } else {
+      target = args.top_p * (double)total_weight(row, best, temperature);
+      collect(row, logit_at(best + LIKELY), temperature, list);
+      mass = weigh(list, best);
+      if ((double)mass < target) {
+        collect(row, logit_at(best + WEIGHTLESS), temperature, list);
+        weigh(list, best);
+      }
+    }
+    threshold = from_sort_key(key_reaching(list.scaled, list.weights, list.count, target, list.histogram));
+    keep_from(list, threshold);
+  }
+  if (args.min_p > 0.0f) {
+    if (!has_top_k && args.top_p >= 1.0)
+      collect(row, logit_at(best + log(splat(args.min_p))[0]), temperature, list);
+    keep_from(list, smallest_likely(list, best, args.min_p));
+  }
+}
+
+uint64_t noise_key(const SampleArgs &args) {
+  return splitmix64(splitmix64(splitmix64(args.seed) ^ (uint64_t)args.branch) ^ (uint64_t)args.position);
+}
+
+// Whether one of sixteen tokens may score more than that.
+OCTAVO_INLINE bool may_beat(const float *scaled, const int32_t *ids, uint64_t key, float to_beat) {
+  IntPart any = {};
+  OCTAVO_EACH_PART {
+    BitsPart token;
+    memcpy(&token, ids + i * PART_LANES, sizeof token);
+    any |= load_part(scaled + i * PART_LANES) + gumbel_bound(key, token) > (to_beat - FloatPart{});
+  }
+  return has_any(any);
+}
+
+// Of a list. The exact noise is computed only where its bound says that a token may win.
+int32_t sample_list(const TokenList &list, uint64_t key) {
   Best best;
-  for (int64_t i = 0; i < size; i += LANES)
-    best.take(load_or(x, i, size, -INFINITE), lane_index() + (int32_t)i);
+  float to_beat = -INFINITE;
+  for (int64_t i = 0; i < list.count; i += LANES) {
+    if (i + LANES <= list.count && !may_beat(list.scaled + i, list.ids + i, key, to_beat))
+      continue;
+    i32x16 token = splat(INT32_MAX);
+    memcpy(&token, list.ids + i, sizeof(int32_t) * (list.count - i < LANES ? list.count - i : LANES));
+    const f32x16 scaled = load_or(list.scaled, i, list.count, -INFINITE);
+    const f32x16 score = scaled + gumbel(key, token);
+    best.take(score, token);
+    const float top = tree_max(score) - SLACK - SLACK_RATIO * __builtin_fabsf(tree_max(score));
+    to_beat = top > to_beat ? top : to_beat;
+  }
   return best.lowest_id();
 }
 
-void penalize(const AdjustArgs &args, float *logits) {
-  for (int32_t i = 0; i < args.num_counts; i++) {
-    const TokenCount &seen = args.counts[i];
-    float x = logits[seen.token];
-    x = x > 0.0f ? x / args.repetition_penalty : x * args.repetition_penalty;
-    if (seen.count > 0) {
-      x -= args.frequency_penalty * (float)seen.count;
-      x -= args.presence_penalty;
-    }
-    logits[seen.token] = x;
-  }
-}
-
-void keep_allowed(const uint32_t *allowed, float *logits, int64_t size) {
-  const u32x16 bit = splat(1u) << (u32x16)lane_index();
-  for (int64_t i = 0; i < size; i += LANES) {
-    const uint32_t word = allowed[i / 32] >> (i % 32); // 16 divides 32
-    if ((word & 0xffffu) == 0xffffu)
-      continue;
-    f32x16 x = load_or(logits, i, size, 0.0f);
-    x = (i32x16)((splat(word) & bit) != splat(0u)) ? x : splat(-INFINITE);
-    memcpy(logits + i, &x, sizeof(float) * (size - i < LANES ? size - i : LANES));
-  }
-}
-
-void adjust(const AdjustArgs &args, float *logits, int64_t size) {
-  for (int32_t i = 0; i < args.num_biases; i++)
-    logits[args.biases[i].token] += args.biases[i].bias;
-  penalize(args, logits);
-  for (const uint32_t *allowed : args.allowed)
-    if (allowed)
-      keep_allowed(allowed, logits, size);
-  for (int32_t i = 0; i < args.num_banned; i++)
-    logits[args.banned[i]] = -INFINITE;
-}
-
-// Unsigned keys that order as the floats do (no NaN, no -0).
-OCTAVO_INLINE uint32_t sort_key(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-OCTAVO_INLINE float from_sort_key(uint32_t key) {
-  uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
-  float x;
-  memcpy(&x, &bits, 4);
-  return x;
-}
-
-// The largest key such that the tokens at or above it (and at or above `floor`) weigh at least `target`
-// together. weight == nullptr counts tokens.
-uint32_t key_reaching(const float *scaled, const uint32_t *weight, int64_t size, uint32_t floor,
-                      double target, uint64_t *histogram) {
-  uint32_t prefix = 0;
-  uint64_t above = 0;
-  int shift = 32;
-  for (int bits : DIGIT_BITS) {
-    const uint64_t above_mask = shift == 32 ? 0 : ~0ull << shift;
-    shift -= bits;
-    const uint32_t num_buckets = 1u << bits;
-    memset(histogram, 0, sizeof(uint64_t) * num_buckets);
-    for (int64_t i = 0; i < size; i++) {
-      uint32_t key = sort_key(scaled[i]);
-      if (key >= floor && (key & above_mask) == prefix)
-        histogram[(key >> shift) & (num_buckets - 1)] += weight ? weight[i] : 1;
-    }
-    uint32_t bucket = num_buckets - 1;
-    while (bucket > 0 && (double)(above + histogram[bucket]) < target)
-      above += histogram[bucket--];
-    prefix |= bucket << shift;
-  }
-  return prefix;
-}
-
-// The smallest scaled logit that survives top-k, then top-p among those, and min-p.
-float threshold(const SampleArgs &args, const float *scaled, uint32_t *weight, uint64_t *histogram) {
-  const int64_t size = args.vocab_size;
-  uint32_t floor = sort_key(-INFINITE);
-  if (args.top_k > 0 && args.top_k < size)
-    floor = key_reaching(scaled, nullptr, size, floor, args.top_k, histogram);
-  if (args.top_p >= 1.0 && args.min_p <= 0.0f)
-    return from_sort_key(floor);
-  float best = scaled[argmax(scaled, size)];
-  uint64_t total = 0;
-  float likely = best;
-  for (int64_t i = 0; i < size; i += LANES) {
-    f32x16 s = load_or(scaled, i, size, -INFINITE);
-    f32x16 probability = exp(s - best);
-    i32x16 integer = __builtin_convertvector(probability * PROBABILITY_ONE, i32x16);
-    for (int lane = 0; lane < LANES && i + lane < size; lane++) {
-      weight[i + lane] = integer[lane];
-      if (sort_key(s[lane]) >= floor)
-        total += integer[lane];
-      if (probability[lane] >= args.min_p && s[lane] < likely)
-        likely = s[lane];
+// Of all tokens. The exact noise is computed only where its bound says that a token may win.
+int32_t sample_all(const Row &row, float best_logit, float temperature, uint64_t key) {
+  const float inverse = 1.0f / temperature, best_scaled = scale(splat(best_logit), temperature)[0];
+  const float slack = SLACK + SLACK_RATIO * (__builtin_fabsf(best_scaled) + MAX_NOISE);
+  Best best;
+  float to_beat = best_scaled + gumbel(key, splat(find(row, best_logit)))[0] - slack;
+  for (int64_t g = 0; g < row.num_groups; g++) {
+    const float *x = row.group(g);
+    for (int j = 0; j < GROUP; j += LANES) {
+      const int32_t first = (int32_t)(g * GROUP + j);
+      IntPart may_win = {};
+      OCTAVO_EACH_PART {
+        const BitsPart token = part_lane_index() + (uint32_t)(first + i * PART_LANES);
+        const FloatPart approximate = load_part(x + j + i * PART_LANES) * inverse;
+        may_win |= approximate + gumbel_bound(key, token) > (to_beat - FloatPart{});
+      }
+      if (!has_any(may_win))
+        continue;
+      const i32x16 token = lane_index() + first;
+      const f32x16 score = scale(load<f32x16>(x + j), temperature) + gumbel(key, token);
+      best.take(score, token);
+      const float top = tree_max(score) - slack;
+      to_beat = top > to_beat ? top : to_beat;
     }
   }
-  if (args.top_p < 1.0)
-    floor = key_reaching(scaled, weight, size, floor, args.top_p * (double)total, histogram);
-  float result = from_sort_key(floor);
-  return args.min_p > 0.0f && likely > result ? likely : result;
+  return best.lowest_id();
 }
 
-OCTAVO_INLINE uint64_t splitmix64(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
-
-// -log(E), E exponential, from 32 hashed bits per token id.
-OCTAVO_INLINE f32x16 gumbel(uint64_t key, i32x16 token) {
-  u32x16 h = ((u32x16)token * 0x9e3779b1u) ^ splat((uint32_t)key);
-  h = (h ^ (h >> 16)) * splat((uint32_t)(key >> 32) | 1u);
-  h = (h ^ (h >> 15)) * 0x846ca68bu;
-  h = h ^ (h >> 16);
-  f32x16 high = __builtin_convertvector((i32x16)(h >> 16), f32x16);
-  f32x16 low = __builtin_convertvector((i32x16)(h & 0xffffu), f32x16);
-  f32x16 uniform = (high * 65536.0f + low) * 0x1p-32f + 0x1p-33f;
-  uniform = minimum(uniform, splat(1.0f - 0x1p-24f));
-  f32x16 near_zero = uniform + (uniform * uniform) * 0.5f;
-  f32x16 exponential = uniform < splat(0x1p-12f) ? near_zero : -log(1.0f - uniform);
-  return -log(exponential);
-}
+size_t round_up(int64_t columns) { return (columns + GROUP - 1) / GROUP * GROUP; }
 
 } // namespace
 
 size_t sample_scratch_bytes(int32_t vocab_size) {
-  const size_t padded = ((size_t)vocab_size + 63) / 64 * 64;
-  return padded * (sizeof(float) + sizeof(uint32_t)) + sizeof(uint64_t) * MAX_BUCKETS;
+  const size_t columns = round_up(vocab_size), maxima = columns / GROUP * LANES;
+  return (4 * (columns + LANES) + maxima) * sizeof(float) + MAX_BUCKETS * sizeof(uint64_t);
 }
 
 // The sampled token id, or NOT_FINITE or NO_TOKEN. logits are left as they are.
 int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
-  const int64_t size = args.vocab_size, padded = (size + 63) / 64 * 64;
+  const int64_t size = args.vocab_size, columns = round_up(size) + LANES;
   if (!is_finite(args.logits, size))
     return NOT_FINITE;
-  float *scaled = (float *)scratch;
+  TokenList list = {};
+  list.histogram = (uint64_t *)scratch;
+  float *adjusted = (float *)(list.histogram + MAX_BUCKETS);
+  list.scaled = adjusted + columns;
+  list.ids = (int32_t *)(list.scaled + columns);
+  list.weights = (uint32_t *)(list.ids + columns);
   const float *logits = args.logits;
   if (!args.adjust.is_identity()) {
-    memcpy(scaled, logits, sizeof(float) * size);
-    adjust(args.adjust, scaled, size);
-    logits = scaled;
+    memcpy(adjusted, logits, sizeof(float) * size);
+    adjust(args.adjust, adjusted, size);
+    logits = adjusted;
   }
-  const int32_t most_probable = args.temperature == 0.0f || logits == scaled ? argmax(logits, size) : 0;
-  if (args.temperature == 0.0f || most_probable == NO_TOKEN)
-    return most_probable;
-  for (int64_t i = 0; i < size; i += LANES) {
-    f32x16 s = load_or(logits, i, size, 0.0f) / args.temperature + 0.0f;
-    memcpy(scaled + i, &s, sizeof(float) * (size - i < LANES ? size - i : LANES));
-  }
-  uint32_t *weight = (uint32_t *)(scaled + padded);
-  float floor = threshold(args, scaled, weight, (uint64_t *)(weight + padded));
-  const uint64_t key =
-      splitmix64(splitmix64(splitmix64(args.seed) ^ (uint64_t)args.branch) ^ (uint64_t)args.position);
-  Best best;
-  for (int64_t i = 0; i < size; i += LANES) {
-    f32x16 s = load_or(scaled, i, size, -INFINITE);
-    i32x16 token = lane_index() + (int32_t)i;
-    f32x16 score = s + gumbel(key, token);
-    best.take(s >= splat(floor) ? score : splat(-INFINITE), token);
-  }
-  return best.lowest_id();
+  Row row(logits, size, (float *)(list.weights + columns));
+  const float best = survey(row);
+  if (best == -INFINITE)
+    return NO_TOKEN;
+  if (args.temperature == 0.0f)
+    return find(row, best);
+  const bool keeps_all = (args.top_k <= 0 || args.top_k >= size) && args.top_p >= 1.0 && args.min_p <= 0.0f;
+  if (keeps_all)
+    return sample_all(row, best, args.temperature, noise_key(args));
+  find_survivors(args, row, scale(splat(best), args.temperature)[0], list);
+  return sample_list(list, noise_key(args));
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

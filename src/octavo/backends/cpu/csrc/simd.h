@@ -11,25 +11,10 @@
 #include <immintrin.h>
 #endif
 
-#include "isa.h"
-#include "kernels.h"
+#include "parts.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int PARTS = 1;
-#elif defined(__AVX2__)
-constexpr int PARTS = 2;
-#else
-constexpr int PARTS = 4;
-#endif
-constexpr int PART_LANES = PANEL / PARTS;
-
-typedef float FloatPart __attribute__((vector_size(4 * PART_LANES)));
-typedef uint32_t BitsPart __attribute__((vector_size(4 * PART_LANES)));
-typedef int32_t IntPart __attribute__((vector_size(4 * PART_LANES)));
-typedef uint16_t HalvesPart __attribute__((vector_size(2 * PART_LANES)));
 
 struct Vec {
   FloatPart part[PARTS];
@@ -37,8 +22,6 @@ struct Vec {
 struct Bits {
   BitsPart part[PARTS];
 };
-
-#define OCTAVO_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; i++)
 
 OCTAVO_INLINE Vec zero() { return Vec{}; }
 

@@ -1,0 +1,70 @@
+// Sixteen lanes as 1, 2 or 4 machine registers: what the compiler handles best under each instruction set.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "isa.h"
+#include "kernels.h"
+
+namespace OCTAVO_KERNEL_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int PARTS = 1;
+#elif defined(__AVX2__)
+constexpr int PARTS = 2;
+#else
+constexpr int PARTS = 4;
+#endif
+constexpr int PART_LANES = PANEL / PARTS;
+
+typedef float FloatPart __attribute__((vector_size(4 * PART_LANES)));
+typedef uint32_t BitsPart __attribute__((vector_size(4 * PART_LANES)));
+typedef int32_t IntPart __attribute__((vector_size(4 * PART_LANES)));
+typedef uint16_t HalvesPart __attribute__((vector_size(2 * PART_LANES)));
+
+#define OCTAVO_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < PARTS; i++)
+
+OCTAVO_INLINE FloatPart load_part(const float *p) {
+  FloatPart v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+OCTAVO_INLINE FloatPart larger(FloatPart a, FloatPart b) { return a > b ? a : b; }
+
+OCTAVO_INLINE BitsPart part_lane_index() {
+  BitsPart lanes;
+  for (int i = 0; i < PART_LANES; i++)
+    lanes[i] = i;
+  return lanes;
+}
+
+OCTAVO_INLINE bool has_any(IntPart mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#else
+  int32_t all = 0;
+  for (int lane = 0; lane < PART_LANES; lane++)
+    all |= mask[lane];
+  return all != 0;
+#endif
+}
+
+// Of sixteen values.
+OCTAVO_INLINE bool has_any_at_least(const float *values, float threshold) {
+  IntPart any = {};
+  OCTAVO_EACH_PART any |= load_part(values + i * PART_LANES) >= (threshold - FloatPart{});
+  return has_any(any);
+}
+
+} // namespace
+} // namespace OCTAVO_KERNEL_NAMESPACE
