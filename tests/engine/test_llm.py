@@ -43,6 +43,35 @@ def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(llm: LLM) -> None:
     assert answer.text == " 5, 6, 7," and answer.finish_reason is FinishReason.STOP
 
 
+def test_choices_of_one_prompt_differ_by_branch(llm: LLM) -> None:
+    params = SamplingParams(seed=3, max_tokens=8, logprobs=2)
+    choices = llm.generate("Once upon a time", params, n=3)
+    assert len({tuple(choice.token_ids) for choice in choices}) == 3
+    assert choices[0].token_ids == llm.generate("Once upon a time", params)[0].token_ids
+    with pytest.raises(InvalidRequestError, match="n is 0"):
+        llm.generate("a", n=0)
+
+
+def test_logprobs_of_greedy_tokens_rank_first(llm: LLM) -> None:
+    params = SamplingParams(temperature=0, max_tokens=6, logprobs=3, ignore_eos=True)
+    answer = llm.generate("The capital of France is", params)[0]
+    assert answer.logprobs is not None and answer.prompt_logprobs is None
+    assert answer.logprobs.ranks == [1] * 6
+    assert [ids[0] for ids in answer.logprobs.top_ids] == answer.token_ids
+    assert [top[0] for top in answer.logprobs.top_logprobs] == answer.logprobs.logprobs
+
+
+def test_prompt_logprobs_are_those_of_the_same_tokens_when_generated(llm: LLM) -> None:
+    """Decoding one by one, and scoring the whole afterwards, give the same bits."""
+    params = SamplingParams(temperature=0.8, seed=1, max_tokens=20, logprobs=2, ignore_eos=True)
+    answer = llm.generate("The capital of France is", params)[0]
+    whole = answer.prompt_token_ids + answer.token_ids
+    scored = llm.generate([whole], SamplingParams(max_tokens=0, prompt_logprobs=2))[0]
+    assert scored.token_ids == [] and scored.prompt_logprobs is not None
+    assert len(scored.prompt_logprobs) == len(whole) - 1
+    assert scored.prompt_logprobs.beyond(len(answer.prompt_token_ids) - 1) == answer.logprobs
+
+
 def test_params_per_prompt(llm: LLM) -> None:
     params = [SamplingParams(temperature=0, max_tokens=n) for n in (1, 3)]
     assert [len(answer.token_ids) for answer in llm.generate(["a", "b"], params)] == [1, 3]

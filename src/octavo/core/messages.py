@@ -54,6 +54,11 @@ class TokenLogprobs(msgspec.Struct, array_like=True):
         self.top_ids += other.top_ids
         self.top_logprobs += other.top_logprobs
 
+    def first(self, count: int) -> "TokenLogprobs":
+        return TokenLogprobs(
+            self.logprobs[:count], self.ranks[:count], self.top_ids[:count], self.top_logprobs[:count]
+        )
+
     def beyond(self, count: int) -> "TokenLogprobs":
         """Without the first count tokens."""
         return TokenLogprobs(

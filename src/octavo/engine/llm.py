@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from octavo.config import EngineConfig, Environment
 from octavo.core.errors import EngineError, InvalidRequestError
-from octavo.core.messages import RequestOutput, Submit
+from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import NullJournal
@@ -29,17 +29,24 @@ from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
 
 Prompt = str | Sequence[int]
+MAX_CHOICES = 128  # of one prompt
 
 
 @dataclasses.dataclass(slots=True)
 class Completion:
-    """What one prompt became. token_ids are those of text, with the token that ended it."""
+    """What one prompt became. token_ids are those of text, with the token that ended it.
+
+    logprobs (an entry per token id) and prompt_logprobs (one per prompt token but the first) are there if the
+    parameters ask for them.
+    """
 
     prompt_token_ids: list[int]
     token_ids: list[int]
     text: str
     finish_reason: FinishReason
     num_cached_tokens: int
+    logprobs: TokenLogprobs | None = None
+    prompt_logprobs: TokenLogprobs | None = None
 
 
 class LLM:
@@ -63,16 +70,20 @@ class LLM:
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        n: int = 1,
         show_progress: bool = True,
     ) -> list[Completion]:
         """Complete one prompt or many (text, in which special tokens parse, or token ids); results in order.
 
-        params: for all prompts, or one each; default SamplingParams(). The progress bar is drawn on a
+        params: for all prompts, or one each; default SamplingParams(). n: choices for each prompt, one behind
+        the other; they share its blocks, and the first has its logprobs. The progress bar is drawn on a
         terminal only. Raises InvalidRequestError for a prompt that does not fit, EngineError for one that
         failed.
         """
         token_ids = [self._encode(prompt) for prompt in _each(prompts)]
-        return self._run(token_ids, _per_prompt(params, len(token_ids)), show_progress)
+        if not 1 <= n <= MAX_CHOICES:
+            raise InvalidRequestError(f"n is {n}; allowed: 1 to {MAX_CHOICES}.", param="n")
+        return self._run(token_ids, _per_prompt(params, len(token_ids)), show_progress, n)
 
     def chat(
         self,
@@ -98,9 +109,11 @@ class LLM:
         return list(prompt)
 
     def _run(
-        self, prompts: list[list[int]], params: list[SamplingParams], show_progress: bool
+        self, prompts: list[list[int]], params: list[SamplingParams], show_progress: bool, n: int = 1
     ) -> list[Completion]:
-        answers = [self._submit(*pair) for pair in zip(prompts, params, strict=True)]
+        answers = [
+            answer for pair in zip(prompts, params, strict=True) for answer in self._submit_choices(*pair, n)
+        ]
         live = {answer.request_id: answer for answer in answers}
         with _progress_bar(show_progress) as progress:
             task = progress.add_task("generating", total=len(answers))
@@ -112,7 +125,17 @@ class LLM:
                 self._core.abort(list(live))
         return [answer.completion() for answer in answers]
 
-    def _submit(self, token_ids: list[int], params: SamplingParams) -> "_Answer":
+    def _submit_choices(self, token_ids: list[int], params: SamplingParams, n: int) -> "list[_Answer]":
+        seed = params.seed if params.seed is not None else secrets.randbits(63)
+        first = self._submit(token_ids, params, seed, 0, None)
+        if n > 1 and params.max_tokens != 0:
+            params = dataclasses.replace(params, prompt_logprobs=None)
+        others = [self._submit(token_ids, params, seed, branch, first.request_id) for branch in range(1, n)]
+        return [first, *others]
+
+    def _submit(
+        self, token_ids: list[int], params: SamplingParams, seed: int, branch: int, fork_of: str | None
+    ) -> "_Answer":
         if not 1 <= len(token_ids) < self._max_model_len:
             raise InvalidRequestError(
                 f"The prompt has {len(token_ids)} tokens; allowed: 1 to {self._max_model_len - 1}.",
@@ -122,8 +145,9 @@ class LLM:
         detokenizer = Detokenizer(self._text.tokenizer.vocabulary)
         stream = TextStream(detokenizer, params.stop, min_tokens=params.min_tokens)
         answer = _Answer(f"llm-{self._num_requests}", token_ids, stream)
-        seed = params.seed if params.seed is not None else secrets.randbits(63)
-        self._core.add(Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic()))
+        submit = Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic())
+        submit.branch, submit.fork_of = branch, fork_of
+        self._core.add(submit)
         return answer
 
     def _outputs(self) -> Iterator[RequestOutput]:
@@ -153,10 +177,14 @@ class _Answer:
         self._token_ids: list[int] = []
         self._text: list[str] = []
         self._num_cached_tokens = 0
+        self._logprobs: TokenLogprobs | None = None
+        self._prompt_logprobs: TokenLogprobs | None = None
 
     def take(self, output: RequestOutput) -> None:
         self._num_cached_tokens = max(self._num_cached_tokens, output.num_cached_tokens)
         self._token_ids += output.token_ids
+        self._logprobs = _joined(self._logprobs, output.logprobs)
+        self._prompt_logprobs = _joined(self._prompt_logprobs, output.prompt_logprobs)
         self._text.append(self._stream.push(output.token_ids))
         if self._stream.is_stopped:
             del self._token_ids[self._stream.num_tokens :]
@@ -168,8 +196,21 @@ class _Answer:
         assert self.finish_reason is not None
         text = "".join(self._text) + self._stream.finish()
         return Completion(
-            self._prompt_token_ids, self._token_ids, text, self.finish_reason, self._num_cached_tokens
+            self._prompt_token_ids,
+            self._token_ids,
+            text,
+            self.finish_reason,
+            self._num_cached_tokens,
+            self._logprobs and self._logprobs.first(len(self._token_ids)),
+            self._prompt_logprobs,
         )
+
+
+def _joined(known: TokenLogprobs | None, new: TokenLogprobs | None) -> TokenLogprobs | None:
+    if known is None or new is None:
+        return known or new
+    known.extend(new)
+    return known
 
 
 def _each(prompts: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
