@@ -240,3 +240,15 @@ def test_the_built_in_model_reads_as_the_reference_reader_reads_it() -> None:
         if tensor.tensor_type in (Q8_0, oracle.GGMLQuantizationType.Q4_1):
             values = oracle.quants.dequantize(tensor.data, tensor.tensor_type)
             assert np.array_equal(expand_to_f32(found), values)
+
+
+def test_strings_of_an_array_are_found_without_decoding_it(tmp_path: pathlib.Path) -> None:
+    disguised = b"x" + string("end") + b"\xff"  # holds what a string looks like, and is not UTF-8
+    words = [disguised, "", "begin", "end", "ende", disguised]
+    metadata = {"words": array(STRING, words), "numbers": array(U32, [3]), "word": value(STRING, "end")}
+    with GGUFFile.open(write(tmp_path, gguf(metadata))) as file:
+        assert file.metadata.string_indices("words", ["end", "begin", "none"]) == {"begin": 2, "end": 3}
+        assert file.metadata.string_indices("words", [""]) == {"": 1}
+        assert file.metadata.string_indices("words", ["none"]) == {}
+        for key in ("numbers", "word", "none"):
+            assert file.metadata.string_indices(key, ["end"]) == {}

@@ -13,6 +13,7 @@ from octavo.models.loading import from_gguf, part_shapes
 from octavo.models.lowering import lower
 from octavo.models.program import NUMERICS_VERSION, Program
 from octavo.text.chat_template import ChatTemplate
+from octavo.text.end_tokens import END_TOKENS, end_ids_of_gguf
 from octavo.text.tokenizer import Tokenizer
 from octavo.text.vocabulary import Vocabulary
 from octavo.weights.checkpoint import Checkpoint
@@ -54,7 +55,8 @@ def open_model(path: pathlib.Path) -> Model:
     arch, names = from_gguf(metadata, file.tensors.keys())
     program = lower(arch)
     checkpoint = Checkpoint.of_file(str(path), file.tensors, names, part_shapes(program))
-    end_ids = Vocabulary.of_gguf(metadata).end_ids
+    end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
+    end_ids = end_ids_of_gguf(metadata, end_tokens)
     return Model(_name(path, metadata), arch, program, checkpoint, end_ids, file)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.text.end_tokens import CONTROL_TYPES, USER_DEFINED_TYPE, end_ids_of_gguf, ends_an_answer
+from octavo.text.end_tokens import CONTROL_TYPES, USER_DEFINED_TYPE, ends_an_answer, named_end_ids
 
 
 class Spelling(enum.Enum):
@@ -101,7 +101,7 @@ class Vocabulary:
                 user_defined_ids=(i for i, kind in enumerate(types) if kind == USER_DEFINED_TYPE),
                 bos_id=metadata.token_id("tokenizer.ggml.bos_token_id", len(tokens), bos_id),
                 eos_id=metadata.token_id("tokenizer.ggml.eos_token_id", len(tokens), eos_id),
-                end_ids=end_ids_of_gguf(metadata, len(tokens)),
+                end_ids=named_end_ids(metadata, len(tokens)),
                 rstrip_ids=_rstrip_ids(metadata, {i: tokens[i] for i in control_ids}, spelling),
                 spelling=spelling,
             )

@@ -11,7 +11,7 @@ import math
 import mmap
 import pathlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,18 @@ class GGUFMetadata(Mapping[str, Any]):
         value_type, start, end = self._spans[key]
         return value_type.to_bytes(4, "little") + self._cursor.buffer[start:end]
 
+    def string_indices(self, key: str, wanted: Iterable[str]) -> dict[str, int]:
+        """Where in an array of strings the wanted ones stand: those that are there, without decoding it.
+
+        Empty for a key that is missing or has another type.
+        """
+        value_type, start, end = self._spans.get(key, (-1, 0, 0))
+        if value_type != _ARRAY or _U32.unpack_from(self._cursor.buffer, start)[0] != _STRING:
+            return {}
+        return _string_indices(
+            self._cursor.buffer[start + 12 : end], {text.encode(): text for text in wanted}
+        )
+
     def close(self) -> None:
         self._spans = {}
         with contextlib.suppress(BufferError):  # tensor views are still held: the mapping ends with them
@@ -233,6 +245,29 @@ class _Cursor:
         if value_type not in _SCALARS:
             raise self.error(f"metadata key {key} has the unknown value type {value_type}")
         return struct.Struct(_SCALARS[value_type])
+
+
+def _string_indices(data: bytes, wanted: Mapping[bytes, str]) -> dict[str, int]:
+    """Steps over the strings' lengths, and no further than the last place where a wanted one may stand."""
+    stored = {_U64.pack(len(text)) + text: text for text in wanted}
+    places = {place for form in stored for place in _places(data, form)}
+    position, unpack, last = 0, _U64.unpack_from, max(places, default=-1)
+    found: dict[str, int] = {}
+    for index in itertools.count():
+        if position > last:
+            return found
+        if position in places:
+            size = unpack(data, position)[0]
+            found[wanted[data[position + 8 : position + 8 + size]]] = index
+        position += 8 + unpack(data, position)[0]
+    raise AssertionError  # the loop has no other end
+
+
+def _places(data: bytes, form: bytes) -> Iterator[int]:
+    place = data.find(form)
+    while place >= 0:
+        yield place
+        place = data.find(form, place + 1)
 
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
