@@ -115,8 +115,9 @@ class FakeEngine:
     def submit(self, prompt_token_ids: list[int], sampling: SamplingParams, **options: Any) -> RequestStream:
         if self.is_full and not options.get("is_probe"):
             raise OverloadedError("The queue is full.", retry_after_seconds=7)
+        output_token_ids = options.pop("output_token_ids", ())
         submission = Submit(
-            token_ids=list(prompt_token_ids),
+            token_ids=[*prompt_token_ids, *output_token_ids],
             num_prompt_tokens=len(prompt_token_ids),
             sampling=sampling,
             arrival=0.0,
@@ -127,10 +128,10 @@ class FakeEngine:
             self.num_probes += 1
             send(stream, self.probe_answer, FinishReason.LENGTH)
             return stream
-        self.submitted.append(msgspec.structs.replace(submission, token_ids=list(prompt_token_ids)))
+        self.submitted.append(msgspec.structs.replace(submission, token_ids=list(submission.token_ids)))
         self.streams.append(stream)
         if self.answer is not None:
-            for byte in self.answer:
+            for byte in self.answer[len(output_token_ids) :]:
                 send(stream, bytes([byte]))
             send(stream, b"", FinishReason.STOP)
         self.arrived.set()
@@ -155,6 +156,36 @@ class FakeEngine:
     @property
     def num_live(self) -> int:
         return sum(not stream.has_ended for stream in self.streams)
+
+
+class PacedEngine(FakeEngine):
+    """Generates a token at a time, `pace` seconds apart, so that each is emitted by itself."""
+
+    def __init__(self, answer: bytes, pace: float = 0.0) -> None:
+        super().__init__(None)
+        self.whole_answer = answer
+        self.pace = pace
+        self.num_sent = 0
+        self.hang_after: int | None = None  # tokens in all, after which nothing comes
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def submit(self, prompt_token_ids: list[int], sampling: SamplingParams, **options: Any) -> RequestStream:
+        num_known = len(options.get("output_token_ids", ()))
+        stream = super().submit(prompt_token_ids, sampling, **options)
+        if not stream.is_probe:
+            task = asyncio.create_task(self._generate(stream, self.whole_answer[num_known:]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return stream
+
+    async def _generate(self, stream: RequestStream, answer: bytes) -> None:
+        for byte in answer:
+            await asyncio.sleep(self.pace)
+            if stream.has_ended or self.num_sent == self.hang_after:
+                return
+            self.num_sent += 1
+            send(stream, bytes([byte]))
+        send(stream, b"", FinishReason.STOP)
 
 
 def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason | None = None) -> None:
@@ -191,6 +222,7 @@ def fake_replica(
     api_key: str | None = None,
     max_body_bytes: int = 1 << 20,
     body_timeout_seconds: float = 5.0,
+    secret: str | None = None,
     allows_unknown_fields: bool = False,
     **readiness_options: Any,
 ) -> FakeReplica:
@@ -212,6 +244,7 @@ def fake_replica(
         drain=drain,
         max_body_bytes=max_body_bytes,
         body_timeout_seconds=body_timeout_seconds,
+        secret=secret,
     )
     readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
     output = io.StringIO()

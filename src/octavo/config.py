@@ -1,8 +1,8 @@
 """Every option octavo has: frozen dataclasses, one per concern, each field with its help and unit.
 
 The only place that validates options and that reads the environment (OCTAVO_HOME, OCTAVO_API_KEY,
-OCTAVO_CPU_ISA, OCTAVO_LOG, and everybody's NO_COLOR). A class elsewhere receives the values it uses, never
-one of these.
+OCTAVO_CPU_ISA, OCTAVO_LOG, OCTAVO_SECRET, and everybody's NO_COLOR). A class elsewhere receives the values
+it uses, never one of these.
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ class Environment:
     """Force the native kernels' instruction set (OCTAVO_CPU_ISA): portable, avx2, avx512 or amx."""
     log_level: str
     """debug, info, warning or error (OCTAVO_LOG)."""
+    secret: str | None = None
+    """What a router and its replicas share (OCTAVO_SECRET), so that streams survive a replica's death."""
     no_color: bool = False
     """No colours, even on a terminal (NO_COLOR, set to anything)."""
 
@@ -37,6 +39,7 @@ class Environment:
             api_key=os.environ.get("OCTAVO_API_KEY") or None,
             cpu_isa=os.environ.get("OCTAVO_CPU_ISA") or None,
             log_level=os.environ.get("OCTAVO_LOG") or "info",
+            secret=os.environ.get("OCTAVO_SECRET") or None,
             no_color=bool(os.environ.get("NO_COLOR")),
         )
 

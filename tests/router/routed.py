@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 from uvicorn.server import ServerState
 
+from octavo.core.relay import SECRET_HEADER
 from octavo.http.gate import KeyCheck
 from octavo.http.listener import listen
 from octavo.http.process import HttpServer
@@ -42,6 +43,8 @@ class Routed:
         limits: DeliveryLimits = LIMITS,
         health: HealthLimits = HEALTH,
         api_key: str | None = None,
+        secret: str | None = None,
+        patience_seconds: float = 5.0,
     ) -> None:
         self.endpoints = [
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
@@ -54,13 +57,16 @@ class Routed:
             self.router,
             RequestReader(session_key=session_key, aliases=self.set.aliases),
             self.metrics,
-            limits=ProxyLimits(limits, max_body_bytes=1 << 16),
+            secret=secret,
+            limits=ProxyLimits(limits, max_body_bytes=1 << 16, patience_seconds=patience_seconds),
         )
         self.log = io.StringIO()
         log = RequestLog(is_json=True, is_coloured=False, output=self.log)
         self.app = build_app(self.router, self.proxy, self.metrics, key_check=KeyCheck(api_key), log=log)
+        headers = [] if secret is None else [(SECRET_HEADER, secret.encode())]
         self.probes = [
-            EndpointProbe(endpoint, [], health, lambda endpoint, state: None) for endpoint in self.endpoints
+            EndpointProbe(endpoint, headers, health, lambda endpoint, state: None)
+            for endpoint in self.endpoints
         ]
         self.client: httpx2.AsyncClient
 

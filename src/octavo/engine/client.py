@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -134,8 +134,11 @@ class EngineClient:
         salt: str = "",
         is_probe: bool = False,
         fork_of: str | None = None,
+        output_token_ids: Sequence[int] = (),
     ) -> RequestStream:
         """Generate: a stream of the answer's tokens. fork_of: id of a live request with the same prompt.
+
+        output_token_ids are those that were generated before, elsewhere: the stream begins after them.
 
         Raises OverloadedError when the queue is full or the server drains, EngineError when there will be no
         engine any more, ValueError for a request id of more than 239 bytes or with a zero byte.
@@ -150,7 +153,7 @@ class EngineClient:
             self._bound.check(self.num_live, now)
         submission = Submit(
             request_id=request_id,
-            token_ids=list(prompt_token_ids),
+            token_ids=[*prompt_token_ids, *output_token_ids],
             num_prompt_tokens=len(prompt_token_ids),
             sampling=sampling,
             seed=seed,

@@ -13,6 +13,7 @@ import msgspec
 
 from octavo.core.errors import EngineError
 from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
+from octavo.core.sampling_params import SamplingParams
 
 
 class TokenGap(Exception):
@@ -161,3 +162,11 @@ class RequestStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def ended_stream(request_id: str) -> RequestStream:
+    """Of a request that was completed elsewhere: nothing comes."""
+    nothing = Submit(request_id, [], 0, SamplingParams(), seed=0, arrival=0.0)
+    stream = RequestStream(nothing, on_abort=lambda _: None)
+    stream.abort()
+    return stream

@@ -66,6 +66,9 @@ ERROR_CODES = {
     "headers_too_large": ErrorCode(
         431, "more than 100 header fields, or more than 32 KiB of them", "send fewer"
     ),
+    "resume_mismatch": ErrorCode(
+        409, "a router sent another replica's answer that cannot go on here", "see [router.md](router.md)"
+    ),
     "engine_error": ErrorCode(
         500,
         "the engine failed this request, or is gone for good",
@@ -75,6 +78,9 @@ ERROR_CODES = {
     "endpoint_failed": ErrorCode(502, "a router's endpoint did not answer", "try again"),
     "endpoint_broke_off": ErrorCode(
         502, "a router's endpoint broke off the stream, and is none that another can go on for", "ask again"
+    ),
+    "no_replica_to_resume": ErrorCode(
+        502, "a replica is gone in mid-stream and none of the same model is left", "ask again"
     ),
     "request_failed_repeatedly": ErrorCode(
         502,

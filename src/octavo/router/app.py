@@ -102,7 +102,7 @@ class Surface:
                     "complaint": endpoint.complaint,
                     "breaker": endpoint.breaker.state,
                     "models": list(endpoint.cards),
-                    "fingerprint": endpoint.replica and endpoint.replica.fingerprint,
+                    "fingerprint": endpoint.card and endpoint.card.fingerprint,
                     "requests": endpoint.load.num_requests,
                     "reserved_tokens": endpoint.load.num_tokens,
                 }

@@ -6,7 +6,9 @@
 A request whose attempts die twice without having got anywhere may be what kills: it is not tried again.
 """
 
+import asyncio
 import dataclasses
+import random
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -15,7 +17,7 @@ from octavo.http.errors import ErrorAnswer
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.decisions import Attempt, Decision
-from octavo.router.endpoints import Endpoint, Reservation
+from octavo.router.endpoints import Endpoint
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
@@ -23,6 +25,8 @@ from octavo.router.upstream import Headers, UpstreamError
 
 MAX_DEATHS = 2  # of attempts that got nowhere
 MAX_ATTEMPTS = 6
+RETRY_SECONDS = 0.2  # between two looks for a replica that can go on
+_FREE_OF_CHARGE = ("connect", "cut", "gone", "draining")  # retries of these make no overload worse
 _DEADLY = ("cut", "timeout", "gone", "garbage", "status 500")
 
 
@@ -68,10 +72,9 @@ class Asking:
     """What a relay needs to ask one endpoint."""
 
     endpoint: Endpoint
-    reservation: Reservation
     attempt: Attempt
     route_header: bytes
-    on_first_byte: Callable[[], None]
+    on_first_token: Callable[[int | None], None]  # prompt tokens that were cached, if it is known
 
 
 class Relay(Protocol):
@@ -104,18 +107,23 @@ class Delivery:
         router: Router,
         budget: RetryBudget,
         metrics: RouterMetrics,
+        patience_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """patience_seconds: how long an answer that has begun waits for a replica that can go on with it."""
         self._request = request
         self._client = client
         self._relay = relay
         self._router = router
         self._budget = budget
         self._metrics = metrics
+        self._patience_seconds = patience_seconds
         self._clock = clock
+        self._lots = random.Random()
         self._decision: Decision | None = None
         self._tried: set[Endpoint] = set()
         self._num_deaths = 0
+        self._num_attempts = 0  # since there was progress
         self._last_failure: AttemptFailed | None = None
         self.endpoints: list[str] = []  # asked, in order
 
@@ -126,7 +134,7 @@ class Delivery:
         self._decision = self._router.open(self._request)
         self._budget.earn()
         while True:
-            route = self._router.route(self._request, tried=self._tried, is_fit=self._relay.fits)
+            route = await self._route()
             if route is None:
                 await self._give_up()
                 return
@@ -136,6 +144,16 @@ class Delivery:
             if not self._may_go_on(failure):
                 await self._give_up()
                 return
+
+    async def _route(self) -> Route | None:
+        """The next endpoint to ask. An answer that has begun waits a while for a replica to come back."""
+        route = self._router.route(self._request, tried=self._tried, is_fit=self._relay.fits)
+        if route is None and self._client.has_started:
+            deadline = self._clock() + self._patience_seconds
+            while route is None and self._clock() < deadline:
+                await asyncio.sleep(RETRY_SECONDS * (0.5 + self._lots.random()))
+                route = self._router.route(self._request, is_fit=self._relay.fits)
+        return route
 
     async def _attempt(self, route: Route, decision: Decision, arrival: float) -> AttemptFailed | None:
         endpoint = route.endpoint
@@ -147,7 +165,14 @@ class Delivery:
         with endpoint.reserved(num_missing) as reservation:
             if is_first:
                 self._metrics.observe_overhead(self._clock() - arrival)
-            asking = Asking(endpoint, reservation, attempt, decision.header, reservation.first_token)
+
+            def on_first_token(num_cached: int | None) -> None:
+                reservation.first_token()
+                attempt.num_cached_actual = num_cached
+                if num_cached is not None and is_first:
+                    self._metrics.observe_cached(decision.policy, num_cached)
+
+            asking = Asking(endpoint, attempt, decision.header, on_first_token)
             try:
                 async with endpoint.lifeline():
                     await self._relay.run(asking)
@@ -184,11 +209,15 @@ class Delivery:
         self._tried = {
             endpoint for endpoint in self._router.endpoints.endpoints if endpoint.name in self.endpoints
         }
+        self._num_attempts += 1
         if failure.has_progressed:  # it is another request now: only the one that has just failed is left out
             self._tried = {endpoint for endpoint in self._tried if endpoint.name == self.endpoints[-1]}
+            self._num_attempts = 0
         if self._client.has_started and not self._relay.can_resume:
             return False
-        return self._num_deaths < MAX_DEATHS and len(self.endpoints) < MAX_ATTEMPTS and self._budget.spend()
+        if self._num_deaths >= MAX_DEATHS or self._num_attempts >= MAX_ATTEMPTS:
+            return False
+        return failure.reason in _FREE_OF_CHARGE or self._budget.spend()
 
     def _observe_recovery(self, outcome: str) -> None:
         if self._last_failure is not None:
@@ -212,6 +241,12 @@ class Delivery:
             return ErrorAnswer(
                 "request_failed_repeatedly",
                 f"This request was given up after {self._num_deaths} endpoints failed on it ({failure}).",
+            )
+        if self._relay.can_resume:
+            return ErrorAnswer(
+                "no_replica_to_resume",
+                f"The replica that gave this answer is gone ({failure}), and there is no other one of the "
+                "same model, numerics and context to go on with it.",
             )
         if self._client.has_started:
             return ErrorAnswer("endpoint_broke_off", f"The endpoint broke off this answer: {failure}.")

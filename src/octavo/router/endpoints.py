@@ -9,18 +9,11 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+from octavo.core.relay import ReplicaCard
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts that are not computed yet
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ReplicaInfo:
-    """What an octavo replica says of itself: two with the same compute the same tokens."""
-
-    fingerprint: str
-    max_model_len: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -77,7 +70,7 @@ class Endpoint:
         self.is_ready = False
         self.is_draining = False
         self.complaint = "not asked yet"
-        self.replica: ReplicaInfo | None = None  # None: not ours, or we do not share its secret
+        self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
         self._lifelines: set[asyncio.Timeout] = set()
 
     @property

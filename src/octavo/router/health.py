@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from octavo.core.relay import MODEL_PATH, SECRET_HEADER, ReplicaCard
 from octavo.router.endpoints import Endpoint
 from octavo.router.upstream import Answer, Headers, UpstreamError
 
@@ -34,15 +35,19 @@ class HealthMonitor:
         self,
         *,
         api_key: str | None = None,
+        secret: str | None = None,
         limits: HealthLimits = HealthLimits(),
         on_change: Callable[[Endpoint, str], None] = lambda endpoint, what: None,
     ) -> None:
-        """on_change is told when an endpoint becomes ready, unready or lost."""
+        """secret: shared with octavo replicas, who tell with it what they are. on_change is told when an
+        endpoint becomes ready, unready or lost."""
         self._limits = limits
         self._on_change = on_change
         self._headers: Headers = [(b"accept", b"application/json")]
         if api_key is not None:
             self._headers.append((b"authorization", f"Bearer {api_key}".encode()))
+        if secret is not None:
+            self._headers.append((SECRET_HEADER, secret.encode()))
 
     async def watch(self, endpoint: Endpoint) -> None:
         """Until cancelled."""
@@ -106,15 +111,24 @@ class EndpointProbe:
     async def _look_at_models(self) -> None:
         """When it comes up, and now and then."""
         endpoint = self._endpoint
-        if endpoint.static_models or (endpoint.is_ready and self._num_probes % self._limits.models_every):
-            self._num_probes += 1
+        self._num_probes += 1
+        if endpoint.is_ready and self._num_probes % self._limits.models_every:
+            return
+        endpoint.card = await self._ask_card()
+        if endpoint.static_models:
             return
         status, body = await self._get("/v1/models")
         if status != 200:
             raise UpstreamError("garbage", f"its /v1/models answers {status}")
         cards = msgspec.json.decode(body, type=_Models).data
         endpoint.cards = {str(card["id"]): card for card in cards if isinstance(card.get("id"), str)}
-        self._num_probes += 1
+
+    async def _ask_card(self) -> ReplicaCard | None:
+        """None: not an octavo replica, or one with another secret."""
+        if not any(name == SECRET_HEADER for name, _ in self._headers):
+            return None
+        status, body = await self._get(MODEL_PATH)
+        return msgspec.json.decode(body, type=ReplicaCard) if status == 200 else None
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         """Raises UpstreamError, also when the whole takes too long."""

@@ -64,7 +64,7 @@ class PlainRelay:
             if not self._client.has_started:
                 await self._client.start(answer.status, answer.headers, asking.route_header)
                 asking.attempt.has_progressed = True
-                asking.on_first_byte()
+                asking.on_first_token(None)
                 limit = self._limits.inter_token
             await self._client.write(data)
         if not self._client.has_started:

@@ -17,6 +17,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Delivery, DeliveryLimits, Relay
 from octavo.router.plain_relay import PlainRelay
+from octavo.router.resumable_relay import RESUMABLE_PATHS, ResumableRelay
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader, RoutedRequest
 from octavo.router.routing import Router
@@ -29,6 +30,7 @@ class ProxyLimits:
     delivery: DeliveryLimits = dataclasses.field(default_factory=DeliveryLimits)
     max_body_bytes: int = 32 << 20
     body_seconds: float = 30.0
+    patience_seconds: float = 10.0  # of an answer that has begun, for a replica to go on with it
 
 
 class Proxy:
@@ -38,10 +40,13 @@ class Proxy:
         reader: RequestReader,
         metrics: RouterMetrics,
         *,
+        secret: str | None = None,
         limits: ProxyLimits = ProxyLimits(),
         budget: RetryBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """secret: shared with octavo replicas; without it no stream outlives its endpoint."""
+        self._secret = secret
         self._router = router
         self._reader = reader
         self._metrics = metrics
@@ -104,6 +109,7 @@ class Proxy:
             router=self._router,
             budget=self._budget,
             metrics=self._metrics,
+            patience_seconds=limits.patience_seconds,
             clock=self._clock,
         )
         try:
@@ -112,6 +118,8 @@ class Proxy:
             record.endpoints = tuple(delivery.endpoints)
 
     def _relay(self, request: RoutedRequest, client: ClientAnswer) -> Relay:
+        if self._secret is not None and request.path in RESUMABLE_PATHS:
+            return ResumableRelay(request, client, self._limits.delivery, self._secret)
         return PlainRelay(request, client, self._limits.delivery)
 
     async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:

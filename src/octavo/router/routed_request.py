@@ -41,6 +41,11 @@ class RoutedRequest:
     session: str | None = None
     policy: str | None = None  # the client's choice
 
+    @property
+    def raw_body(self) -> msgspec.Raw:
+        """The body, to be put into another one as it is."""
+        return msgspec.Raw(self.body)
+
 
 class RequestReader:
     """Bodies to RoutedRequests."""

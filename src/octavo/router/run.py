@@ -67,6 +67,7 @@ class RunningRouter:
             router,
             RequestReader(session_key=config.session_key, aliases=endpoints.aliases),
             metrics,
+            secret=environment.secret,
             limits=ProxyLimits(
                 DeliveryLimits(config.first_token_seconds, config.inter_token_seconds, config.total_seconds),
                 max_body_bytes=config.max_body_bytes,
@@ -83,7 +84,9 @@ class RunningRouter:
             _say(f"endpoint {endpoint.name} ({endpoint.url}) is {state}{reason}")
 
         limits = HealthLimits(config.health_interval_seconds, config.health_timeout_seconds)
-        monitor = HealthMonitor(api_key=api_key, limits=limits, on_change=on_change)
+        monitor = HealthMonitor(
+            api_key=api_key, secret=environment.secret, limits=limits, on_change=on_change
+        )
         app = build_app(router, proxy, metrics, key_check=KeyCheck(api_key), log=log)
         return cls(endpoints, monitor, proxy, app)
 

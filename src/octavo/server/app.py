@@ -9,6 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octavo import __version__
+from octavo.core.relay import MODEL_PATH, RESUME_PATH
 from octavo.http.gate import Gate, KeyCheck
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
@@ -16,6 +17,7 @@ from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
 from octavo.server.endpoint import GenerationEndpoint, Services
+from octavo.server.private import PrivateSurface, ResumeEndpoint
 from octavo.server.readiness import Readiness
 from octavo.server.tokenization import Tokenization
 
@@ -45,6 +47,7 @@ def build_app(
         for prefix in ("/v1", AZURE_PREFIXES[0])
         for path, endpoint in (("/models", surface.models), ("/models/{name:path}", surface.model))
     ]
+    private = PrivateSurface(services, {"/v1/chat/completions": chat, "/v1/completions": completions})
     app = Starlette(
         routes=[
             *generation,
@@ -56,6 +59,8 @@ def build_app(
             Route("/health", surface.readyz),
             Route("/version", surface.version),
             Route("/metrics", surface.metrics),
+            Route(MODEL_PATH, private.model),
+            Route(RESUME_PATH, ResumeEndpoint(private), methods=["POST"]),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )

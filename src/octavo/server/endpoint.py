@@ -4,9 +4,7 @@ Raw ASGI: what is sent while tokens come passes through no response object.
 """
 
 import dataclasses
-import secrets
 import time
-import uuid
 from collections.abc import Callable
 from typing import Generic, Protocol
 
@@ -15,18 +13,19 @@ from starlette.types import Receive, Scope, Send
 from octavo.core.errors import EngineError, OctavoError, OverloadedError
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
+from octavo.engine.streams import ended_stream
 from octavo.http.body import ClientGone, read_json_body, run_while_connected
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.dialect import Dialect, Envelope, Request
+from octavo.server.dialect import Dialect, Envelope, Format, Request
 from octavo.server.generation import Generation, run_all
+from octavo.server.origin import Origin
 from octavo.server.prompts import PromptEncoder
 from octavo.server.served_model import ServedModel
-from octavo.server.streaming import StreamedAnswer, WholeAnswer
+from octavo.server.streaming import RelayedAnswer, StreamedAnswer, WholeAnswer
 from octavo.text.text_stream import TextStream
 
-SEED_BITS = 63
 DRAIN_RETRY_AFTER_SECONDS = 5
 
 
@@ -56,8 +55,13 @@ class Services:
     drain: Drain
     max_body_bytes: int
     body_timeout_seconds: float
+    secret: str | None = None  # shared with routers; None: none is trusted
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
+
+    def is_ending(self) -> bool:
+        """What fails now would not fail elsewhere."""
+        return self.drain.has_begun or self.engine.fatal.done()
 
     async def read_body(self, scope: Scope, receive: Receive) -> bytes:
         """Raises what read_json_body does."""
@@ -87,7 +91,8 @@ class GenerationEndpoint(Generic[Request]):
             body = await services.read_body(scope, receive)
             decoded = self._dialect.decoder.decode(body, **_implied(scope))
             record.note(decoded.recorded, decoded.unknown)
-            await run_while_connected(receive, self._answer(decoded.request, record, send))
+            origin = Origin.of(scope, services.secret, services.wall_clock())
+            await run_while_connected(receive, self._answer(decoded.request, record, send, origin))
         except ClientGone:
             record.status = CLIENT_CLOSED_REQUEST
         except (EngineError, OverloadedError):
@@ -95,31 +100,49 @@ class GenerationEndpoint(Generic[Request]):
                 raise
             await send_error(send, services.drain.answer())
 
-    async def _answer(self, request: Request, record: RequestRecord, send: Send) -> None:
+    async def _answer(self, request: Request, record: RequestRecord, send: Send, origin: Origin) -> None:
         services = self._services
         services.model.check(request.model)
         sampling = request.sampling_params()
         prompts = await self._dialect.encode(request, services.prompts)
-        record.completion_id = self._dialect.id_prefix + uuid.uuid4().hex
-        generations = self._admit(request, prompts, sampling, record)
+        record.completion_id = self._dialect.id_prefix + origin.identity.id
+        generations = self._admit(request, prompts, sampling, record, origin)
         try:
-            form = self._dialect.format(self._envelope(request, record.completion_id))
-            answer = (
-                StreamedAnswer(send, generations, form, includes_usage=request.includes_usage)
-                if request.stream
-                else WholeAnswer(send, generations, form)
-            )
+            envelope = self._envelope(request, record.completion_id, origin.identity.created)
+            answer = self._sink(request, send, generations, self._dialect.format(envelope), origin)
             await self._generate(generations, answer)
         finally:
             for generation in generations:
                 generation.close(record)
 
+    def _sink(
+        self, request: Request, send: Send, generations: list[Generation], form: Format, origin: Origin
+    ) -> StreamedAnswer | WholeAnswer:
+        if not request.stream:
+            return WholeAnswer(send, generations, form)
+        includes_usage = request.includes_usage
+        if not origin.is_relayed:
+            return StreamedAnswer(send, generations, form, includes_usage=includes_usage)
+        return RelayedAnswer(
+            send,
+            generations,
+            form,
+            includes_usage=includes_usage,
+            origin=origin,
+            can_others_resume=self._services.is_ending,
+        )
+
     def _admit(
-        self, request: Request, prompts: list[list[int]], sampling: SamplingParams, record: RequestRecord
+        self,
+        request: Request,
+        prompts: list[list[int]],
+        sampling: SamplingParams,
+        record: RequestRecord,
+        origin: Origin,
     ) -> list[Generation]:
         """Hand every prompt to the engine, or none. Raises OctavoError."""
         services = self._services
-        seed = secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed
+        seed = origin.identity.seed if sampling.seed is None else sampling.seed
         fitted = [
             services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens)
             for prompt in prompts
@@ -128,14 +151,20 @@ class GenerationEndpoint(Generic[Request]):
         skip_special_tokens = request.skip_special_tokens is not False
         try:
             for index, (prompt, params) in enumerate(zip(prompts, fitted, strict=True)):
-                stream = services.engine.submit(
-                    prompt,
-                    params,
-                    request_id=f"{record.completion_id}-{index}",
-                    seed=seed,
-                    branch=index,
-                    salt=request.cache_salt or "",
-                )
+                progress = origin.progress.get(index)
+                request_id = f"{record.completion_id}-{index}"
+                if progress is not None and progress.finish_reason is not None:
+                    stream = ended_stream(request_id)
+                else:
+                    stream = services.engine.submit(
+                        prompt,
+                        params,
+                        request_id=request_id,
+                        seed=seed,
+                        branch=index,
+                        salt=request.cache_salt or "",
+                        output_token_ids=() if progress is None else progress.token_ids,
+                    )
                 generations.append(
                     Generation(
                         index,
@@ -146,6 +175,7 @@ class GenerationEndpoint(Generic[Request]):
                         arrival=record.arrival,
                         metrics=services.metrics,
                         clock=services.clock,
+                        progress=progress,
                     )
                 )
         except OctavoError as error:
@@ -156,10 +186,10 @@ class GenerationEndpoint(Generic[Request]):
             raise
         return generations
 
-    def _envelope(self, request: Request, completion_id: str) -> Envelope:
+    def _envelope(self, request: Request, completion_id: str, created: int) -> Envelope:
         return Envelope(
             id=completion_id,
-            created=int(self._services.wall_clock()),
+            created=created,
             model=request.model,
             system_fingerprint=f"fp_{self._services.engine.info.fingerprint[:12]}",
             includes_usage=request.includes_usage,

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from octavo.core.errors import EngineError
 from octavo.core.messages import RequestOutput
+from octavo.core.relay import ChoiceProgress
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
+from octavo.http.errors import HttpError
 from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics, FinishedRequest
 from octavo.server.schema import PromptTokensDetails, Usage
@@ -29,8 +31,13 @@ class Generation:
         arrival: float,
         metrics: EngineMetrics,
         clock: Callable[[], float] = time.monotonic,
+        progress: ChoiceProgress | None = None,
     ) -> None:
-        """index is the choice's among those of its HTTP request; arrival is that request's, on clock."""
+        """index is the choice's among those of its HTTP request; arrival is that request's, on clock.
+
+        progress: what another replica has generated and sent of it. Raises HttpError if that is not what
+        this replica would have sent.
+        """
         self.index = index
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
@@ -46,6 +53,32 @@ class Generation:
         self._queue_seconds = 0.0
         self._prefill_seconds = 0.0
         self._is_closed = False
+        self._token_ids: list[int] = []  # since they were last taken
+        self._progress = progress
+        if progress is not None:
+            self._take_up(progress)
+
+    def _take_up(self, progress: ChoiceProgress) -> None:
+        text = self._text.push(progress.token_ids)
+        if progress.finish_reason is not None:
+            text += self._text.finish()
+            self.finish_reason = FinishReason(progress.finish_reason)
+            self._is_closed = True  # the other replica has accounted for it
+        if len(text) != progress.num_characters:
+            raise HttpError(
+                "resume_mismatch",
+                f"The client has {progress.num_characters} characters; here the tokens make {len(text)}.",
+            )
+        self.num_cached_tokens = progress.num_cached_tokens
+
+    @property
+    def has_ended(self) -> bool:
+        return self.finish_reason is not None
+
+    def take_token_ids(self) -> list[int]:
+        """Those generated since the last call."""
+        token_ids, self._token_ids = self._token_ids, []
+        return token_ids
 
     @property
     def num_output_tokens(self) -> int:
@@ -58,6 +91,8 @@ class Generation:
         The first token is emitted at once, even if all of its text is held back. While emit was busy (a
         client that reads slowly) tokens have gathered: their text goes out as one.
         """
+        if self.has_ended:
+            return
         try:
             await self._emit_all(emit)
         except EngineError:
@@ -68,6 +103,7 @@ class Generation:
         text = ""
         async for output in self._stream:
             self._observe(output)
+            self._token_ids += output.token_ids
             text += self._text.push(output.token_ids)
             if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
                 text += self._text.finish()
@@ -85,7 +121,8 @@ class Generation:
         raise EngineError("The engine ended this request early.")
 
     def _observe(self, output: RequestOutput) -> None:
-        self.num_cached_tokens = output.num_cached_tokens
+        if self._progress is None:
+            self.num_cached_tokens = output.num_cached_tokens
         self._queue_seconds = output.queue_seconds
         self._prefill_seconds = output.prefill_seconds
         if not output.token_ids:

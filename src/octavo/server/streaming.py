@@ -1,12 +1,14 @@
 """How generated text leaves: as server-sent events while it comes, or as one JSON body at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Send
 
+from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer, send_json
 from octavo.server.dialect import DONE, Format, WholeChoice
 from octavo.server.generation import Generation, usage_of
+from octavo.server.origin import Origin
 
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -30,6 +32,12 @@ class StreamedAnswer:
         self.has_started = False
 
     async def emit(self, generation: Generation, text: str) -> None:
+        data = self._render(generation, text)
+        if data:
+            await self._write(data)
+
+    def _render(self, generation: Generation, text: str) -> bytes:
+        """The events that this text, and this end, add."""
         index = generation.index
         data = b""
         if index not in self._opened:
@@ -41,8 +49,7 @@ class StreamedAnswer:
             data += self._format.ending(index, generation.finish_reason)
             self._num_unfinished -= 1
             data += self._closing()
-        if data:
-            await self._write(data)
+        return data
 
     def _closing(self) -> bytes:
         if self._num_unfinished:
@@ -62,6 +69,55 @@ class StreamedAnswer:
             self.has_started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+class RelayedAnswer(StreamedAnswer):
+    """The same for a router: before each piece a mark that says what it came of (core/relay.py).
+
+    What a client has already, of an answer that another replica began, is not sent again.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        generations: Sequence[Generation],
+        form: Format,
+        *,
+        includes_usage: bool,
+        origin: Origin,
+        can_others_resume: Callable[[], bool],
+    ) -> None:
+        """can_others_resume: whether an error now is this replica's, not the request's."""
+        super().__init__(send, generations, form, includes_usage=includes_usage)
+        self._opened = set(origin.progress)
+        self._num_unfinished -= sum(generation.has_ended for generation in generations)
+        self._num_characters = {
+            generation.index: origin.progress[generation.index].num_characters
+            if generation.index in origin.progress
+            else 0
+            for generation in generations
+        }
+        self._can_others_resume = can_others_resume
+
+    async def emit(self, generation: Generation, text: str) -> None:
+        index = generation.index
+        data = self._render(generation, text)
+        self._num_characters[index] += len(text)
+        reason = generation.finish_reason
+        mark = Mark(
+            num_bytes=len(data),
+            index=index,
+            num_characters=self._num_characters[index],
+            num_cached_tokens=generation.num_cached_tokens,
+            finish_reason=None if reason is None else reason.value,
+            token_ids=generation.take_token_ids(),
+        )
+        await self._write(mark.encode() + data)
+
+    async def end_with_error(self, answer: ErrorAnswer) -> None:
+        event = answer.event
+        mark = ErrorMark(len(event), is_resumable=self._can_others_resume())
+        await self._send({"type": "http.response.body", "body": mark.encode() + event})
 
 
 class WholeAnswer:

@@ -1,0 +1,155 @@
+"""What a router and a replica say to each other beside OpenAI's API, so that a stream outlives its replica.
+
+The router gives a request its identity (id, time, seed) in a header. The replica writes a mark, an SSE
+comment line, before each piece of the stream: which tokens it came of, and how many bytes it has. The router
+takes the marks out. When the replica is lost it sends another one the request and the tokens so far: what the
+client has received is a pure function of them, and the new replica sends what lies beyond.
+"""
+
+import re
+import secrets
+import time
+import uuid
+
+import msgspec
+
+SECRET_HEADER = b"x-octavo-secret"
+IDENTITY_HEADER = b"x-octavo-identity"
+MODEL_PATH = "/octavo/v1/model"
+RESUME_PATH = "/octavo/v1/resume"
+
+SEED_BITS = 63
+MAX_MARK_BYTES = 1 << 20  # of one line
+_MARK = b":octavo "
+_ERROR_MARK = b":octavo-error "
+_IDENTITY = re.compile(r"([0-9a-f]{32}) (\d{1,12}) (\d{1,19})")
+
+
+class MarkError(Exception):
+    """A relayed stream is not made as this file says."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What makes two runs of a request the same answer. seed: for a request that brings none."""
+
+    id: str  # 32 hexadecimal digits
+    created: int  # unix seconds
+    seed: int
+
+    @classmethod
+    def new(cls, now: float | None = None) -> "Identity":
+        return cls(uuid.uuid4().hex, int(time.time() if now is None else now), secrets.randbits(SEED_BITS))
+
+    @property
+    def header(self) -> bytes:
+        return f"{self.id} {self.created} {self.seed}".encode()
+
+    @classmethod
+    def parse(cls, header: str) -> "Identity | None":
+        found = _IDENTITY.fullmatch(header)
+        return None if found is None else cls(found[1], int(found[2]), int(found[3]))
+
+
+class ReplicaCard(msgspec.Struct, frozen=True):
+    """GET /octavo/v1/model. Two replicas with the same card give the same answers."""
+
+    fingerprint: str  # of weights, tokenizer, template and numerics
+    max_model_len: int
+
+
+class ChoiceProgress(msgspec.Struct):
+    """What a client has of one choice."""
+
+    index: int
+    token_ids: list[int] = msgspec.field(default_factory=list)
+    num_characters: int = 0
+    num_cached_tokens: int = 0  # of the prompt, at the first admission
+    finish_reason: str | None = None
+
+
+class Resumption(msgspec.Struct):
+    """POST /octavo/v1/resume."""
+
+    path: str  # of the request
+    card: ReplicaCard
+    identity: Identity
+    choices: list[ChoiceProgress]
+    request: msgspec.Raw  # the client's own body
+
+
+class Mark(msgspec.Struct):
+    """What the num_bytes that follow add to one choice. num_characters: in all, after them."""
+
+    num_bytes: int
+    index: int
+    num_characters: int
+    num_cached_tokens: int
+    finish_reason: str | None
+    token_ids: list[int]
+
+    def encode(self) -> bytes:
+        ids = ",".join(map(str, self.token_ids)) or "-"
+        counts = f"{self.num_bytes} {self.index} {self.num_characters} {self.num_cached_tokens}"
+        return _MARK + f"{counts} {self.finish_reason or '-'} {ids}\n".encode()
+
+
+class ErrorMark(msgspec.Struct):
+    """What follows says that the answer ends here. is_resumable: another replica can go on with it."""
+
+    num_bytes: int
+    is_resumable: bool
+
+    def encode(self) -> bytes:
+        return _ERROR_MARK + b"%d %d\n" % (self.num_bytes, self.is_resumable)
+
+
+class MarkReader:
+    """A relayed stream's bytes in, in whatever pieces; marks with their whole payloads out."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._mark: Mark | ErrorMark | None = None
+
+    def feed(self, data: bytes) -> list[tuple[Mark | ErrorMark, bytes]]:
+        """Raises MarkError."""
+        data = self._data + data
+        found: list[tuple[Mark | ErrorMark, bytes]] = []
+        position = 0
+        while True:
+            if self._mark is None:
+                end = data.find(b"\n", position)
+                if end < 0:
+                    if len(data) - position > MAX_MARK_BYTES:
+                        raise MarkError("a mark is too long")
+                    break
+                self._mark = _decode(data[position:end])
+                position = end + 1
+            end = position + self._mark.num_bytes
+            if len(data) < end:
+                break
+            found.append((self._mark, data[position:end]))
+            self._mark = None
+            position = end
+        self._data = data[position:]
+        return found
+
+
+def _decode(line: bytes) -> Mark | ErrorMark:
+    try:
+        if line.startswith(_ERROR_MARK):
+            num_bytes, is_resumable = line[len(_ERROR_MARK) :].split(b" ")
+            return ErrorMark(int(num_bytes), is_resumable == b"1")
+        if not line.startswith(_MARK):
+            raise ValueError
+        counts = line[len(_MARK) :].split(b" ")
+        num_bytes, index, num_characters, num_cached, reason, ids = counts
+        return Mark(
+            int(num_bytes),
+            int(index),
+            int(num_characters),
+            int(num_cached),
+            None if reason == b"-" else reason.decode(),
+            [] if ids == b"-" else [int(token_id) for token_id in ids.split(b",")],
+        )
+    except ValueError:
+        raise MarkError(f"{line[:80]!r} is not a mark") from None

@@ -1,0 +1,116 @@
+"""Streams of octavo replicas: another replica of the same card goes on where the client stands.
+
+Marks are taken out, payloads are passed on whole, so the client always stands between two of them.
+"""
+
+import msgspec
+
+from octavo.core.relay import (
+    IDENTITY_HEADER,
+    RESUME_PATH,
+    SECRET_HEADER,
+    ErrorMark,
+    Identity,
+    Mark,
+    MarkError,
+    MarkReader,
+    ReplicaCard,
+)
+from octavo.router.client_answer import ClientAnswer
+from octavo.router.delivery import Asking, AttemptFailed, DeliveryLimits
+from octavo.router.endpoints import Endpoint
+from octavo.router.plain_relay import PlainRelay, forwarded
+from octavo.router.routed_request import RoutedRequest
+from octavo.router.transcript import Transcript
+from octavo.router.upstream import Answer, UpstreamError
+
+RESUMABLE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions"))
+
+
+class ResumableRelay:
+    def __init__(
+        self, request: RoutedRequest, client: ClientAnswer, limits: DeliveryLimits, secret: str
+    ) -> None:
+        self._request = request
+        self._client = client
+        self._limits = limits
+        self._secret = secret.encode()
+        self._identity = Identity.new()
+        self._transcript = Transcript()
+        self._card: ReplicaCard | None = None  # of the replica that began the answer
+        self._plain = PlainRelay(request, client, limits)
+
+    @property
+    def can_resume(self) -> bool:
+        return self._card is not None
+
+    @property
+    def num_relayed_tokens(self) -> int:
+        return self._transcript.num_tokens
+
+    def fits(self, endpoint: Endpoint) -> bool:
+        return self._card is None or endpoint.card == self._card
+
+    async def run(self, asking: Asking) -> None:
+        card = asking.endpoint.card
+        if card is None:
+            await self._plain.run(asking)
+            return
+        answer = await self._ask(asking.endpoint, card)
+        try:
+            if answer.status == 200 and answer.header(b"content-type").startswith(b"text/event-stream"):
+                await self._relay(answer, asking, card)
+            elif self._card is None:
+                await self._plain.relay_whole(answer, asking)
+            else:
+                message = f"{asking.endpoint.name} answered {answer.status} to a resumption"
+                raise AttemptFailed(f"status {answer.status}", message)
+        finally:
+            answer.close()
+
+    async def _ask(self, endpoint: Endpoint, card: ReplicaCard) -> Answer:
+        headers = [*forwarded(self._request), (SECRET_HEADER, self._secret)]
+        path, body = self._request.path, self._request.body
+        if self._card is None:
+            headers.append((IDENTITY_HEADER, self._identity.header))
+        else:
+            path = RESUME_PATH
+            body = msgspec.json.encode(self._transcript.resumption(self._request, card, self._identity))
+        seconds = self._limits.first_token if self._request.is_stream else self._limits.total
+        return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
+
+    async def _relay(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
+        reader = MarkReader()
+        while data := await answer.read(self._limits.inter_token):
+            try:
+                pieces = reader.feed(data)
+            except MarkError as error:
+                raise UpstreamError("garbage", str(error)) from None
+            for mark, payload in pieces:
+                if not self._client.has_started:
+                    await self._client.start(answer.status, answer.headers, asking.route_header)
+                    self._card = card
+                if isinstance(mark, ErrorMark):
+                    await self._end_with_error(mark, payload, asking)
+                    return
+                await self._pass_on(mark, payload, asking)
+        if not self._transcript.is_complete:
+            raise UpstreamError("cut", "the stream ended before the answer did")
+        await self._client.end()
+
+    async def _pass_on(self, mark: Mark, payload: bytes, asking: Asking) -> None:
+        if payload:
+            await self._client.write(payload)
+        self._transcript.add(mark, payload)
+        if mark.token_ids and not asking.attempt.has_progressed:
+            asking.attempt.has_progressed = True
+            asking.on_first_token(mark.num_cached_tokens)
+
+    async def _end_with_error(self, mark: ErrorMark, payload: bytes, asking: Asking) -> None:
+        if mark.is_resumable:
+            raise AttemptFailed(
+                "draining",
+                f"{asking.endpoint.name} ended before the answer did",
+                has_progressed=asking.attempt.has_progressed,
+            )
+        await self._client.end(payload)

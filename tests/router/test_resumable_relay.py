@@ -1,0 +1,114 @@
+"""A stream of two octavo replicas: whatever happens to one of them, the client's bytes are the same."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from octavo.core.errors import EngineError
+from octavo.router.delivery import DeliveryLimits
+from tests.fakes import FakeReplica, PacedEngine
+from tests.router.routed import Routed, routed
+from tests.server.serving import serving
+
+pytestmark = pytest.mark.asyncio
+
+SECRET = "shared"
+ANSWER = "Grüße aus zwei Läufen, END und mehr".encode()
+SHORT = DeliveryLimits(first_token=5.0, inter_token=0.3, total=20.0)
+
+
+@contextlib.asynccontextmanager
+async def two_replicas(**options: Any) -> AsyncIterator[tuple[list[FakeReplica], Routed]]:
+    engines = [PacedEngine(ANSWER, pace=0.003) for _ in range(2)]
+    async with (
+        serving(engines[0], secret=SECRET) as (one, url_of_one),
+        serving(engines[1], secret=SECRET) as (two, url_of_two),
+        routed([url_of_one, url_of_two], secret=SECRET, limits=SHORT, **options) as router,
+    ):
+        yield [one, two], router
+
+
+async def stream(router: Routed, **fields: Any) -> str:
+    """The stream's bytes, without what names this one request."""
+    response = await router.ask(stream=True, stream_options={"include_usage": True}, **fields)
+    chunks = [json.loads(line[6:]) for line in response.text.split("\n\n") if line.startswith("data: {")]
+    identities = {(chunk.get("id"), chunk.get("created")) for chunk in chunks}
+    assert len(identities) == 1, response.text
+    ((id, created),) = identities
+    return response.text.replace(str(id), "ID").replace(str(created), "NOW")
+
+
+def hang(replica: FakeReplica) -> None:
+    assert isinstance(replica.engine, PacedEngine)
+    replica.engine.hang_after = replica.engine.num_sent
+
+
+def drain(replica: FakeReplica) -> None:
+    replica.drain.begin()
+    for generation in replica.engine.streams:
+        if not generation.has_ended:
+            generation.fail(EngineError("going"))
+
+
+def give_up(replica: FakeReplica) -> None:
+    replica.engine.fatal.set_result("no more engines")
+    drain_streams = [s for s in replica.engine.streams if not s.has_ended]
+    for generation in drain_streams:
+        generation.fail(EngineError("gone"))
+
+
+@pytest.mark.parametrize("fault", (hang, drain, give_up))
+@pytest.mark.parametrize("fields", ({}, {"stop": "END"}, {"max_tokens": 20}), ids=str)
+async def test_a_fault_in_mid_stream_changes_no_byte(
+    fault: Callable[[FakeReplica], None], fields: dict[str, Any]
+) -> None:
+    async with two_replicas() as (replicas, router):
+        undisturbed = await stream(router, **fields)
+        asking = asyncio.create_task(stream(router, **fields))
+        while not (busy := [r for r in replicas if any(6 < s.num_output_tokens < 20 and not s.has_ended
+                                                       for s in r.engine.streams)]):  # fmt: skip
+            await asyncio.sleep(0.001)
+        fault(busy[0])
+        assert await asking == undisturbed
+        reasons = [sample for metric in router.metrics.registry.collect() for sample in metric.samples
+                   if sample.name == "octavo:router_failovers_total"]  # fmt: skip
+        assert sum(sample.value for sample in reasons if sample.labels["outcome"] == "answered") == 1
+        assert all(endpoint.load.num_tokens == 0 for endpoint in router.endpoints)
+
+
+async def test_without_another_replica_the_client_is_told() -> None:
+    async with two_replicas(patience_seconds=0.1) as (replicas, router):
+        for endpoint in router.endpoints[1:]:
+            endpoint.is_ready = False
+        asking = asyncio.create_task(router.ask(stream=True))
+        while not any(s.num_output_tokens > 5 for s in replicas[0].engine.streams):
+            await asyncio.sleep(0.001)
+        router.endpoints[0].is_ready = False
+        drain(replicas[0])
+        response = await asking
+        assert '"code":"no_replica_to_resume"' in response.text and "[DONE]" not in response.text
+
+
+async def test_a_replica_of_another_model_is_never_asked_to_go_on() -> None:
+    async with two_replicas(patience_seconds=0.1) as (replicas, router):
+        asking = asyncio.create_task(router.ask(stream=True))
+        while not (busy := [n for n, r in enumerate(replicas) if r.engine.streams
+                            and r.engine.streams[0].num_output_tokens > 5]):  # fmt: skip
+            await asyncio.sleep(0.001)
+        other = router.endpoints[1 - busy[0]]
+        assert other.card is not None
+        other.card = type(other.card)("another", other.card.max_model_len)
+        router.endpoints[busy[0]].is_ready = False
+        drain(replicas[busy[0]])
+        assert "no_replica_to_resume" in (await asking).text
+        assert not replicas[1 - busy[0]].engine.streams
+
+
+async def test_a_whole_answer_has_its_identity_too() -> None:
+    async with two_replicas() as (_, router):
+        response = await router.ask()
+        assert response.json()["id"].startswith("cmpl-") and response.json()["choices"][0]["text"]
