@@ -3,12 +3,8 @@ import time
 import jinja2
 import pytest
 
-from octavo.text.template_sandbox import (
-    MAX_CHARACTERS,
-    SandboxedTemplate,
-    TemplateLimitError,
-    TemplateRaisedError,
-)
+from octavo.text.template_limits import MAX_CHARACTERS, TemplateLimitError
+from octavo.text.template_sandbox import SandboxedTemplate, TemplateRaisedError
 
 
 def render(source: str, time_limit_seconds: float = 60.0, **variables: object) -> str:

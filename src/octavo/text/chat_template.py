@@ -15,7 +15,8 @@ import jinja2
 
 from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.text.template_sandbox import SandboxedTemplate, TemplateLimitError, TemplateRaisedError
+from octavo.text.template_limits import TemplateLimitError
+from octavo.text.template_sandbox import SandboxedTemplate, TemplateRaisedError
 from octavo.text.tokenizer import Tokenizer
 from octavo.text.tokenizer_directory import TokenizerDirectory
 

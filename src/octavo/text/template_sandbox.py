@@ -1,8 +1,7 @@
 """Runs a model's Jinja2 template so that neither the template nor the messages can take the server down.
 
 Guarded: attribute access and calls (Jinja's immutable sandbox); CPU time, read at loop turns, calls and
-output; the size of sums, products and powers, of concatenations and captured blocks, and of the result. Not
-guarded: one single call of a filter or string method that by itself builds a huge string.
+output; the size of whatever operators, filters, methods and captured blocks build (template_limits.py).
 """
 
 import datetime
@@ -19,14 +18,20 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-MAX_CHARACTERS = 1 << 25  # of any string, and items of any list, that a template builds
-MAX_INTEGER_BITS = 1 << 12
+from octavo.text.template_limits import (
+    COMPARING_TESTS,
+    MAX_TOTAL_CHARACTERS,
+    REMOVED_FILTERS,
+    TemplateLimitError,
+    guarded_args,
+    guarded_filter,
+    guarded_test,
+    require_size,
+    require_small_result,
+    require_small_text,
+)
 
 _STEPS_PER_CLOCK_READ = 64
-
-
-class TemplateLimitError(Exception):
-    """The template ran too long or built something too large."""
 
 
 class TemplateRaisedError(Exception):
@@ -52,7 +57,7 @@ class SandboxedTemplate:
         for chunk in self._template.root_render_func(context):
             environment.count_step()
             num_characters += len(chunk)
-            _require_size(num_characters)
+            require_size(num_characters)
             chunks.append(chunk)
         return "".join(chunks)
 
@@ -60,12 +65,13 @@ class SandboxedTemplate:
 class _GuardedEnvironment(ImmutableSandboxedEnvironment):
     """Counts what a template does, by rewriting its loops and concatenations before they are compiled."""
 
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, time_limit_seconds: float) -> None:
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=require_small_text,
             extensions=["jinja2.ext.loopcontrols", _GenerationTag],
         )
         self._time_limit_seconds = time_limit_seconds
@@ -73,35 +79,61 @@ class _GuardedEnvironment(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
         self.filters["tojson"] = _to_json
+        del self.globals["lipsum"]
+        for name in REMOVED_FILTERS:
+            del self.filters[name]
+        self.filters = {
+            name: guarded_filter(name, function, self.count_filter) for name, function in self.filters.items()
+        }
+        for name in COMPARING_TESTS:
+            self.tests[name] = guarded_test(self.tests[name])  # type: ignore[arg-type]
         self.filters[_LOOP_FILTER] = self._count_turns
-        self.filters[_SIZE_FILTER] = _require_string_size
+        self.filters[_SIZE_FILTER] = self.count_built
+        self.filters[_TEXT_FILTER] = require_small_text
 
-    @staticmethod
-    def concat(chunks: Iterable[str]) -> str:
+    def concat(self, chunks: Iterable[str]) -> str:
         """What captured blocks and macros are put together with."""
-        return _require_string_size("".join(chunks))
+        text: str = self.count_built("".join(chunks))
+        return text
 
     def start_clock(self) -> None:
-        self._clock.num_steps = 0
+        self._clock.num_steps = self._clock.num_characters = 0
         self._clock.deadline = time.thread_time() + self._time_limit_seconds
 
     def count_step(self) -> None:
         clock = self._clock
         clock.num_steps += 1
-        if clock.num_steps % _STEPS_PER_CLOCK_READ == 0 and time.thread_time() > clock.deadline:
+        if clock.num_steps % _STEPS_PER_CLOCK_READ == 0:
+            self._check_clock()
+
+    def count_built(self, value: Any) -> Any:
+        """The value; if it is a string, it adds to what this run has built."""
+        if isinstance(value, str):
+            require_size(len(value))
+            self._clock.num_characters += len(value)
+            if self._clock.num_characters > MAX_TOTAL_CHARACTERS:
+                raise TemplateLimitError(f"it builds strings of more than {MAX_TOTAL_CHARACTERS} characters")
+        return value
+
+    def count_filter(self, result: Any) -> None:
+        """One filter may sort a long list: the clock is read after each."""
+        self._check_clock()
+        self.count_built(result)
+
+    def _check_clock(self) -> None:
+        if time.thread_time() > self._clock.deadline:
             raise TemplateLimitError(f"it takes more than {self._time_limit_seconds:g} s")
 
     # Jinja passes its own arguments first; a keyword of the template's may have any name.
     def call(self, context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         self.count_step()
+        args = guarded_args(function, args, kwargs)
         result = super().call(context, function, *args, **kwargs)
-        if isinstance(result, str):
-            _require_size(len(result))
-        return result
+        return self.count_built(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        _require_small_result(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        require_small_result(operator, left, right)
+        return self.count_built(super().call_binop(context, operator, left, right))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _GuardInserter().visit(super()._parse(source, name, filename))
@@ -113,11 +145,11 @@ class _GuardedEnvironment(ImmutableSandboxedEnvironment):
             yield item
 
 
-_LOOP_FILTER, _SIZE_FILTER = "octavo_loop", "octavo_size"
+_LOOP_FILTER, _SIZE_FILTER, _TEXT_FILTER = "octavo_loop", "octavo_size", "octavo_text"
 
 
 class _GuardInserter(NodeTransformer):
-    """`for x in y` becomes `for x in y | octavo_loop`; `a ~ b` becomes `(a ~ b) | octavo_size`."""
+    """`for x in y` becomes `for x in y | octavo_loop`; `a ~ b` and comparisons have their parts measured."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
@@ -126,7 +158,19 @@ class _GuardInserter(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:
         self.generic_visit(node)
+        node.nodes = [_measured(part) for part in node.nodes]
         return nodes.Filter(node, _SIZE_FILTER, [], [], None, None, lineno=node.lineno)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:
+        self.generic_visit(node)
+        node.expr = _measured(node.expr)
+        for operand in node.ops:
+            operand.expr = _measured(operand.expr)
+        return node
+
+
+def _measured(node: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, _TEXT_FILTER, [], [], None, None, lineno=node.lineno)
 
 
 class _GenerationTag(Extension):
@@ -139,30 +183,6 @@ class _GenerationTag(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _require_size(size: int) -> None:
-    if size > MAX_CHARACTERS:
-        raise TemplateLimitError(f"it builds more than {MAX_CHARACTERS} characters")
-
-
-def _require_string_size(text: str) -> str:
-    _require_size(len(text))
-    return text
-
-
-def _require_small_result(operator: str, left: Any, right: Any) -> None:
-    """Refuses, before it is computed, a result that would be large."""
-    if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
-        _require_size(len(left) + len(right))
-    elif operator == "*" and hasattr(left, "__len__") and isinstance(right, int):
-        _require_size(len(left) * right)
-    elif operator == "*" and isinstance(left, int) and hasattr(right, "__len__"):
-        _require_size(left * len(right))
-    elif operator != "+" and isinstance(left, int) and isinstance(right, int):
-        num_bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        if num_bits > MAX_INTEGER_BITS:
-            raise TemplateLimitError(f"it computes a number of more than {MAX_INTEGER_BITS} bits")
 
 
 def _raise_exception(message: str) -> None:
