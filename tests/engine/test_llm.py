@@ -1,5 +1,7 @@
 """The Python API on the built-in model."""
 
+import gc
+import itertools
 import pathlib
 
 import pytest
@@ -70,6 +72,34 @@ def test_prompt_logprobs_are_those_of_the_same_tokens_when_generated(llm: LLM) -
     assert scored.token_ids == [] and scored.prompt_logprobs is not None
     assert len(scored.prompt_logprobs) == len(whole) - 1
     assert scored.prompt_logprobs.beyond(len(answer.prompt_token_ids) - 1) == answer.logprobs
+
+
+def test_a_stream_grows_into_the_completion(llm: LLM) -> None:
+    whole = llm.generate("The capital of France is", GREEDY)[0]
+    stages = list(llm.stream("The capital of France is", GREEDY))
+    assert stages[-1].token_ids == whole.token_ids and stages[-1].text == whole.text
+    assert [stage.finish_reason for stage in stages[:-1]] == [None] * (len(stages) - 1)
+    for earlier, later in itertools.pairwise(stages):
+        assert later.text.startswith(earlier.text) and len(later.token_ids) >= len(earlier.token_ids)
+    assert len(stages) >= 12
+
+
+def test_leaving_a_stream_ends_its_request(llm: LLM) -> None:
+    for completion in llm.stream("Once upon a time", SamplingParams(max_tokens=400)):
+        if len(completion.token_ids) == 3:
+            break
+    del completion
+    gc.collect()  # the generator that was left
+    answer = llm.generate("The capital of France is", GREEDY)[0]
+    assert answer.text.startswith(" Paris")
+    assert not llm._core.has_work
+
+
+def test_a_conversation_is_a_prompt(llm: LLM) -> None:
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    assert llm.has_chat_template
+    *_, last = llm.stream(llm.encode_chat(question), GREEDY)
+    assert last.token_ids == llm.chat(question, GREEDY).token_ids
 
 
 def test_params_per_prompt(llm: LLM) -> None:

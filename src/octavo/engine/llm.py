@@ -36,6 +36,7 @@ MAX_CHOICES = 128  # of one prompt
 class Completion:
     """What one prompt became. token_ids are those of text, with the token that ended it.
 
+    finish_reason is None while the completion is still growing (LLM.stream).
     logprobs (an entry per token id) and prompt_logprobs (one per prompt token but the first) are there if the
     parameters ask for them.
     """
@@ -43,7 +44,7 @@ class Completion:
     prompt_token_ids: list[int]
     token_ids: list[int]
     text: str
-    finish_reason: FinishReason
+    finish_reason: FinishReason | None
     num_cached_tokens: int
     logprobs: TokenLogprobs | None = None
     prompt_logprobs: TokenLogprobs | None = None
@@ -62,8 +63,13 @@ class LLM:
         self._text = open_text(resolve(model, environment.home))
         loaded = load_engine(config, environment, NullJournal())
         self._core = loaded.core
+        self.info = loaded.ready
         self._max_model_len = loaded.ready.max_model_len
         self._num_requests = 0
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self._text.chat_template.is_present
 
     def generate(
         self,
@@ -91,8 +97,27 @@ class LLM:
         params: SamplingParams | None = None,
     ) -> Completion:
         """Answer one conversation, through the model's own chat template."""
-        token_ids = self._text.chat_template.encode_chat(messages)
+        token_ids = self.encode_chat(messages)
         return self._run([token_ids], _per_prompt(params, 1), show_progress=False)[0]
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """A conversation as a prompt: what chat() computes with, and stream() takes."""
+        return self._text.chat_template.encode_chat(messages)
+
+    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Iterator[Completion]:
+        """The completion of one prompt after every step: its text grows; the last one has a finish_reason.
+
+        Whoever leaves the loop early ends the request. Raises as generate() does.
+        """
+        [answer] = self._submit_choices(self._encode(prompt), params or SamplingParams(), 1)
+        live = {answer.request_id: answer}
+        try:
+            while live:
+                for output in self._core.step()[0]:
+                    self._apply(output, live)
+                yield answer.completion()
+        finally:
+            self._core.abort(list(live))
 
     def close(self) -> None:
         self._core.close()
@@ -193,12 +218,13 @@ class _Answer:
             self.finish_reason = output.finish_reason
 
     def completion(self) -> Completion:
-        assert self.finish_reason is not None
-        text = "".join(self._text) + self._stream.finish()
+        """As far as it is; to be called once after the end, when what was held back is text as well."""
+        if self.finish_reason is not None:
+            self._text.append(self._stream.finish())
         return Completion(
             self._prompt_token_ids,
-            self._token_ids,
-            text,
+            list(self._token_ids),
+            "".join(self._text),
             self.finish_reason,
             self._num_cached_tokens,
             self._logprobs and self._logprobs.first(len(self._token_ids)),
