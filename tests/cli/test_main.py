@@ -39,7 +39,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {command} " in text for command in ("serve", "inspect", "pull"))
+    assert all(f"  {command} " in text for command in cli.COMMANDS)
 
 
 def test_help_imports_no_command_and_nothing_heavy() -> None:
@@ -50,6 +50,18 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys; from octavo.cli.main import main; main(['{command}', '--help'])\n"
+        "heavy = {'numpy', 'tokenizers', 'uvicorn', 'jinja2', 'huggingface_hub', 'rich.progress'}\n"
+        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.startswith(f"Usage: octavo {command}")
 
 
 def test_arguments_reach_the_command(run_probe: Callable[..., int]) -> None:

@@ -16,9 +16,17 @@ from octavo.core.errors import OctavoError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-COMMANDS_ON_A_MODEL = {
-    "inspect": "Print a model's program and memory plan.",
-    "pull": "Fetch the built-in model.",
+# Name: where it is, its arguments (None: it says so itself), and what it does. In the order of --help.
+COMMANDS = {
+    "run": ("run:run", None, "Chat with a model in the terminal, or answer one prompt."),
+    "serve": ("serve:serve", None, "Serve a model over an OpenAI-compatible API."),
+    "route": ("route:route", None, "Route requests to several servers."),
+    "pull": ("pull:pull", "[MODEL]", "Fetch a model, by name or from a hub."),
+    "list": ("list:list_models", "", "List the models on this disk, and those known by name."),
+    "show": ("show:show", "[MODEL]", "Print what a model is, and the memory it takes."),
+    "inspect": ("inspect:inspect", "[MODEL]", "Print that, and a model's program, op by op."),
+    "rm": ("rm:rm", "MODEL...", "Remove models from this disk."),
+    "doctor": ("doctor:doctor", "", "Say what this machine has, and what octavo will use."),
 }
 
 
@@ -35,10 +43,9 @@ def build_app() -> cyclopts.App:
         help_formatter=ColumnFormatter(),
         suppress_keyboard_interrupt=False,
     )
-    app.command("octavo.cli.serve:serve", name="serve", help="Serve a model over an OpenAI-compatible API.")
-    app.command("octavo.cli.route:route", name="route", help="Route requests to several servers.")
-    for name, text in COMMANDS_ON_A_MODEL.items():
-        app.command(f"octavo.cli.{name}:{name}", name=name, help=text, usage=f"octavo {name} [MODEL]")
+    for index, (name, (place, arguments, text)) in enumerate(COMMANDS.items()):
+        usage = {} if arguments is None else {"usage": f"octavo {name} {arguments}".rstrip()}
+        app.command(f"octavo.cli.{place}", name=name, help=text, sort_key=index, **usage)
     return app
 
 

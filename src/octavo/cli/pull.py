@@ -1,15 +1,16 @@
-"""`octavo pull`: has the built-in model on disk before it is needed, and says where."""
+"""`octavo pull`: has a model on disk before it is needed, and says where."""
 
 from octavo.config import Environment
-from octavo.models.source import SMOLLM2, resolve
+from octavo.models.catalog import SMOLLM2
+from octavo.models.source import pull as pull_model
 
 
 def pull(model: str = SMOLLM2.name, /) -> None:
-    """Fetch the built-in model unless it is there, and print its path.
+    """Fetch a model unless it is there, and print its path. One of a hub is brought up to date.
 
     Parameters
     ----------
     model
-        The built-in's name; the path of a model file is only checked and printed.
+        A name `octavo list` knows, or a hub's org/name, with :FILE or :QUANTIZATION and @REVISION if need be.
     """
-    print(resolve(model, Environment.read().home))
+    print(pull_model(model, Environment.read().home))

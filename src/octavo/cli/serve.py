@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from octavo.cli.config_file import ConfigFile
 from octavo.config import EngineConfig, Environment, ServerConfig
 from octavo.core.errors import StartError
-from octavo.models.source import resolve
+from octavo.models.source import resolve, served_name
 from octavo.server.options import ServeOptions
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -64,18 +64,20 @@ def run(
     Parameters
     ----------
     model
-        A GGUF file, or the name of the built-in model; the same as --model.
+        A GGUF file, a model's folder, a name `octavo list` knows, or a hub's org/name[:file][@revision]; the
+        same as --model.
     config
         A YAML file of options, named as the flags are. Where both speak, the command line decides.
     """
-    chosen = engine if model is None else dataclasses.replace(engine, model=model)
+    name = engine.model if model is None else model
     environment = Environment.read()
+    path = resolve(name, environment.home)
     options = ServeOptions(
-        engine=chosen,
+        engine=dataclasses.replace(engine, model=str(path)),  # the engine process has nothing to fetch
         server=server,
         environment=environment,
-        model_path=resolve(chosen.model, environment.home),
-        model_name=pathlib.Path(chosen.model).name.removesuffix(".gguf"),
+        model_path=path,
+        model_name=served_name(name),
         is_terminal=sys.stderr.isatty(),
     )
     exit_code: int = pkgutil.resolve_name("octavo.server.run:run_server")(options)

@@ -1,0 +1,40 @@
+"""`octavo rm`: takes models off the disk, having asked."""
+
+import sys
+
+from octavo.cli.tables import size
+from octavo.config import Environment
+from octavo.core.errors import StartError
+from octavo.models.store import remove, stored_model
+
+
+def rm(*models: str, yes: bool = False) -> int:
+    """Remove models from this disk; asks first.
+
+    Parameters
+    ----------
+    models
+        Names as `octavo list` prints them.
+    yes
+        Do not ask.
+    """
+    if not models:
+        raise StartError("octavo rm needs the name of a model; `octavo list` prints them.")
+    home = Environment.read().home
+    found = [stored_model(name, home) for name in models]
+    if not yes and not sys.stdin.isatty():
+        raise StartError("octavo rm asks before it removes; without a terminal, say --yes.")
+    for model in found:
+        if not yes and not _confirm(f"Remove {model.name} ({size(model.num_bytes)})? [y/N] "):
+            return 1
+        remove(model, home)
+        print(f"removed {model.name}, {size(model.num_bytes)}")
+    return 0
+
+
+def _confirm(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
