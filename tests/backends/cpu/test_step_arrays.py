@@ -119,6 +119,22 @@ def test_a_vocabulary_of_many_groups(sampling: SamplingParams) -> None:
         backend.close()
 
 
+def test_equal_logits_in_different_items_of_the_head_give_the_lowest_id() -> None:
+    program, tensors = tiny_model(num_layers=1, vocab_size=3001)
+    half = expand_to_f32(tensors["head"])[:1500]
+    tensors["head"] = Tensor.of("head", np.concatenate([half, half, half[:1]]))
+    step = StepMaker({slot: [slot + 1, 5] for slot in range(8)}, SamplingParams(temperature=0)).step(
+        dict.fromkeys(range(8), 2)
+    )
+    reference = ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS)
+    expected = reference.collect(reference.submit(step)).token.tolist()
+    assert max(expected) < 1500
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert backend.collect(backend.submit(step)).token.tolist() == expected
+        backend.close()
+
+
 def scoring_step(prompt: list[int], num_top: int) -> StepInput:
     """A prompt whose last row is sampled; each row before is scored, and each of the last 20 is pooled."""
     step = StepMaker({0: prompt}, SamplingParams(temperature=0)).step({0: len(prompt)})

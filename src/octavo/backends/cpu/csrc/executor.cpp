@@ -67,6 +67,7 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
   make_rope_tables();
   scratch_bytes_ = round_up(largest_scratch_bytes(), 4096) + CACHE_LINE;
   scratch_ = Memory(scratch_bytes_ * desc.num_threads);
+  plan_head();
   token_ids_.resize(desc.max_tokens);
   row_request_.resize(desc.max_tokens);
   positions_.resize(desc.max_tokens);
@@ -115,12 +116,6 @@ void Executor::plan_phases() {
       phases_.push_back({i, i + 1});
   }
   counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
-  const auto is_head = [this](const Phase &phase) { return desc_.ops[phase.begin].kind == OpKind::GATHER; };
-  const auto is_logits = [this](const Phase &phase) {
-    return desc_.ops[phase.begin].output == desc_.logits_buffer;
-  };
-  num_body_phases_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_head) - phases_.begin());
-  logits_phase_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_logits) - phases_.begin());
 }
 
 void Executor::make_rope_tables() {
@@ -395,8 +390,12 @@ void Executor::run_linear(const OpDesc &op, int item, int thread) {
   for (int s = 0; s < desc_.weights[op.weight].num_segments; s++) {
     const LinearArgs args = linear_args(op, s, column);
     const int items = kernels_.linear_num_items(args);
-    if (item < items)
-      return kernels_.linear_item(args, item, scratch_.data() + scratch_bytes_ * thread);
+    if (item < items) {
+      kernels_.linear_item(args, item, scratch_.data() + scratch_bytes_ * thread);
+      if (op.output == desc_.logits_buffer && is_sampled_range_)
+        take_column_best(args, item);
+      return;
+    }
     item -= items;
     column += args.weight.num_columns;
   }

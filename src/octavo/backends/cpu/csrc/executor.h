@@ -61,6 +61,7 @@ private:
   struct SampledOutput {
     int32_t slot, num_logprobs, mask_row;
     int64_t position; // of the token
+    bool is_plain;    // the largest logit, taken from the head's items
   };
   struct alignas(64) Counter {
     std::atomic<int32_t> next{0};
@@ -68,6 +69,7 @@ private:
 
   void allocate_buffers();
   void plan_phases();
+  void plan_head();
   void make_rope_tables();
   size_t largest_scratch_bytes() const;
   void apply_changes(const StepDesc &step);
@@ -92,7 +94,11 @@ private:
   std::string check_outputs(const StepDesc &step) const;
   void run_phases(Range phases, Range outputs);
   void run_outputs(const StepDesc &step);
+  SampledOutput sampled_output(int output) const;
   void pool(Range outputs);
+  void take_column_best(const LinearArgs &args, int item);
+  int32_t greedy_token(int output) const;
+  void sample_output(int output, int thread);
   void score(int output, int row, int32_t token, int32_t num_logprobs);
   template <class Fn> void run_items(Counter &counter, int count, Fn &&fn);
   void run_job(void (*job)(void *, int), bool keep_warm);
@@ -129,6 +135,9 @@ private:
   Range phase_range_{}, head_range_{};
   int32_t num_body_phases_ = 0; // before the head
   int32_t logits_phase_ = 0;
+  int32_t num_head_items_ = 0;          // 0 where the head is not the last op: then logits still change
+  std::vector<ColumnBest> column_best_; // [max_seqs][num_head_items], of the outputs that are sampled
+  bool is_sampled_range_ = false;       // the head runs on those
   std::vector<int32_t> token_ids_, row_request_, positions_;
   std::vector<Tile> tiles_;
   // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a

@@ -7,6 +7,21 @@
 
 namespace octavo {
 
+// Where the head begins, and whether its items can keep the largest logits.
+void Executor::plan_head() {
+  const auto is_head = [this](const Phase &phase) { return desc_.ops[phase.begin].kind == OpKind::GATHER; };
+  const auto is_logits = [this](const Phase &phase) {
+    return desc_.ops[phase.begin].output == desc_.logits_buffer;
+  };
+  num_body_phases_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_head) - phases_.begin());
+  logits_phase_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_logits) - phases_.begin());
+  const OpDesc &last = desc_.ops[desc_.num_ops - 1];
+  if (last.kind == OpKind::LINEAR && last.output == desc_.logits_buffer &&
+      desc_.weights[last.weight].num_segments == 1)
+    num_head_items_ = kernels_.linear_num_items(linear_args(last, 0, 0));
+  column_best_.resize((size_t)desc_.max_seqs * num_head_items_);
+}
+
 std::string Executor::check_outputs(const StepDesc &step) const {
   if (step.num_sampled > desc_.max_seqs || step.num_sampled + step.num_scored > step.num_outputs)
     return "more outputs are sampled than there are slots";
@@ -26,10 +41,10 @@ std::string Executor::check_outputs(const StepDesc &step) const {
 void Executor::run_outputs(const StepDesc &step) {
   sampled_.clear();
   for (int s = 0; s < step.num_sampled; s++)
-    sampled_.push_back({step.output_slot[s], step.num_logprobs[s], step.mask_row[s],
-                        (int64_t)positions_[step.output_row[s]] + 1});
+    sampled_.push_back(sampled_output(s));
   const Range body = {0, num_body_phases_}, head = {num_body_phases_, (int32_t)phases_.size()};
   const Range sampled = {0, step.num_sampled};
+  is_sampled_range_ = num_head_items_ > 0 && step.num_outputs == step.num_sampled;
   if (step.num_outputs == step.num_sampled)
     return run_phases({body.begin, head.end}, sampled);
   run_phases(body, {});
@@ -42,8 +57,34 @@ void Executor::run_outputs(const StepDesc &step) {
     run_phases({head.begin, logits_phase_}, {s, std::min(s + desc_.max_seqs, step.num_outputs)});
     pool(head_range_);
   }
+  is_sampled_range_ = num_head_items_ > 0;
   if (step.num_sampled > 0)
     run_phases(head, sampled);
+}
+
+Executor::SampledOutput Executor::sampled_output(int output) const {
+  const int32_t slot = step_.output_slot[output], mask_row = step_.mask_row[output];
+  const int64_t position = (int64_t)positions_[step_.output_row[output]] + 1;
+  const bool is_plain = num_head_items_ > 0 && mask_row < 0 && sampler_.is_plain_greedy(slot, position);
+  return {slot, step_.num_logprobs[output], mask_row, position, is_plain};
+}
+
+// An item of the head has been computed: of its columns only the largest matters to plain greedy rows.
+void Executor::take_column_best(const LinearArgs &args, int item) {
+  for (size_t s = 0; s < sampled_.size(); s++)
+    if (sampled_[s].is_plain)
+      column_best_[s * num_head_items_ + item] = kernels_.best_of_item(args, item, (int)s);
+}
+
+// Items hold ascending columns, so that a tie goes to the lowest id.
+int32_t Executor::greedy_token(int output) const {
+  const ColumnBest *item = column_best_.data() + (size_t)output * num_head_items_, *best = item;
+  for (int i = 0; i < num_head_items_; i++, item++) {
+    if (item->column < 0)
+      return item->column;
+    best = item->value > best->value ? item : best;
+  }
+  return best->column;
 }
 
 void Executor::run_phases(Range phases, Range outputs) {
@@ -86,7 +127,12 @@ void Executor::score(int output, int row, int32_t token, int32_t num_logprobs) {
 void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
   results_ = results;
   masks_ = masks;
-  run_job(sample_job, false);
+  const auto is_done = [](const SampledOutput &output) { return output.is_plain && output.num_logprobs < 0; };
+  if (std::all_of(sampled_.begin(), sampled_.end(), is_done))
+    for (size_t s = 0; s < sampled_.size(); s++)
+      results_.token[s] = greedy_token((int)s);
+  else
+    run_job(sample_job, false);
   for (size_t s = 0; s < sampled_.size(); s++)
     if (results.token[s] >= 0)
       sampler_.append(sampled_[s].slot, results.token[s]);
@@ -95,17 +141,25 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
 void Executor::sample_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
-  self.run_items(self.counters_[0], (int)self.sampled_.size(), [&](int s) {
-    const SampledOutput &output = self.sampled_[s];
-    const int64_t mask_words = (self.desc_.vocab_size + 31) / 32;
-    const uint32_t *mask = output.mask_row < 0 ? nullptr : self.masks_ + output.mask_row * mask_words;
+  self.run_items(self.counters_[0], (int)self.sampled_.size(),
+                 [&](int output) { self.sample_output(output, thread); });
+}
+
+void Executor::sample_output(int s, int thread) {
+  const SampledOutput &output = sampled_[s];
+  int32_t token;
+  if (output.is_plain) {
+    token = greedy_token(s);
+  } else {
+    const int64_t mask_words = (desc_.vocab_size + 31) / 32;
+    const uint32_t *mask = output.mask_row < 0 ? nullptr : masks_ + output.mask_row * mask_words;
     const SampleArgs args =
-        self.sampler_.args(output.slot, self.f32_row(self.desc_.logits_buffer, s), output.position, mask);
-    const int32_t token = self.kernels_.sample_row(args, self.scratch_.data() + self.scratch_bytes_ * thread);
-    self.results_.token[s] = token;
-    if (token >= 0 && output.num_logprobs >= 0)
-      self.score(s, s, token, output.num_logprobs);
-  });
+        sampler_.args(output.slot, f32_row(desc_.logits_buffer, s), output.position, mask);
+    token = kernels_.sample_row(args, scratch_.data() + scratch_bytes_ * thread);
+  }
+  results_.token[s] = token;
+  if (token >= 0 && output.num_logprobs >= 0)
+    score(s, s, token, output.num_logprobs);
 }
 
 } // namespace octavo

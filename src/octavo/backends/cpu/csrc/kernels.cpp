@@ -12,6 +12,7 @@ const KernelTable KERNELS = {
     OCTAVO_NAME(OCTAVO_ISA),
     linear_num_items,
     linear_item,
+    best_of_item,
     linear_scratch_bytes,
     unpack_row,
     norm_row,

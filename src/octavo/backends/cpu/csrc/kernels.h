@@ -116,12 +116,20 @@ struct ScoreArgs {
 constexpr int32_t NOT_FINITE = -1; // instead of a token: the row holds NaN or Inf
 constexpr int32_t NO_TOKEN = -2;   // instead of a token: none is allowed
 
+// The largest of some columns of a row and the lowest column that has it; NOT_FINITE when one is NaN or Inf.
+struct ColumnBest {
+  float value;
+  int32_t column;
+};
+
 struct KernelTable {
   const char *name;
 
   // linear.cpp: a layer is cut into independent items; scratch is per thread.
   int (*linear_num_items)(const LinearArgs &);
   void (*linear_item)(const LinearArgs &, int item, uint8_t *scratch);
+  // Of the columns that an item has written to a row.
+  ColumnBest (*best_of_item)(const LinearArgs &, int item, int row);
   size_t (*linear_scratch_bytes)(int32_t depth);
   // One row of the matrix, expanded to bf16 and then fp32 (the embedding look-up): out[depth].
   void (*unpack_row)(const LinearWeight &, int32_t row, float *out);

@@ -3,6 +3,7 @@
 // A work item is a few panels of 16 columns with all rows. Few rows: a panel is unpacked in registers as it
 // streams from memory. More rows: linear_staged.h or, with tiles, linear_amx.h.
 #include "linear.h"
+#include "column_best.h"
 #include "linear_block.h"
 #if defined(OCTAVO_ISA_amx)
 #include "linear_amx.h"
@@ -52,6 +53,12 @@ int pairs_per_item(const LinearWeight &weight) {
   return (pairs_of_panels(weight) + MAX_ITEMS - 1) / MAX_ITEMS;
 }
 
+PanelRange panels_of_item(const LinearWeight &weight, int item) {
+  const int per_item = pairs_per_item(weight) * ITEM_PANELS, panels = num_panels(weight);
+  const int begin = item * per_item, end = begin + per_item;
+  return {begin, end < panels ? end : panels};
+}
+
 template <WeightFormat F>
 static void format_item(const LinearArgs &args, PanelRange range, uint8_t *scratch) {
   if constexpr (FEW_ROWS > 0)
@@ -78,16 +85,21 @@ int linear_num_items(const LinearArgs &args) {
 }
 
 void linear_item(const LinearArgs &args, int item, uint8_t *scratch) {
-  const int per_item = pairs_per_item(args.weight) * ITEM_PANELS, panels = num_panels(args.weight);
-  const int begin = item * per_item, end = begin + per_item < panels ? begin + per_item : panels;
+  const PanelRange range = panels_of_item(args.weight, item);
   switch (args.weight.format) {
   case WeightFormat::BF16:
-    return format_item<WeightFormat::BF16>(args, {begin, end}, scratch);
+    return format_item<WeightFormat::BF16>(args, range, scratch);
   case WeightFormat::Q8_0:
-    return format_item<WeightFormat::Q8_0>(args, {begin, end}, scratch);
+    return format_item<WeightFormat::Q8_0>(args, range, scratch);
   case WeightFormat::Q4_1:
-    return format_item<WeightFormat::Q4_1>(args, {begin, end}, scratch);
+    return format_item<WeightFormat::Q4_1>(args, range, scratch);
   }
+}
+
+ColumnBest best_of_item(const LinearArgs &args, int item, int row) {
+  const PanelRange range = panels_of_item(args.weight, item);
+  const int end = range.end * PANEL < args.weight.num_columns ? range.end * PANEL : args.weight.num_columns;
+  return best_of_columns(args.y + row * args.y_stride, range.begin * PANEL, end);
 }
 
 size_t linear_scratch_bytes(int32_t depth) {

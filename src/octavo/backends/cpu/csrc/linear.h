@@ -7,6 +7,7 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 
 int linear_num_items(const LinearArgs &);
 void linear_item(const LinearArgs &, int item, uint8_t *scratch);
+ColumnBest best_of_item(const LinearArgs &, int item, int row);
 size_t linear_scratch_bytes(int32_t depth);
 void unpack_row(const LinearWeight &, int32_t row, float *out);
 void thread_begin();

@@ -84,6 +84,13 @@ SampleArgs Sampler::args(int index, const float *logits, int64_t position, const
   return args;
 }
 
+bool Sampler::is_plain_greedy(int index, int64_t position) const {
+  const Slot &slot = slots_[index];
+  const bool suppresses = position < slot.suppressed_until && !slot.suppressed.empty();
+  return slot.args.temperature == 0.0f && !slot.has_penalties && !suppresses && slot.biases.empty() &&
+         slot.allowed.empty() && slot.bad_word_ends.empty();
+}
+
 // The suppressed ids, and the last token of each bad word that the output ends in the others of.
 void Sampler::find_banned(Slot &slot, int64_t position) {
   slot.banned.clear();

@@ -16,6 +16,8 @@ public:
   // How the slot's token at a position is sampled from a row of logits; mask may be null. Valid until the
   // next call for the slot.
   SampleArgs args(int slot, const float *logits, int64_t position, const uint32_t *mask);
+  // Whether the slot's token at a position is the largest raw logit, but for a mask.
+  bool is_plain_greedy(int slot, int64_t position) const;
   // The slot's request has one token more.
   void append(int slot, int32_t token);
 
