@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
+from tests.text import tiny_sentencepiece
 from tests.text.tiny_text import TOKENS, chunks, ids_of, tokenizer, vocabulary
 
 VOCABULARY = vocabulary()
@@ -86,3 +87,28 @@ def test_all_tokens_count_without_stop_strings() -> None:
     text = stream([])
     assert text.push(range(len(TOKENS) - 3, len(TOKENS))) == " hello\n\n<|"
     assert (text.num_tokens, text.is_stopped) == (3, False)
+
+
+BYTE_FALLBACK = tiny_sentencepiece.vocabulary()
+BYTES = [tiny_sentencepiece.TOKENS.index(name) for name in ("<0xE6>", "<0x97>", "<0xA5>", "<0x0A>", "<0x6C>")]
+SENTENCEPIECE_CONTENT = st.lists(
+    st.sampled_from([*BYTES, *tiny_sentencepiece.ids_of("▁hello", "▁", "lo", "日", "</s>", "<think>", "  ")])
+)
+
+
+@given(SENTENCEPIECE_CONTENT, STOPS, st.lists(st.integers(0, 20)))
+def test_bytes_that_stand_in_for_characters_stream_alike(
+    ids: list[int], stop: list[str], cuts: list[int]
+) -> None:
+    """A character, and a stop string, may be spread over several byte tokens."""
+
+    def received(pieces: list[list[int]]) -> tuple[str, int, str | None]:
+        text = TextStream(Detokenizer(BYTE_FALLBACK), stop)
+        sent = "".join([text.push(piece) for piece in pieces]) + text.finish()
+        return sent, text.num_tokens, text.stop_string
+
+    one_by_one, at_once = received([[token_id] for token_id in ids]), received([ids])
+    assert received(chunks(ids, cuts)) == one_by_one == at_once
+    if not stop:
+        spelled = [BYTE_FALLBACK.token_bytes[i] for i in ids if i not in BYTE_FALLBACK.control_ids]
+        assert at_once[0] == b"".join(spelled).decode(errors="replace")
