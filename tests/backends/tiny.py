@@ -14,6 +14,7 @@ from octavo.models.lowering import lower
 from octavo.models.program import Program
 from octavo.models.rotary import FactorScaling, LinearScaling, Rope, RopePairing
 from octavo.weights.formats import Tensor, TensorFormat
+from tests.weights.blocks import model_blocks
 
 TINY = Architecture(
     family="llama",
@@ -70,10 +71,14 @@ LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=640, max_model_len=70
 NUM_BLOCKS = 280  # of all KV groups
 
 
-def random_tensors(program: Program, seed: int = 1) -> dict[str, Tensor]:
-    """Weights of every format a matrix can have, by turns."""
+FEW_FORMATS = (TensorFormat.F32, TensorFormat.Q4_1, TensorFormat.BF16, TensorFormat.Q8_0, TensorFormat.F16)
+
+
+def random_tensors(
+    program: Program, seed: int = 1, formats: Sequence[TensorFormat] = FEW_FORMATS
+) -> dict[str, Tensor]:
+    """Matrices of the formats by turns; BF16 where a format does not fit the width."""
     rng = np.random.default_rng(seed)
-    formats = [TensorFormat.F32, TensorFormat.Q4_1, TensorFormat.BF16, TensorFormat.Q8_0, TensorFormat.F16]
     tensors = {}
     for i, weight in enumerate(program.weights):
         for j, (name, rows) in enumerate(weight.parts):
@@ -98,6 +103,8 @@ def _random_tensor(
         case TensorFormat.BF16:
             return Tensor.of(name, (values.view(np.uint32) >> 16).astype(np.uint16))
     num_blocks = rows * columns // format.block_size
+    if format not in FEW_FORMATS:
+        return Tensor(name, format, rows, columns, model_blocks(format, num_blocks, num_blocks).reshape(-1))
     data = rng.integers(0, 256, (num_blocks, format.block_bytes), np.uint8)
     scale = 0.1 if format is TensorFormat.Q4_1 else 0.002
     data[:, :2] = (rng.uniform(0.5, 1, (num_blocks, 1)) * scale).astype("<f2").view(np.uint8)

@@ -4,27 +4,39 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from octavo.weights.formats import Tensor, TensorFormat, expand_to_bf16, expand_to_f32, round_weights
+from tests.weights.blocks import random_blocks
 
-ORACLE_TYPES = {TensorFormat.Q8_0: GGMLQuantizationType.Q8_0, TensorFormat.Q4_1: GGMLQuantizationType.Q4_1}
-
-
-def random_blocks(tensor_format: TensorFormat, num_blocks: int) -> np.ndarray:
-    """Any bytes at all but for the scales, which are finite."""
-    rng = np.random.default_rng(7)
-    blocks = rng.integers(0, 256, (num_blocks, tensor_format.block_bytes), np.uint8)
-    num_scales = 1 if tensor_format is TensorFormat.Q8_0 else 2
-    scales = rng.normal(size=(num_blocks, num_scales)).astype("<f2")
-    scales[:4] = [[6e-8], [6e-5], [0.0], [-1.0]]  # subnormal halves among them
-    blocks[:, : 2 * num_scales] = scales.view(np.uint8)
-    return blocks
+QUANTIZED = [format for format in TensorFormat if format.is_quantized]
 
 
-@pytest.mark.parametrize("tensor_format", ORACLE_TYPES)
-def test_quantized_values_equal_the_reference_dequantizer(tensor_format: TensorFormat) -> None:
-    blocks = random_blocks(tensor_format, 600)
-    tensor = Tensor("w", tensor_format, 100, 6 * 32, blocks.reshape(-1))
-    expected = gguf.quants.dequantize(blocks.reshape(100, -1), ORACLE_TYPES[tensor_format])
-    assert expand_to_f32(tensor).tobytes() == expected.astype(np.float32).tobytes()
+def oracle_values(blocks: np.ndarray, format: TensorFormat) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return gguf.quants.dequantize(blocks, GGMLQuantizationType[format.label]).astype(np.float32)
+
+
+@pytest.mark.parametrize("format", QUANTIZED)
+def test_block_sizes_are_those_of_the_format(format: TensorFormat) -> None:
+    assert gguf.GGML_QUANT_SIZES[GGMLQuantizationType[format.label]] == (
+        format.block_size,
+        format.block_bytes,
+    )
+
+
+@pytest.mark.parametrize("format", QUANTIZED)
+def test_quantized_values_equal_the_reference_dequantizer(format: TensorFormat) -> None:
+    """To the bit, signs of zeros included, for any bytes with finite scales."""
+    blocks = random_blocks(format, 3000)
+    tensor = Tensor("w", format, 300, 10 * format.block_size, blocks.reshape(-1))
+    assert expand_to_f32(tensor).tobytes() == oracle_values(blocks.reshape(300, -1), format).tobytes()
+
+
+@pytest.mark.parametrize("label", ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
+def test_what_the_reference_quantizes_comes_back(label: str) -> None:
+    """(It quantizes to no K format.)"""
+    values = np.random.default_rng(2).normal(size=(4, 512)).astype(np.float32)
+    data = gguf.quants.quantize(values, GGMLQuantizationType[label])
+    found = expand_to_f32(Tensor("w", TensorFormat[label], 4, 512, data.reshape(-1)))
+    assert np.abs(found - values).max() < 4 / 2 ** (int(label[1]) - 1)
 
 
 def test_q4_1_holds_the_first_half_of_a_block_in_the_low_bits() -> None:

@@ -19,16 +19,36 @@ _QUIET_NAN = np.uint16(0x7FC0)
 class TensorFormat(enum.Enum):
     """A name, and how many bytes hold how many consecutive elements of a row.
 
+    A block of 32. Nibbles are 16 bytes: element i the low four bits of byte i, i + 16 the high four.
+
     Q8_0   f16 d, 32 x int8 q                                         value d * q
-    Q4_1   f16 d, f16 m, 16 bytes: element i in the low four bits of
-           byte i, element i + 16 in the high four                    value d * q + m
+    Q4_0   f16 d, nibbles                                             d * (q - 8)
+    Q4_1   f16 d, f16 m, nibbles                                      d * q + m
+    Q5_0   f16 d, u32 whose bit i is bit 4 of element i, nibbles      d * (q - 16)
+    Q5_1   f16 d, f16 m, the same u32, nibbles                        d * q + m
+
+    A block of 256, in groups g of 32. Nibbles are 128 bytes, 32 for two groups: low four bits, high four.
+
+    Q4_K   f16 d, f16 m, 12 bytes: 8 s and 8 t of six bits, nibbles   d * s[g] * q - m * t[g]
+    Q5_K   the same, but before the nibbles 32 bytes: bit g of byte
+           i is bit 4 of element i of group g                         d * s[g] * q - m * t[g]
+    Q6_K   128 bytes: low four bits, 64 bytes: high two bits, 16 x
+           int8 s, one for 16 elements, f16 d                         d * s * (q - 32)
+
+    Products are exact in fp32 (23 bits at most); a sum is rounded once.
     """
 
     F32 = ("F32", 1, 4)
     F16 = ("F16", 1, 2)
     BF16 = ("BF16", 1, 2)
     Q8_0 = ("Q8_0", 32, 34)
+    Q4_0 = ("Q4_0", 32, 18)
     Q4_1 = ("Q4_1", 32, 20)
+    Q5_0 = ("Q5_0", 32, 22)
+    Q5_1 = ("Q5_1", 32, 24)
+    Q4_K = ("Q4_K", 256, 144)
+    Q5_K = ("Q5_K", 256, 176)
+    Q6_K = ("Q6_K", 256, 210)
 
     def __init__(self, label: str, block_size: int, block_bytes: int) -> None:
         self.label = label
@@ -82,7 +102,7 @@ _FORMAT_OF_DTYPE = {"float32": TensorFormat.F32, "float16": TensorFormat.F16, "u
 def expand_to_f32(tensor: Tensor) -> F32:
     """[num_rows, num_columns]: the stored values in fp32: exact, but for d * q + m, which is rounded once."""
     with np.errstate(invalid="ignore"):  # infinite scales times zero
-        values = _decode(tensor)
+        values = _decode(tensor.data.reshape(-1, tensor.format.block_bytes), tensor.format)
     return values.astype(np.float32, copy=False).reshape(tensor.num_rows, tensor.num_columns)
 
 
@@ -101,27 +121,61 @@ def round_weights(values: F32) -> BF16:
     return rounded
 
 
-def _decode(tensor: Tensor) -> F32:
-    match tensor.format:
+def _decode(blocks: Bytes, format: TensorFormat) -> F32:
+    """[num_blocks, block_size]"""
+    match format:
         case TensorFormat.F32:
-            return tensor.data.view("<f4")
+            return blocks.view("<f4")
         case TensorFormat.F16:
-            return tensor.data.view("<f2").astype(np.float32)
+            return blocks.view("<f2").astype(np.float32)
         case TensorFormat.BF16:
-            return (tensor.data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+            return (blocks.view("<u2").astype(np.uint32) << 16).view(np.float32)
         case TensorFormat.Q8_0:
-            blocks = _blocks(tensor)
-            return _scales(blocks, 0) * blocks[:, 2:].view(np.int8).astype(np.float32)
+            return _half(blocks, 0) * blocks[:, 2:].view(np.int8)
+        case TensorFormat.Q4_0:
+            return _half(blocks, 0) * (_nibbles(blocks[:, 2:], 16) - 8)
         case TensorFormat.Q4_1:
-            blocks = _blocks(tensor)
-            nibbles = np.concatenate((blocks[:, 4:] & 15, blocks[:, 4:] >> 4), axis=1).astype(np.float32)
-            return _scales(blocks, 0) * nibbles + _scales(blocks, 2)
+            return _half(blocks, 0) * _nibbles(blocks[:, 4:], 16) + _half(blocks, 2)
+        case TensorFormat.Q5_0:
+            return _half(blocks, 0) * (_nibbles(blocks[:, 6:], 16) + _fifth_bits(blocks[:, 2:6]) - 16)
+        case TensorFormat.Q5_1:
+            digits = _nibbles(blocks[:, 8:], 16) + _fifth_bits(blocks[:, 4:8])
+            return _half(blocks, 0) * digits + _half(blocks, 2)
+        case TensorFormat.Q4_K:
+            return _decode_shared(blocks, _nibbles(blocks[:, 16:], 32))
+        case TensorFormat.Q5_K:
+            bits = [blocks[:, 16:48] >> g & 1 for g in range(8)]
+            high = np.concatenate(bits, axis=1).astype(np.float32) * 16
+            return _decode_shared(blocks, _nibbles(blocks[:, 48:], 32) + high)
+        case TensorFormat.Q6_K:
+            pairs = [blocks[:, at : at + 32] >> bit & 3 for at in (128, 160) for bit in (0, 2, 4, 6)]
+            high = np.concatenate(pairs, axis=1).astype(np.float32) * 16
+            digits = _nibbles(blocks[:, :128], 64) + high - 32
+            scales = _half(blocks, 208) * blocks[:, 192:208].view(np.int8)
+            return scales.repeat(16, axis=1) * digits
 
 
-def _blocks(tensor: Tensor) -> Bytes:
-    return tensor.data.reshape(-1, tensor.format.block_bytes)
+def _decode_shared(blocks: Bytes, digits: F32) -> F32:
+    """Q4_K and Q5_K. Groups 0 to 3 have s in bytes 0-3 of the twelve and t in 4-7; groups 4 to 7 have nibbles
+    of both in bytes 8-11, and the two bits above them on top of the others."""
+    first, second, third = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
+    s = np.concatenate((first & 63, (third & 15) | (first >> 2 & 48)), axis=1)
+    t = np.concatenate((second & 63, (third >> 4) | (second >> 2 & 48)), axis=1)
+    scales, minima = _half(blocks, 0) * s.astype(np.float32), _half(blocks, 2) * t.astype(np.float32)
+    return scales.repeat(32, axis=1) * digits - minima.repeat(32, axis=1)
 
 
-def _scales(blocks: Bytes, offset: int) -> F32:
+def _half(blocks: Bytes, offset: int) -> F32:
     """The f16 at a byte offset of every block, [num_blocks, 1]."""
     return np.ascontiguousarray(blocks[:, offset : offset + 2]).view("<f2").astype(np.float32)
+
+
+def _nibbles(data: Bytes, run: int) -> F32:
+    """Of each run of bytes first the low four bits, then the high four."""
+    runs = data.reshape(len(data), -1, run)
+    return np.concatenate((runs & 15, runs >> 4), axis=2).reshape(len(data), -1).astype(np.float32)
+
+
+def _fifth_bits(data: Bytes) -> F32:
+    """16 for every bit that is set, [num_blocks, 32]."""
+    return np.unpackbits(data, axis=1, bitorder="little").astype(np.float32) * 16

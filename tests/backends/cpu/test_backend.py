@@ -14,6 +14,7 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.models.architecture import Architecture
 from octavo.models.ops import OpKind
 from octavo.models.program import Program
+from octavo.weights.formats import TensorFormat
 from tests.backends.tiny import (
     AFTER,
     EXPERTS,
@@ -26,6 +27,7 @@ from tests.backends.tiny import (
     mixed_prompts,
     mixed_steps,
     model_of,
+    random_tensors,
     tiny_model,
 )  # fmt: skip
 
@@ -93,6 +95,17 @@ def test_every_head_size_equals_the_reference(head_dim: int, num_steps: int) -> 
     for isa in ISAS:
         backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
         assert_same(run(backend, program, num_steps), reference)
+
+
+def test_every_weight_format_equals_the_reference() -> None:
+    """Mixed also within the matrices stacked to one weight, as files mix them."""
+    program, _ = tiny_model(hidden_size=256, ffn_size=512, num_layers=3)
+    tensors = random_tensors(program, formats=list(TensorFormat))
+    assert {tensor.format for tensor in tensors.values()} == set(TensorFormat)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 3)
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert_same(run(backend, program, 3), reference)
 
 
 @pytest.mark.parametrize("arch", [TINY, SANDWICH, AFTER, SCALED, EXPERTS])

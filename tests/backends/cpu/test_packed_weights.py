@@ -1,6 +1,7 @@
 """Packing loses nothing, does not depend on threads, and refuses what the kernels cannot read."""
 
 import ctypes
+import dataclasses
 
 import numpy as np
 import pytest
@@ -43,3 +44,13 @@ def test_too_many_stacked_tensors_are_refused() -> None:
     tensors = {f"part{i}": Tensor.of("t", np.zeros((16, 32), np.float32)) for i in range(5)}
     with pytest.raises(ModelFileError, match="stacked from 5 tensors; at most 4"):
         packed_bytes(weight, tensors)
+
+
+@pytest.mark.parametrize("part", ["layers.1.k", "final_norm"])
+def test_a_weight_that_is_not_finite_is_refused_by_name(part: str) -> None:
+    program, tensors = tiny_model()
+    data = tensors[part].data.copy()
+    data[-64:] = 0xFF
+    changed = {**tensors, part: dataclasses.replace(tensors[part], data=data)}
+    with pytest.raises(ModelFileError, match=rf"{part} \(.*\) holds NaN or an infinite number"):
+        PackedWeights(program, changed, 2)

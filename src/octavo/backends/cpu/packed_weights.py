@@ -23,16 +23,24 @@ _PANELS_PER_TASK = 256
 _SOURCE_TYPE = {
     TensorFormat.F32: 0,
     TensorFormat.F16: 1,
+    TensorFormat.Q4_0: 2,
     TensorFormat.Q4_1: 3,
+    TensorFormat.Q5_0: 6,
+    TensorFormat.Q5_1: 7,
     TensorFormat.Q8_0: 8,
+    TensorFormat.Q4_K: 12,
+    TensorFormat.Q5_K: 13,
+    TensorFormat.Q6_K: 14,
     TensorFormat.BF16: 30,
 }
+_NOT_FINITE = 2  # octavo_repack
 
 
 class PackedWeights:
     """The native descriptors of a program's weights, and the memory they point into.
 
-    tensors: part name in the program -> Tensor. Raises ModelFileError for a layout the kernels do not read.
+    tensors: part name in the program -> Tensor. Raises ModelFileError for a layout the kernels do not
+    read, and for a weight that is NaN or infinite.
     """
 
     def __init__(self, program: Program, tensors: Mapping[str, Tensor], num_threads: int) -> None:
@@ -69,7 +77,7 @@ class PackedWeights:
     ) -> Iterator[concurrent.futures.Future[None]]:
         if weight.is_vector:
             target = self._bytes[offset : offset + 4 * weight.num_rows].view(np.float32)
-            target[:] = np.concatenate([expand_to_f32(tensors[part]).reshape(-1) for part, _ in weight.parts])
+            target[:] = np.concatenate([_vector(tensors[part]) for part, _ in weight.parts])
             if weight.offset:
                 target += np.float32(weight.offset)
             desc.vector = target.ctypes.data
@@ -115,4 +123,20 @@ def _repack(tensor: Tensor, address: int, first_panel: int, end_panel: int) -> N
     source = (_SOURCE_TYPE[tensor.format], data.ctypes.data)
     shape = (tensor.num_rows, tensor.num_columns)
     status = load_library().octavo_repack(*source, address, *shape, first_panel, end_panel)
+    if status == _NOT_FINITE:
+        raise _not_finite(tensor)
     assert status == 0, tensor.name
+
+
+def _vector(tensor: Tensor) -> NDArray[np.float32]:
+    values = expand_to_f32(tensor).reshape(-1)
+    if not np.isfinite(values).all():
+        raise _not_finite(tensor)
+    return values
+
+
+def _not_finite(tensor: Tensor) -> ModelFileError:
+    return ModelFileError(
+        f"Tensor {tensor.name} ({tensor.format.label}) holds NaN or an infinite number:"
+        " the file is damaged or was converted wrongly."
+    )

@@ -22,10 +22,19 @@ using bf16 = uint16_t;
 // How the weights of one linear layer lie in memory. Column n of the layer is row n of the matrix.
 //   [panel of 16 columns][group of 32 k] -> one group: what unpack turns into 32 x 16 bf16
 //   BF16  1024 B  16 pairs of k x 16 columns x (even k, odd k)
-//   Q8_0   544 B  32 k x 16 columns x signed byte, then 16 f16 scales d                   w = bf16(d * q)
-//   Q4_1   320 B  4 x 16 columns x 8 nibbles (k ascending), then 16 f16 d, 16 f16 m       w = bf16(d * q + m)
+//   Q8_0   544 B  32 k x 16 columns x signed byte, then 16 f16 d               w = bf16(d * q)
+//   Q4_0   288 B  digits of 4 bits, then 16 f16 d                              w = bf16(d * (q - 8))
+//   Q4_1   320 B  digits of 4 bits, then 16 f16 d, 16 f16 m                    w = bf16(d * q + m)
+//   Q5_0   352 B  digits of 5 bits, then 16 f16 d                              w = bf16(d * (q - 16))
+//   Q5_1   384 B  digits of 5 bits, then 16 f16 d, 16 f16 m                    w = bf16(d * q + m)
+//   Q4_K   288 B  digits of 4 bits, then 16 bytes s, 16 bytes t                w = bf16(d * s * q + m * t)
+//   Q5_K   352 B  digits of 5 bits, then the same
+//   Q6_K   416 B  digits of 6 bits, then 2 (halves of the 32 k) x 16 signed s  w = bf16(d * s * (q - 32))
+// Digits are 4 x 16 columns x 8 nibbles (k ascending), then 16 columns x words of the bits above them: the
+// bits of place p = 2 * (k / 8) + k % 2 begin at bit p * bits % 8 of byte k % 8 / 2 of word p * bits / 8.
+// Eight groups of a K format share a header before them: 16 f16 d, and in Q4_K and Q5_K 16 f16 m.
 // Columns beyond N and k beyond K are zero.
-enum class WeightFormat : int32_t { BF16 = 0, Q8_0 = 1, Q4_1 = 2 };
+enum class WeightFormat : int32_t { BF16, Q8_0, Q4_1, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K };
 
 struct LinearWeight {
   const uint8_t *data;

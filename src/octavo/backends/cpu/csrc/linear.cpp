@@ -22,11 +22,11 @@ constexpr int ITEM_PANELS = 2; // an item holds a multiple of these
 template <WeightFormat F, int R>
 static void few_rows_panel(const LinearArgs &args, int panel, const float *x, float *sums) {
   const int groups = num_groups(args.weight);
-  const uint8_t *group = panel_data<F>(args.weight, panel);
+  const uint8_t *packed = panel_data<F>(args.weight, panel);
   memset(sums, 0, R * PANEL * sizeof(float));
-  for (int g = 0; g < groups; g++, group += Group<F>::BYTES) {
-    prefetch<F>(group + PREFETCH_BYTES);
-    const Packed<F> weights[1] = {{Group<F>::open(group)}};
+  for (int g = 0; g < groups; g++) {
+    prefetch<F>(packed, g);
+    const Packed<F> weights[1] = {{Group<F>(packed, g)}};
     chunk<R, 1>(weights, x + g * CHUNK, (int64_t)groups * CHUNK, sums);
   }
   add_columns(args, panel, 1, 0, R, sums);
@@ -68,10 +68,10 @@ static void format_item(const LinearArgs &args, PanelRange range, uint8_t *scrat
 }
 
 template <WeightFormat F> static void format_row(const LinearWeight &weight, int32_t row, float *out) {
-  const uint8_t *group = panel_data<F>(weight, row / PANEL);
-  for (int k = 0; k < weight.depth; k += CHUNK, group += Group<F>::BYTES) {
+  const uint8_t *panel = panel_data<F>(weight, row / PANEL);
+  for (int k = 0; k < weight.depth; k += CHUNK) {
     alignas(64) float unpacked[STAGED_FLOATS];
-    stage<F>(group, unpacked);
+    stage<F>(Group<F>(panel, k / CHUNK), unpacked);
     for (int j = 0; j < CHUNK && k + j < weight.depth; j++)
       out[k + j] = unpacked[j * PANEL + row % PANEL];
   }
@@ -93,6 +93,18 @@ void linear_item(const LinearArgs &args, int item, uint8_t *scratch) {
     return format_item<WeightFormat::Q8_0>(args, range, scratch);
   case WeightFormat::Q4_1:
     return format_item<WeightFormat::Q4_1>(args, range, scratch);
+  case WeightFormat::Q4_0:
+    return format_item<WeightFormat::Q4_0>(args, range, scratch);
+  case WeightFormat::Q5_0:
+    return format_item<WeightFormat::Q5_0>(args, range, scratch);
+  case WeightFormat::Q5_1:
+    return format_item<WeightFormat::Q5_1>(args, range, scratch);
+  case WeightFormat::Q4_K:
+    return format_item<WeightFormat::Q4_K>(args, range, scratch);
+  case WeightFormat::Q5_K:
+    return format_item<WeightFormat::Q5_K>(args, range, scratch);
+  case WeightFormat::Q6_K:
+    return format_item<WeightFormat::Q6_K>(args, range, scratch);
   }
 }
 
@@ -116,6 +128,18 @@ void unpack_row(const LinearWeight &weight, int32_t row, float *out) {
     return format_row<WeightFormat::Q8_0>(weight, row, out);
   case WeightFormat::Q4_1:
     return format_row<WeightFormat::Q4_1>(weight, row, out);
+  case WeightFormat::Q4_0:
+    return format_row<WeightFormat::Q4_0>(weight, row, out);
+  case WeightFormat::Q5_0:
+    return format_row<WeightFormat::Q5_0>(weight, row, out);
+  case WeightFormat::Q5_1:
+    return format_row<WeightFormat::Q5_1>(weight, row, out);
+  case WeightFormat::Q4_K:
+    return format_row<WeightFormat::Q4_K>(weight, row, out);
+  case WeightFormat::Q5_K:
+    return format_row<WeightFormat::Q5_K>(weight, row, out);
+  case WeightFormat::Q6_K:
+    return format_row<WeightFormat::Q6_K>(weight, row, out);
   }
 }
 

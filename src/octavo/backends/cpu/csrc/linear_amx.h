@@ -74,12 +74,13 @@ OCTAVO_INLINE void multiply_group(const bf16 *x, int64_t x_stride, const uint8_t
     _tile_dpbf16ps(3, 5, 7);
 }
 
-// A span of a panel's groups: as the file packs them, and where their tiles go: group g to place g % ring.
+// `count` groups of a panel from `first` on, and where their tiles go: the span's group g to place g % ring.
 struct Span {
-  const uint8_t *packed;
-  int64_t packed_distance; // to the next panel
+  const uint8_t *panel;
+  int64_t panel_distance; // to the next panel
+  int first, count;
   uint8_t *tiles;
-  int ring, count;
+  int ring;
 };
 
 // The first T row tiles: unpacks the span LAG groups ahead of its use.
@@ -90,9 +91,10 @@ static void first_rows(const bf16 *x, int64_t x_stride, const Span &span, bool i
   for (int g = 0; g < span.count + LAG; g++) {
     if (g < span.count)
       for (int p = 0; p < P; p++) {
-        const uint8_t *group = span.packed + p * span.packed_distance + (int64_t)g * Group<F>::BYTES;
-        prefetch<F>(group + PREFETCH_BYTES);
-        stage_tile<F>(group, span.tiles + p * distance + g % span.ring * TILE_BYTES);
+        const uint8_t *panel = span.panel + p * span.panel_distance;
+        prefetch<F>(panel, span.first + g);
+        stage_tile<F>(Group<F>(panel, span.first + g),
+                      span.tiles + p * distance + g % span.ring * TILE_BYTES);
       }
     memory_barrier();
     if (g >= LAG)
@@ -115,8 +117,8 @@ OCTAVO_INLINE void further_rows(const bf16 *x, int64_t x_stride, const uint8_t *
 template <WeightFormat F, int P>
 static void multiply_span(const bf16 *x, int64_t x_stride, int rows, const Span &span, bool is_first,
                           float *sums) {
-  const uint8_t *weights = span.packed; // a group of bf16 is a tile already
-  int64_t distance = span.packed_distance;
+  const uint8_t *weights = group_data<F>(span.panel, span.first); // a group of bf16 is a tile already
+  int64_t distance = span.panel_distance;
   int row = 0;
   if constexpr (F != WeightFormat::BF16) {
     weights = span.tiles;
@@ -140,12 +142,13 @@ template <WeightFormat F, int P> static void amx_panels(const LinearArgs &args, 
   const int groups = num_groups(args.weight);
   const bool is_one_pass = args.num_rows <= PAIR_ROWS;
   const int block = is_one_pass ? groups : BLOCK_GROUPS;
+  const uint8_t *first_panel = panel_data<F>(args.weight, panel);
+  const int64_t distance = panel_data<F>(args.weight, panel + 1) - first_panel;
   for (int row = 0; row < args.num_rows; row += MAX_SUM_ROWS) {
     const bf16 *x = args.x + row * args.x_stride;
     for (int g = 0; g < groups; g += block) {
-      const Span span = {panel_data<F>(args.weight, panel) + (int64_t)g * Group<F>::BYTES,
-                         (int64_t)groups * Group<F>::BYTES, scratch, is_one_pass ? RING : BLOCK_GROUPS,
-                         groups - g < block ? groups - g : block};
+      const int count = groups - g < block ? groups - g : block;
+      const Span span = {first_panel, distance, g, count, scratch, is_one_pass ? RING : BLOCK_GROUPS};
       multiply_span<F, P>(x + g * CHUNK, args.x_stride, rows_from(args, row), span, g == 0, sums);
     }
     add_columns(args, panel, P, row, rows_from(args, row), sums);

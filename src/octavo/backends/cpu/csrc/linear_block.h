@@ -5,8 +5,7 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-constexpr int MAX_SUM_ROWS = 1024;   // rows whose sums wait in scratch at one time
-constexpr int PREFETCH_BYTES = 4096; // ahead in the stream of weights
+constexpr int MAX_SUM_ROWS = 1024; // rows whose sums wait in scratch at one time
 
 struct PanelRange {
   int begin, end;
@@ -16,7 +15,7 @@ OCTAVO_INLINE int num_panels(const LinearWeight &weight) { return (weight.num_co
 OCTAVO_INLINE int num_groups(const LinearWeight &weight) { return (weight.depth + CHUNK - 1) / CHUNK; }
 
 template <WeightFormat F> OCTAVO_INLINE const uint8_t *panel_data(const LinearWeight &weight, int panel) {
-  return weight.data + (int64_t)panel * num_groups(weight) * Group<F>::BYTES;
+  return span_data<F>(weight.data, panel * (num_groups(weight) / Group<F>::SPAN));
 }
 
 OCTAVO_INLINE int rows_from(const LinearArgs &args, int row) {

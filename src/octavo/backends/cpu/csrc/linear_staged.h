@@ -48,10 +48,10 @@ static void staged_panels(const LinearArgs &args, int panel, int first_row, int 
   for (int g0 = 0; g0 < groups; g0 += STAGE_GROUPS) {
     const int count = groups - g0 < STAGE_GROUPS ? groups - g0 : STAGE_GROUPS;
     for (int p = 0; p < P; p++) {
-      const uint8_t *group = panel_data<F>(args.weight, panel + p) + (int64_t)g0 * Group<F>::BYTES;
-      for (int g = 0; g < count; g++, group += Group<F>::BYTES) {
-        prefetch<F>(group + PREFETCH_BYTES);
-        stage<F>(group, weights + (p * STAGE_GROUPS + g) * STAGED_FLOATS);
+      const uint8_t *packed = panel_data<F>(args.weight, panel + p);
+      for (int g = 0; g < count; g++) {
+        prefetch<F>(packed, g0 + g);
+        stage<F>(Group<F>(packed, g0 + g), weights + (p * STAGE_GROUPS + g) * STAGED_FLOATS);
       }
     }
     for (int row = 0; row < rows; row += ROW_BLOCK) {

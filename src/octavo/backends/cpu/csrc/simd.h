@@ -51,6 +51,12 @@ OCTAVO_INLINE Vec broadcast(float x) {
   return r;
 }
 
+OCTAVO_INLINE Bits broadcast_bits(uint32_t x) {
+  Bits r;
+  OCTAVO_EACH_PART r.part[i] = x - BitsPart{};
+  return r;
+}
+
 OCTAVO_INLINE Vec add(const Vec &a, const Vec &b) {
   Vec r;
   OCTAVO_EACH_PART r.part[i] = a.part[i] + b.part[i];
@@ -141,15 +147,37 @@ OCTAVO_INLINE Vec as_float(const Bits &a) {
   return r;
 }
 
-// The low four bits of every lane, as 0.0 to 15.0.
-OCTAVO_INLINE Vec low_nibbles(const Bits &a) {
+// The bits of a where mask has ones, those of b elsewhere.
+OCTAVO_INLINE Bits select(uint32_t mask, const Bits &a, const Bits &b) {
+  Bits r;
+#if defined(__AVX512F__)
+  const __m512i ones = _mm512_set1_epi32((int)mask);
+  r.part[0] = (BitsPart)_mm512_ternarylogic_epi32(ones, (__m512i)a.part[0], (__m512i)b.part[0], 0xca);
+#else
+  OCTAVO_EACH_PART r.part[i] = (a.part[i] & mask) | (b.part[i] & ~mask);
+#endif
+  return r;
+}
+
+// The low BITS (4 to 6) bits of every lane less BIAS, as fp32.
+template <int BITS, int BIAS> OCTAVO_INLINE Vec low_digits(const Bits &a) {
   Vec r;
 #if defined(__AVX512F__)
-  // A permutation reads four bits of each index: look-up and mask in one instruction.
-  const __m512 digits = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  r.part[0] = (FloatPart)_mm512_maskz_permutexvar_ps(0xffff, (__m512i)a.part[0], digits);
+  // A permutation reads four bits of each index, or five of two tables: look-up and mask in one instruction.
+  // Six bits become the end of 2^23's significand.
+  const __m512 digits =
+      _mm512_setr_ps(0 - BIAS, 1 - BIAS, 2 - BIAS, 3 - BIAS, 4 - BIAS, 5 - BIAS, 6 - BIAS, 7 - BIAS, 8 - BIAS,
+                     9 - BIAS, 10 - BIAS, 11 - BIAS, 12 - BIAS, 13 - BIAS, 14 - BIAS, 15 - BIAS);
+  const __m512i index = (__m512i)a.part[0];
+  if constexpr (BITS == 4)
+    r.part[0] = (FloatPart)_mm512_maskz_permutexvar_ps(0xffff, index, digits);
+  else if constexpr (BITS == 5)
+    r.part[0] = (FloatPart)_mm512_permutex2var_ps(digits, index, _mm512_add_ps(digits, _mm512_set1_ps(16)));
+  else
+    r.part[0] = as_float(select((1u << BITS) - 1, a, broadcast_bits(0x4b000000u))).part[0] - (0x1p23f + BIAS);
 #else
-  OCTAVO_EACH_PART r.part[i] = __builtin_convertvector((IntPart)(a.part[i] & 15u), FloatPart);
+  OCTAVO_EACH_PART r.part[i] =
+      __builtin_convertvector((IntPart)(a.part[i] & ((1u << BITS) - 1)) - BIAS, FloatPart);
 #endif
   return r;
 }
@@ -168,6 +196,25 @@ OCTAVO_INLINE Vec load_signed_bytes(const uint8_t *p) {
   float lane[PANEL];
   for (int i = 0; i < PANEL; i++)
     lane[i] = (float)(int8_t)p[i];
+  r = load(lane);
+#endif
+  return r;
+}
+
+OCTAVO_INLINE Vec load_bytes(const uint8_t *p) {
+  Vec r;
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+  r.part[0] = __builtin_convertvector((IntPart)_mm512_maskz_cvtepu8_epi32(0xffff, bytes), FloatPart);
+#elif defined(__AVX2__)
+  OCTAVO_EACH_PART {
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(p + i * PART_LANES));
+    r.part[i] = __builtin_convertvector((IntPart)_mm256_cvtepu8_epi32(bytes), FloatPart);
+  }
+#else
+  float lane[PANEL];
+  for (int i = 0; i < PANEL; i++)
+    lane[i] = (float)p[i];
   r = load(lane);
 #endif
   return r;
