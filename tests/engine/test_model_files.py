@@ -1,3 +1,4 @@
+import json
 import pathlib
 
 import numpy as np
@@ -7,7 +8,9 @@ from octavo.core.errors import ModelFileError
 from octavo.engine.model_files import open_model, open_text
 from octavo.models.rotary import RopePairing
 from octavo.weights.formats import expand_to_f32
+from tests.text import tiny_directory
 from tests.weights.gguf_bytes import STRING, U32, model_file, tiny_metadata, tiny_tensors, value
+from tests.weights.safetensors_bytes import safetensors
 
 
 def write(folder: pathlib.Path, metadata: dict[str, bytes], tensors: dict[str, np.ndarray]) -> pathlib.Path:
@@ -63,6 +66,9 @@ def test_the_fingerprint_is_of_what_decides_tokens(tmp_path: pathlib.Path) -> No
 @pytest.mark.parametrize(
     ("metadata", "tensors", "complaint"),
     [
+        ({"llama.block_count": value(U32, 2**32 - 1)}, {}, "block_count is 4294967295; expected 20 at most"),
+        ({"llama.embedding_length": value(U32, 2**31)}, {}, "embedding_length is 2147483648; expected 260"),
+        ({"llama.attention.key_length": value(U32, 2**31)}, {}, "key_length is 2147483648; expected 260"),
         ({"general.architecture": value(STRING, "mamba")}, {}, "'mamba' is not supported"),
         ({}, {"blk.0.attn_q.bias": np.ones(32, np.float32)}, "blk.0.attn_k.bias"),
         ({}, {"blk.0.attn_sub_norm.weight": np.ones(32, np.float32)}, "blk.0.attn_sub_norm.weight"),
@@ -97,3 +103,97 @@ def test_a_model_may_have_no_name_of_its_own(tmp_path: pathlib.Path) -> None:
     metadata = tiny_metadata()
     del metadata["general.name"]
     assert open_text(write(tmp_path, metadata, tiny_tensors())).name == "tiny"
+
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"},
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 267,
+    "max_position_embeddings": 128,
+    "tie_word_embeddings": True,
+}
+
+
+def checkpoint_tensors() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(4)
+    layer = {
+        "self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32),
+        "self_attn.o_proj": (32, 32), "mlp.gate_proj": (48, 32), "mlp.up_proj": (48, 32), "mlp.down_proj":
+        (32, 48), "input_layernorm": (32,), "post_attention_layernorm": (32,),
+    }  # fmt: skip
+    shapes = {"model.embed_tokens.weight": (267, 32), "model.norm.weight": (32,), "lm_head.weight": (267, 32)}
+    shapes |= {f"model.layers.0.{name}.weight": shape for name, shape in layer.items()}
+    return {name: rng.normal(size=shape).astype(np.float16) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path / "tiny-model"
+    folder.mkdir()
+    library = tiny_directory.llama3()
+    library.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"eos_token": "</s>", "chat_template": tiny_directory.TEMPLATE})
+    )
+    (folder / "model.safetensors").write_bytes(safetensors(checkpoint_tensors()))
+    (folder / "modeling_evil.py").write_text("raise SystemExit('model code was run')")
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": 267}))
+    return folder
+
+
+def test_a_directory_gives_program_and_weights(directory: pathlib.Path) -> None:
+    """A stored head is dropped where the embedding is the head, as transformers does."""
+    model = open_model(directory)
+    assert model.name == "tiny-model"
+    assert model.architecture.is_embedding_tied
+    assert "head" not in model.checkpoint.parts
+    found = expand_to_f32(model.checkpoint.parts["layers.0.down"])
+    assert np.array_equal(found, checkpoint_tensors()["model.layers.0.mlp.down_proj.weight"])
+    text = open_text(directory)
+    assert (text.name, text.max_position, text.end_ids) == ("tiny-model", 128, model.end_ids)
+    assert text.tokenizer.decode(text.tokenizer.encode_plain("hello"), skip_control=False) == "hello"
+
+
+def test_the_fingerprint_of_a_directory_is_of_weights_and_text(directory: pathlib.Path) -> None:
+    base = open_model(directory).fingerprint()
+    (directory / "README.md").write_text("other")
+    assert open_model(directory).fingerprint() == base
+    (directory / "chat_template.jinja").write_text("{{ 1 }}")
+    assert open_model(directory).fingerprint() != base
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"num_hidden_layers": 10**12}, "num_hidden_layers is 1000000000000; expected 12 at most"),
+        ({"num_experts": 10**9}, "num_experts is 1000000000; expected 12 at most"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),
+        ({"hidden_size": 10**15}, "hidden_size is 1000000000000000; expected 267 at most"),
+        ({"head_dim": 10**15}, "head_dim is 1000000000000000; expected 267 at most"),
+        ({"vocab_size": 10**15}, "embed_tokens.weight has 267 rows of 32; expected 1000000000000000"),
+        ({"architectures": 5}, "architectures is 5"),
+        ({"architectures": None, "model_type": 5}, "model_type is 5"),
+        ({"architectures": ["EvilForCausalLM"]}, "'EvilForCausalLM' is not supported"),
+        ({"tie_word_embeddings": False, "num_hidden_layers": 2}, "tensors are missing: model.layers.1"),
+    ],
+)
+def test_a_config_that_does_not_fit_its_weights_is_refused(
+    changes: dict[str, object], complaint: str, directory: pathlib.Path
+) -> None:
+    (directory / "config.json").write_text(json.dumps(CONFIG | changes))
+    with pytest.raises(ModelFileError, match=complaint):
+        open_model(directory)
+
+
+def test_a_directory_needs_a_config_of_a_sensible_size(directory: pathlib.Path) -> None:
+    (directory / "config.json").write_text(" " * (1 << 22) + "{}")
+    with pytest.raises(ModelFileError, match=r"config\.json of at most"):
+        open_model(directory)
+    (directory / "config.json").unlink()
+    with pytest.raises(ModelFileError, match=r"config\.json of at most"):
+        open_text(directory)

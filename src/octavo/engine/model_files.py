@@ -1,23 +1,38 @@
-"""Opens a model file twice over: as weights for the engine process, as text for the server process.
+"""Opens a model twice over: as weights for the engine process, as text for the server process.
 
-The one place that knows that models come as GGUF files. Both are fast: the file is mapped, and the server
-never touches tensor data.
+The one place that knows that models come as GGUF files or as directories (config.json, *.safetensors,
+tokenizer files). Both are fast: files are mapped, and the server never touches tensor data.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
+from octavo.core.errors import ModelFileError
+from octavo.core.json_object import parse_json_object
 from octavo.core.metadata import ModelMetadata
+from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
-from octavo.models.loading import from_gguf, part_shapes
+from octavo.models.loading import from_config, from_gguf, part_shapes
 from octavo.models.lowering import lower
 from octavo.models.program import NUMERICS_VERSION, Program
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.end_tokens import END_TOKENS, end_ids_of_gguf
 from octavo.text.tokenizer import Tokenizer
+from octavo.text.tokenizer_directory import TokenizerDirectory
 from octavo.text.vocabulary import Vocabulary
 from octavo.weights.checkpoint import Checkpoint
+from octavo.weights.formats import Tensor
 from octavo.weights.gguf import GGUFFile, GGUFMetadata
+from octavo.weights.safetensors import read_directory
+
+CONFIG_NAME = "config.json"
+MAX_CONFIG_BYTES = 1 << 22
+
+_TEXT_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "generation_config.json", "chat_template.jinja",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,12 +44,12 @@ class Model:
     program: Program
     checkpoint: Checkpoint
     end_ids: frozenset[int]  # tokens that end an answer
-    file: GGUFFile
+    text_fields: tuple[bytes, ...]  # what decides which tokens a text becomes, as it is stored
 
     def fingerprint(self) -> str:
         """Hex; files have the same one exactly when a prompt gives the same KV blocks. Reads every weight."""
-        text_fields = [key.encode() + raw for key, raw in _text_fields(self.file.metadata)]
-        return self.checkpoint.fingerprint([f"{NUMERICS_VERSION} {self.architecture}".encode(), *text_fields])
+        numbers = f"{NUMERICS_VERSION} {self.architecture}".encode()
+        return self.checkpoint.fingerprint([numbers, *self.text_fields])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,22 +64,42 @@ class TextModel:
 
 
 def open_model(path: pathlib.Path) -> Model:
-    """Maps the file and checks that it holds a model octavo can compute. Raises ModelFileError."""
-    file = GGUFFile.open(path)
-    metadata = ModelMetadata(str(path), file.metadata)
-    arch, names = from_gguf(metadata, file.tensors.keys())
-    program = lower(arch)
-    checkpoint = Checkpoint.of_file(str(path), file.tensors, names, part_shapes(program))
-    end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
-    end_ids = end_ids_of_gguf(metadata, end_tokens)
-    return Model(_name(path, metadata), arch, program, checkpoint, end_ids, file)
+    """Maps the files and checks that they hold a model octavo can compute. Raises ModelFileError."""
+    return _open_model_directory(path) if path.is_dir() else _open_model_gguf(path)
 
 
 def open_text(path: pathlib.Path) -> TextModel:
     """Raises ModelFileError: also for a tokenizer, pre-tokenizer or chat template that is not supported."""
+    return _open_text_directory(path) if path.is_dir() else _open_text_gguf(path)
+
+
+def _open_model_gguf(path: pathlib.Path) -> Model:
+    file = GGUFFile.open(path)
+    metadata = ModelMetadata(str(path), file.metadata)
+    arch, names = _read_gguf(metadata, file)
+    program = lower(arch)
+    checkpoint = Checkpoint.of_file(str(path), file.tensors, names, part_shapes(program))
+    end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
+    end_ids = end_ids_of_gguf(metadata, end_tokens)
+    return Model(_name(path, metadata), arch, program, checkpoint, end_ids, _text_fields(file.metadata))
+
+
+def _read_gguf(metadata: ModelMetadata, file: GGUFFile) -> tuple[Architecture, TensorNames]:
+    prefix = metadata.text("general.architecture") + "."
+    _check_sizes(metadata, prefix, ("block_count",), len(file.tensors), "tensors")
+    # All experts of a layer are one tensor, so their number is bounded by its rows.
+    widths = (
+        "expert_count", "embedding_length", "attention.head_count", "attention.key_length",
+        "rope.dimension_count",
+    )  # fmt: skip
+    _check_sizes(metadata, prefix, widths, _largest(file.tensors), "rows or columns")
+    return from_gguf(metadata, file.tensors.keys())
+
+
+def _open_text_gguf(path: pathlib.Path) -> TextModel:
     with GGUFFile.open(path) as file:
         metadata = ModelMetadata(str(path), file.metadata)
-        arch, _ = from_gguf(metadata, file.tensors.keys())
+        arch, _ = _read_gguf(metadata, file)
         vocabulary = Vocabulary.of_gguf(metadata)
         tokenizer = Tokenizer.of_gguf(metadata, vocabulary)
         return TextModel(
@@ -76,9 +111,62 @@ def open_text(path: pathlib.Path) -> TextModel:
         )
 
 
+def _open_model_directory(path: pathlib.Path) -> Model:
+    arch, names, tensors = _read_config(path)
+    program = lower(arch)
+    checkpoint = Checkpoint.of_file(str(path), tensors, names, part_shapes(program))
+    text_files = (path / name for name in _TEXT_FILES)
+    text_fields = tuple(file.name.encode() + file.read_bytes() for file in text_files if file.is_file())
+    end_ids = TokenizerDirectory(path).end_ids()
+    return Model(path.resolve().name, arch, program, checkpoint, end_ids, text_fields)
+
+
+def _open_text_directory(path: pathlib.Path) -> TextModel:
+    arch, _, _ = _read_config(path)
+    tokenizer = Tokenizer.of_directory(path)
+    return TextModel(
+        name=path.resolve().name,
+        tokenizer=tokenizer,
+        chat_template=ChatTemplate.of_directory(path, tokenizer),
+        end_ids=tokenizer.vocabulary.end_ids,
+        max_position=arch.max_position,
+    )
+
+
+def _read_config(folder: pathlib.Path) -> tuple[Architecture, TensorNames, dict[str, Tensor]]:
+    path = folder / CONFIG_NAME
+    if not path.is_file() or path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ModelFileError(
+            f"{folder}: a model directory has a {CONFIG_NAME} of at most {MAX_CONFIG_BYTES} bytes."
+        )
+    config = ModelMetadata(str(path), parse_json_object(str(path), path.read_bytes()))
+    tensors = read_directory(folder)
+    _check_sizes(
+        config, "", ("num_hidden_layers", "num_local_experts", "num_experts"), len(tensors), "tensors"
+    )
+    widths = ("hidden_size", "head_dim", "num_attention_heads")
+    _check_sizes(config, "", widths, _largest(tensors), "rows or columns")
+    arch, names = from_config(config)
+    if arch.is_embedding_tied:
+        tensors.pop("lm_head.weight", None)  # some checkpoints store the tied head too; transformers drops it
+    return arch, names, tensors
+
+
+def _largest(tensors: Mapping[str, Tensor]) -> int:
+    return max((max(tensor.num_rows, tensor.num_columns) for tensor in tensors.values()), default=0)
+
+
+def _check_sizes(metadata: ModelMetadata, prefix: str, keys: tuple[str, ...], limit: int, what: str) -> None:
+    """What a model says of its size cannot exceed its weights: checked before anything so large is built."""
+    for key in (prefix + key for key in keys):
+        value = metadata.values.get(key)
+        if type(value) is int and value > limit:
+            raise metadata.error(key, value, f"{limit} at most, as there are {what}")
+
+
 def _name(path: pathlib.Path, metadata: ModelMetadata) -> str:
     return metadata.text("general.name", path.stem)
 
 
-def _text_fields(metadata: GGUFMetadata) -> list[tuple[str, bytes]]:
-    return [(key, metadata.raw(key)) for key in sorted(metadata) if key.startswith("tokenizer.")]
+def _text_fields(metadata: GGUFMetadata) -> tuple[bytes, ...]:
+    return tuple(key.encode() + metadata.raw(key) for key in sorted(metadata) if key.startswith("tokenizer."))

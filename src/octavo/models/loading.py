@@ -73,7 +73,8 @@ def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[A
 
 def from_config(config: ModelMetadata) -> tuple[Architecture, TensorNames]:
     """The same from a Hugging Face config.json, for the tensor names of its checkpoints."""
-    names = config.values.get("architectures") or [config.values.get("model_type")]
+    has_classes = bool(config.values.get("architectures"))
+    names = config.strings("architectures") if has_classes else [config.text("model_type")]
     for family in CONFIG_FAMILIES:
         if family.CONFIG_NAME in names or family.NAME in names:
             arch = family.architecture_of_config(config)
