@@ -33,11 +33,12 @@ MIN_DECISIVE = 0.6  # share of steps whose oracle margin exceeds twice the step'
 MIN_AGREED = 0.95  # share of all steps, decisive or not, with the oracle's argmax
 
 
-def all_logits(backend: CpuBackend, token_ids: list[int]) -> np.ndarray:
+def all_logits(backend: CpuBackend, token_ids: list[int], num_kv_groups: int = 1) -> np.ndarray:
     """The logits of every row, from one forward pass."""
     count = len(token_ids)
     rows = np.arange(count, dtype=np.int32)
-    blocks = [(0, 0, i, i) for i in range(-(-count // 16))]
+    per_group = -(-count // 16)
+    blocks = [(0, g, i, g * per_group + i) for g in range(num_kv_groups) for i in range(per_group)]
     tokens = np.array(token_ids, np.int32)
     greedy = SamplingParams(temperature=0)
     zeros, none = np.zeros(count, np.int32), np.zeros(0, np.int32)
@@ -54,7 +55,8 @@ def all_logits(backend: CpuBackend, token_ids: list[int]) -> np.ndarray:
 
 def backend_of(program: Program, tensors: dict[str, Tensor], max_rows: int) -> CpuBackend:
     limits = StepLimits(max_rows, max_rows, max_rows)
-    return CpuBackend(program, tensors, limits, -(-max_rows // 16), num_threads=2)
+    num_blocks = -(-max_rows // 16) * len(program.kv_groups)
+    return CpuBackend(program, tensors, limits, num_blocks, num_threads=2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""The other named models, whole: fetched, planned, loaded, compared with transformers in fp32, and asked.
+
+The oracle reads the same GGUF file with transformers' own reader and dequantizers: nothing of ours is in it.
+"""
+
+import gc
+import time
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from octavo import LLM, SamplingParams
+from octavo.config import Environment
+from octavo.engine.model_files import open_model, open_text
+from octavo.models.catalog import GEMMA3, QWEN25_CODER, NamedModel
+from octavo.models.source import resolve
+from tests.backends.cpu.test_transformers import all_logits, backend_of, kl, passages
+
+NUM_PASSAGES = 20
+LENGTH = 100  # tokens of a passage
+MAX_ERROR = 0.02  # of the oracle's logit range
+MAX_KL = 0.01
+MIN_AGREED = 0.95  # share of steps with the oracle's argmax
+QUESTION = "Write a Python function that reverses a string. Only code."
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
+models = pytest.mark.parametrize("named", [QWEN25_CODER, GEMMA3], ids=lambda named: named.name)
+
+
+@models
+def test_every_step_is_the_oracle_s(named: NamedModel) -> None:
+    path = resolve(named.name, Environment.read().home)
+    oracle = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32
+    ).eval()
+    model = open_model(path)
+    backend = backend_of(model.program, model.checkpoint.parts, LENGTH + 12)
+    start = open_text(path).tokenizer.encode_prompt("a")[:-1]  # gemma's <bos>, without which it is lost
+    error, divergence, margin, agreed, low, high = [], [], [], [], np.inf, -np.inf
+    for passage in passages(path, NUM_PASSAGES, LENGTH):
+        token_ids = start + passage
+        ours = all_logits(backend, token_ids, len(model.program.kv_groups))
+        with torch.no_grad():
+            theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
+        error.append(np.abs(ours - theirs).max(axis=1))
+        low, high = min(low, float(theirs.min())), max(high, float(theirs.max()))
+        divergence.append(kl(theirs, ours))
+        top2 = np.partition(theirs, -2, axis=1)[:, -2:]
+        margin.append(top2[:, 1] - top2[:, 0])
+        agreed.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+    backend.close()
+    del oracle
+    gc.collect()
+    error, margin, agreed = (np.concatenate(values) for values in (error, margin, agreed))
+    decisive = margin > 2 * error
+    print(
+        f"{named.name}: largest error {error.max():.3f} = {error.max() / (high - low):.2%} of the range,"
+        f" KL {np.mean(divergence):.5f}, decisive {decisive.mean():.1%}, argmax agrees on {agreed.mean():.1%}"
+    )
+    assert error.max() <= MAX_ERROR * (high - low)
+    assert np.mean(divergence) <= MAX_KL
+    assert agreed[decisive].all()
+    assert agreed.mean() >= MIN_AGREED
+
+
+@models
+def test_it_is_planned_loaded_and_answers(named: NamedModel) -> None:
+    start = time.perf_counter()
+    with LLM(named.name, max_model_len=2048, kv_cache_memory=256 << 20) as llm:
+        seconds = time.perf_counter() - start
+        plan = {
+            name: f"{value / 2**20:,.0f} MiB" for name, value in llm.info.memory.items() if "bytes" in name
+        }
+        sampling = SamplingParams(temperature=0, max_tokens=48)
+        if llm.has_chat_template:
+            prompt = llm.encode_chat([{"role": "user", "content": QUESTION}])
+        else:
+            prompt = "The capital of France is"
+        *_, answer = llm.stream(prompt, sampling)
+        again = llm.generate([answer.prompt_token_ids], sampling)[0]
+    print(f"{named.name}: loaded in {seconds:.1f} s, {plan}; {answer.text!r}")
+    assert answer.token_ids == again.token_ids
+    assert ("[::-1]" if named is QWEN25_CODER else "the capital") in answer.text
