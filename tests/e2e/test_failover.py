@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 
@@ -15,7 +16,7 @@ import pytest
 from tests.e2e.served import Served
 from tests.e2e.test_serve import stream_all
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 OPTIONS = (
     *("--kv-cache-memory", "256MiB", "--max-model-len", "512", "--threads", "1"),
@@ -38,6 +39,7 @@ class Fleet:
         self.base = f"http://127.0.0.1:{port}"
         while not self.is_whole():
             assert self.router.poll() is None
+            time.sleep(0.05)
 
     def table(self) -> list[dict[str, object]]:
         with urllib.request.urlopen(f"{self.base}/debug/endpoints") as response:
