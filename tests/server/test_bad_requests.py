@@ -93,11 +93,33 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(
         (CHAT, chat(**{field: 2}), field)
         for field in (
-            *("n", "logprobs", "tools", "tool_choice", "response_format", "logit_bias", "best_of"),
-            *("frequency_penalty", "presence_penalty", "prompt", "chat_template", "priority", "request_id"),
+            *("logprobs", "tools", "tool_choice", "response_format", "logit_bias", "best_of"),
+            *("prompt", "chat_template", "priority", "request_id"),
         )
     ),
-    *((COMPLETIONS, completion(**{field: 2}), field) for field in ("n", "echo", "suffix", "messages")),
+    *((COMPLETIONS, completion(**{field: 2}), field) for field in ("echo", "suffix", "messages")),
+    *((CHAT, chat(n=value), "n") for value in (0, -1, 129, "2", True)),
+    (COMPLETIONS, completion(prompt=["a", "b"], n=65), "n"),
+    *(
+        (CHAT, chat(**{field: value}), field)
+        for field in ("frequency_penalty", "presence_penalty")
+        for value in (-2.1, 2.1, "1", True)
+    ),
+    *((CHAT, chat(repetition_penalty=value), "repetition_penalty") for value in (0, -1, 101)),
+    *(
+        (CHAT, chat(logit_bias=value), "logit_bias")
+        for value in (
+            [],
+            {"a": 1},
+            {"-1": 1},
+            {"\u0663": 1},
+            {"1": 101},
+            {str(VOCAB_SIZE): 1},
+            {"01": 1, "1": 2},
+        )
+    ),
+    (CHAT, chat(logit_bias={str(token): 1 for token in range(1025)}), "logit_bias"),
+    *((CHAT, chat(allowed_token_ids=value), "allowed_token_ids") for value in ([], [-1], [VOCAB_SIZE])),
     (COMPLETIONS, completion(max_completion_tokens=3), "max_completion_tokens"),
     (CHAT, chat(model=1), "model"),
     (CHAT, chat(messages=[]), "messages"),
@@ -158,7 +180,7 @@ async def test_the_field_at_fault_is_named(path: str, body: dict[str, Any], para
 
 
 CODES = (
-    (chat(n=2), "unsupported_parameter"),
+    (chat(tools=[1]), "unsupported_parameter"),
     (chat(zebra=2), "unknown_parameter"),
     (without(chat(), "messages"), "missing_required_parameter"),
     (content([{"type": "image_url", "text": ""}]), "unsupported_content"),

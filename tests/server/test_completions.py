@@ -50,6 +50,20 @@ async def test_several_prompts_are_several_choices() -> None:
     assert [(s.seed, s.branch) for s in engine.submitted] == [(5, 0), (5, 1), (5, 2)]
 
 
+async def test_choices_of_a_prompt_share_it_and_it_counts_once() -> None:
+    engine = FakeEngine(b"yes")
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(model="tiny", prompt=["a", "bc"], n=2, seed=5)
+    assert [(choice.index, choice.text) for choice in answer.choices] == [(i, "yes") for i in range(4)]
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 12)
+    first, fork, second, second_fork = engine.submitted
+    assert [s.branch for s in engine.submitted] == [0, 1, 2, 3]
+    assert (first.fork_of, fork.fork_of) == (None, first.request_id)
+    assert (second.fork_of, second_fork.fork_of) == (None, second.request_id)
+    assert (fork.token_ids, second_fork.token_ids) == (first.token_ids, second.token_ids)
+
+
 async def test_several_prompts_are_streamed_side_by_side() -> None:
     async with serving(FakeEngine(b"yes")) as (_, url), httpx2.AsyncClient() as client:
         body = {

@@ -25,7 +25,7 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
 @pytest.mark.parametrize(
     ("fields", "message"),
     (
-        ({"n": 2}, "n is not supported: one choice per prompt. Leave it out."),
+        ({"tools": [1]}, "tools is not supported: no tools. Leave it out."),
         ({"best_of": 1}, "best_of is not a parameter here. No field is ignored: leave it out."),
         ({"messages": [{"role": "a", "content": "", "x": 1}]}, "messages[0].x is not a parameter here."),
         ({"model": 1}, "model: expected `str`, got `int`."),
@@ -47,7 +47,7 @@ def test_a_number_out_of_range_is_named() -> None:
 
 
 def test_values_that_ask_for_nothing_pass() -> None:
-    neutral = {"n": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False, "tools": []}
+    neutral = {"logprobs": False, "tools": [], "length_penalty": 1.0}
     assert chat(**neutral, tool_choice="auto", response_format={"type": "text"}, audio=None) == chat()
 
 
@@ -67,8 +67,8 @@ def test_unknown_fields_pass_if_they_may() -> None:
     body = {"model": "m", "messages": MESSAGES, "zebra": 1, "ant": {"x": 2}}
     decoded = decoder(allows_unknown=True).decode(json.dumps(body).encode())
     assert decoded.unknown == ("ant", "zebra")
-    with pytest.raises(InvalidRequestError, match="n is not supported"):
-        decoder(allows_unknown=True).decode(json.dumps({**body, "n": 3}).encode())
+    with pytest.raises(InvalidRequestError, match="tools is not supported"):
+        decoder(allows_unknown=True).decode(json.dumps({**body, "tools": [1]}).encode())
 
 
 def test_implied_fields_overrule_the_body() -> None:

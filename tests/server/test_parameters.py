@@ -24,9 +24,9 @@ def test_the_documents_have_the_tables(page: str) -> None:
 @pytest.mark.parametrize(
     ("api", "name", "value", "is_neutral"),
     (
-        (Api.CHAT, "n", 1, True),
-        (Api.CHAT, "n", 1.0, True),
-        (Api.CHAT, "n", True, False),
+        (Api.CHAT, "length_penalty", 1, True),
+        (Api.CHAT, "length_penalty", 1.0, True),
+        (Api.CHAT, "length_penalty", True, False),
         (Api.CHAT, "logprobs", False, True),
         (Api.CHAT, "logprobs", 0, False),
         (Api.COMPLETIONS, "logprobs", 0, False),

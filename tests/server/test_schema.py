@@ -34,6 +34,12 @@ def test_what_is_left_out_or_null_has_its_default() -> None:
         "min_tokens",
         "ignore_eos",
         "stop_token_ids",
+        "n",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+        "logit_bias",
+        "allowed_token_ids",
     )
     nothing = dict.fromkeys((*names, "stream", "stream_options", "max_completion_tokens"))
     assert chat().sampling_params() == chat(**nothing).sampling_params() == SamplingParams()
@@ -45,6 +51,9 @@ def test_every_sampling_field_is_taken() -> None:
         "top_p": 0.9,
         "top_k": 7,
         "min_p": 0.1,
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.5,
+        "repetition_penalty": 1.5,
         "seed": -3,
         "max_tokens": 9,
         "min_tokens": 2,
@@ -55,6 +64,8 @@ def test_every_sampling_field_is_taken() -> None:
     )  # type: ignore[arg-type]
     assert completion(stop="a").sampling_params().stop == ("a",)
     assert completion(stop_token_ids=[3, 4]).sampling_params().stop_token_ids == (3, 4)
+    assert completion(allowed_token_ids=[3, 4]).sampling_params().allowed_token_ids == (3, 4)
+    assert completion(logit_bias={"7": -100, "8": 0.5}).sampling_params().logit_bias == ((7, -100), (8, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ class Choice:
     """What an answer looks at in a Generation."""
 
     num_prompt_tokens, num_output_tokens, num_cached_tokens = 3, 2, 1
+    shares_prompt = False
 
     def __init__(self, index: int) -> None:
         self.index = index

@@ -140,19 +140,23 @@ class GenerationEndpoint(Generic[Request]):
         record: RequestRecord,
         origin: Origin,
     ) -> list[Generation]:
-        """Hand every prompt to the engine, or none. Raises OctavoError."""
+        """Hand every choice of every prompt to the engine, or none. Raises OctavoError."""
         services = self._services
         seed = origin.identity.seed if sampling.seed is None else sampling.seed
+        num_choices = 1 if request.n is None else request.n
+        services.prompts.check_choices(num_choices, len(prompts))
         fitted = [
-            services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens)
+            (prompt, services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens))
             for prompt in prompts
+            for _ in range(num_choices)
         ]
         generations: list[Generation] = []
         skip_special_tokens = request.skip_special_tokens is not False
         try:
-            for index, (prompt, params) in enumerate(zip(prompts, fitted, strict=True)):
+            for index, (prompt, params) in enumerate(fitted):
                 progress = origin.progress.get(index)
                 request_id = f"{record.completion_id}-{index}"
+                first = index - index % num_choices  # of this prompt's choices: the others share its blocks
                 if progress is not None and progress.finish_reason is not None:
                     stream = ended_stream(request_id)
                 else:
@@ -163,6 +167,7 @@ class GenerationEndpoint(Generic[Request]):
                         seed=seed,
                         branch=index,
                         salt=request.cache_salt or "",
+                        fork_of=f"{record.completion_id}-{first}" if first < index else None,
                         output_token_ids=() if progress is None else progress.token_ids,
                     )
                 generations.append(
@@ -176,6 +181,7 @@ class GenerationEndpoint(Generic[Request]):
                         metrics=services.metrics,
                         clock=services.clock,
                         progress=progress,
+                        shares_prompt=first < index,
                     )
                 )
         except OctavoError as error:

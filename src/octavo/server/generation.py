@@ -32,15 +32,18 @@ class Generation:
         metrics: EngineMetrics,
         clock: Callable[[], float] = time.monotonic,
         progress: ChoiceProgress | None = None,
+        shares_prompt: bool = False,
     ) -> None:
         """index is the choice's among those of its HTTP request; arrival is that request's, on clock.
 
+        shares_prompt: another choice of the same prompt accounts for it.
         progress: what another replica has generated and sent of it. Raises HttpError if that is not what
         this replica would have sent.
         """
         self.index = index
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
+        self.shares_prompt = shares_prompt
         self.finish_reason: FinishReason | None = None
         self._max_tokens = sampling.max_tokens or 0
         self._stream = stream
@@ -186,7 +189,9 @@ async def run_all(generations: Sequence[Generation], emit: Emit) -> None:
 
 
 def usage_of(generations: Sequence[Generation]) -> Usage:
-    num_prompt = sum(generation.num_prompt_tokens for generation in generations)
+    """A prompt counts once, however many choices it has."""
+    firsts = [generation for generation in generations if not generation.shares_prompt]
+    num_prompt = sum(generation.num_prompt_tokens for generation in firsts)
     num_output = sum(generation.num_output_tokens for generation in generations)
-    num_cached = sum(generation.num_cached_tokens for generation in generations)
+    num_cached = sum(generation.num_cached_tokens for generation in firsts)
     return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(num_cached))

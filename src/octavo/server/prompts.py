@@ -28,7 +28,7 @@ class PromptEncoder:
     chat_template: ChatTemplate
     vocab_size: int
     max_model_len: int
-    max_prompts: int = MAX_PROMPTS  # less where the server never holds as many requests at once
+    max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 
     async def encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
         return self._checked(await self.tokenize_chat(messages), "messages")
@@ -69,6 +69,13 @@ class PromptEncoder:
                 f"prompt holds {len(texts)} texts; allowed: {self.max_prompts}.", param="prompt"
             )
         return [await self._encode_text(text, f"prompt[{index}]") for index, text in enumerate(texts)]
+
+    def check_choices(self, n: int, num_prompts: int) -> None:
+        """n choices for each prompt."""
+        allowed = self.max_prompts // num_prompts
+        if not 1 <= n <= allowed:
+            prompts = "" if num_prompts == 1 else f" with {num_prompts} prompts"
+            raise InvalidRequestError(f"n is {n}; allowed{prompts}: 1 to {allowed}.", param="n")
 
     async def tokenize(self, text: str, *, with_begin: bool) -> list[int]:
         """A prompt's tokens, however many; with_begin: the begin token in front, if the model wants one."""
@@ -128,7 +135,8 @@ class PromptEncoder:
         self, sampling: SamplingParams, num_prompt_tokens: int, default_max_tokens: int | None
     ) -> SamplingParams:
         """sampling with a max_tokens that fits the context. A client that asked for more is refused."""
-        self._check_range(sampling.stop_token_ids, "stop_token_ids")
+        for field, token_ids in sampling.token_ids_by_field():
+            self._check_range(token_ids, field)
         room = self.max_model_len - num_prompt_tokens
         if sampling.max_tokens is None:
             return dataclasses.replace(sampling, max_tokens=min(room, default_max_tokens or room))

@@ -37,6 +37,12 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: list[int] | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     stop_token_ids: StopTokenIds | None = None
@@ -74,7 +80,20 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
             given["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         if self.stop_token_ids is not None:
             given["stop_token_ids"] = tuple(self.stop_token_ids)
+        if self.allowed_token_ids is not None:
+            given["allowed_token_ids"] = tuple(self.allowed_token_ids)
+        if self.logit_bias is not None:
+            given["logit_bias"] = tuple((_token_id(key), bias) for key, bias in self.logit_bias.items())
         return SamplingParams(**given)
+
+
+def _token_id(key: str) -> int:
+    """JSON has no other keys than texts."""
+    if not (key.isascii() and key.isdecimal() and len(key) <= 10):
+        raise InvalidRequestError(
+            f"logit_bias has the key {key[:80]!r}; allowed: token ids.", param="logit_bias"
+        )
+    return int(key)
 
 
 class ChatRequest(GenerationRequest, kw_only=True):
