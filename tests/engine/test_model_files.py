@@ -8,6 +8,7 @@ from octavo.core.errors import ModelFileError
 from octavo.engine.model_files import open_model, open_text
 from octavo.models.rotary import RopePairing
 from octavo.weights.formats import expand_to_f32
+from tests.engine.tiny_checkpoint import CONFIG, checkpoint_tensors
 from tests.text import tiny_directory
 from tests.weights.gguf_bytes import STRING, U32, model_file, tiny_metadata, tiny_tensors, value
 from tests.weights.safetensors_bytes import safetensors
@@ -105,32 +106,6 @@ def test_a_model_may_have_no_name_of_its_own(tmp_path: pathlib.Path) -> None:
     assert open_text(write(tmp_path, metadata, tiny_tensors())).name == "tiny"
 
 
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"},
-    "num_hidden_layers": 1,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 267,
-    "max_position_embeddings": 128,
-    "tie_word_embeddings": True,
-}
-
-
-def checkpoint_tensors() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(4)
-    layer = {
-        "self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32),
-        "self_attn.o_proj": (32, 32), "mlp.gate_proj": (48, 32), "mlp.up_proj": (48, 32), "mlp.down_proj":
-        (32, 48), "input_layernorm": (32,), "post_attention_layernorm": (32,),
-    }  # fmt: skip
-    shapes = {"model.embed_tokens.weight": (267, 32), "model.norm.weight": (32,), "lm_head.weight": (267, 32)}
-    shapes |= {f"model.layers.0.{name}.weight": shape for name, shape in layer.items()}
-    return {name: rng.normal(size=shape).astype(np.float16) for name, shape in shapes.items()}
-
-
 @pytest.fixture
 def directory(tmp_path: pathlib.Path) -> pathlib.Path:
     folder = tmp_path / "tiny-model"
@@ -142,7 +117,7 @@ def directory(tmp_path: pathlib.Path) -> pathlib.Path:
     )
     (folder / "model.safetensors").write_bytes(safetensors(checkpoint_tensors()))
     (folder / "modeling_evil.py").write_text("raise SystemExit('model code was run')")
-    (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": 267}))
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     return folder
 
 

@@ -92,7 +92,12 @@ class TokenizerJson:
 
     def adds_token_in_front(self, encoder: Encoder, token_id: int | None) -> bool:
         """Does the file's post-processor begin a prompt with this token?"""
-        return encoder.encode("", add_special_tokens=True).ids[:1] == [token_id]
+        try:
+            return encoder.encode("", add_special_tokens=True).ids[:1] == [token_id]
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # the library's own, which is no Exception
+                raise
+            raise ValueError(f"its post_processor cannot be used: {error}.") from error
 
     def _steps(self, field: str) -> Iterator[dict[str, Any]]:
         return _flat(msgspec.json.decode(self.fields.get(field, b"null")))
