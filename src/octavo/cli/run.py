@@ -42,7 +42,7 @@ class LoadOptions:
     max_model_len: int | None = None
     """Tokens of the conversation at most; default: the model's own context."""
     kv_cache_memory: Annotated[int | None, Parameter(converter=read_bytes, metavar="SIZE")] = None
-    """Memory for the KV cache, like 512MiB; default: what one conversation needs."""
+    """Memory for the KV cache, like 512MiB; default a quarter of what is free, 4GiB at most."""
     threads: int | None = None
     """Threads that compute; default: the cores this process may use."""
 
