@@ -6,7 +6,6 @@ The oracle reads the same GGUF file with transformers' own reader and dequantize
 import gc
 import time
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -16,12 +15,11 @@ from octavo.config import Environment
 from octavo.engine.model_files import open_model, open_text
 from octavo.models.catalog import GEMMA3, QWEN25_CODER, NamedModel
 from octavo.models.source import resolve
-from tests.backends.cpu.test_transformers import all_logits, backend_of, kl, passages
+from tests.backends.comparison import Comparison
+from tests.backends.cpu.test_transformers import all_logits, backend_of, passages
 
 NUM_PASSAGES = 20
 LENGTH = 100  # tokens of a passage
-MAX_ERROR = 0.02  # of the oracle's logit range
-MAX_KL = 0.01
 MIN_AGREED = 0.95  # share of steps with the oracle's argmax
 QUESTION = "Write a Python function that reverses a string. Only code."
 
@@ -38,31 +36,20 @@ def test_every_step_is_the_oracle_s(named: NamedModel) -> None:
     model = open_model(path)
     backend = backend_of(model.program, model.checkpoint.parts, LENGTH + 12)
     start = open_text(path).tokenizer.encode_prompt("a")[:-1]  # gemma's <bos>, without which it is lost
-    error, divergence, margin, agreed, low, high = [], [], [], [], np.inf, -np.inf
+    comparison = Comparison()
     for passage in passages(path, NUM_PASSAGES, LENGTH):
         token_ids = start + passage
-        ours = all_logits(backend, token_ids, len(model.program.kv_groups))
         with torch.no_grad():
             theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
-        error.append(np.abs(ours - theirs).max(axis=1))
-        low, high = min(low, float(theirs.min())), max(high, float(theirs.max()))
-        divergence.append(kl(theirs, ours))
-        top2 = np.partition(theirs, -2, axis=1)[:, -2:]
-        margin.append(top2[:, 1] - top2[:, 0])
-        agreed.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+        comparison.add(all_logits(backend, token_ids, len(model.program.kv_groups)), theirs)
     backend.close()
     del oracle
     gc.collect()
-    error, margin, agreed = (np.concatenate(values) for values in (error, margin, agreed))
-    decisive = margin > 2 * error
-    print(
-        f"{named.name}: largest error {error.max():.3f} = {error.max() / (high - low):.2%} of the range,"
-        f" KL {np.mean(divergence):.5f}, decisive {decisive.mean():.1%}, argmax agrees on {agreed.mean():.1%}"
-    )
-    assert error.max() <= MAX_ERROR * (high - low)
-    assert np.mean(divergence) <= MAX_KL
-    assert agreed[decisive].all()
-    assert agreed.mean() >= MIN_AGREED
+    decisive = comparison.decisive(comparison.errors)
+    print(f"{named.name}: {comparison}, decisive {decisive.mean():.1%}")
+    comparison.check_bounds()
+    assert comparison.agreed[decisive].all()
+    assert comparison.agreed.mean() >= MIN_AGREED
 
 
 @models

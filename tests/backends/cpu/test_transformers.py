@@ -26,9 +26,8 @@ from octavo.models.lowering import lower
 from octavo.models.program import Program
 from octavo.weights.checkpoint import Checkpoint
 from octavo.weights.formats import Tensor, expand_to_f32
+from tests.backends.comparison import MAX_ERROR, Comparison
 
-MAX_ERROR = 0.02  # of the oracle's logit range
-MAX_KL = 0.01
 MIN_DECISIVE = 0.6  # share of steps whose oracle margin exceeds twice the step's largest error
 MIN_AGREED = 0.95  # share of all steps, decisive or not, with the oracle's argmax
 
@@ -143,33 +142,18 @@ def test_smollm2_on_real_text(smollm2_path: pathlib.Path, pytestconfig: pytest.C
     model = open_model(smollm2_path)
     oracle = oracle_of(model)
     backend = backend_of(model.program, model.checkpoint.parts, 208)
-    error, low, high, divergence, margin, agreed = [], np.inf, -np.inf, [], [], []
+    comparison = Comparison()
     for token_ids in passages(smollm2_path, 20 if pytestconfig.getoption("--full") else 3, 200):
-        ours = all_logits(backend, token_ids)
         with torch.no_grad():
             theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
-        error.append(np.abs(ours - theirs).max(axis=1))
-        low, high = min(low, float(theirs.min())), max(high, float(theirs.max()))
-        divergence.append(kl(theirs, ours))
-        top2 = np.partition(theirs, -2, axis=1)[:, -2:]
-        margin.append(top2[:, 1] - top2[:, 0])
-        agreed.append(ours.argmax(axis=1) == theirs.argmax(axis=1))
+        comparison.add(all_logits(backend, token_ids), theirs)
     backend.close()
-    error, margin, agreed = (np.concatenate(values) for values in (error, margin, agreed))
-    decisive = margin > 2 * error
+    decisive = comparison.decisive(comparison.errors)
+    by_largest = comparison.decisive(comparison.errors.max())
     print(
-        f"largest error {error.max():.3f} = {error.max() / (high - low):.2%} of the range,"
-        f" KL {np.mean(divergence):.5f}, decisive steps {decisive.mean():.1%} (by the largest error of all"
-        f" steps {(margin > 2 * error.max()).mean():.1%}), argmax agrees on {agreed.mean():.1%}"
+        f"{comparison}, decisive {decisive.mean():.1%} (by the largest error of all {by_largest.mean():.1%})"
     )
-    assert error.max() <= MAX_ERROR * (high - low)
-    assert np.mean(divergence) <= MAX_KL
-    assert agreed[decisive].all()
+    comparison.check_bounds()
+    assert comparison.agreed[decisive].all()
     assert decisive.mean() >= MIN_DECISIVE
-    assert agreed.mean() >= MIN_AGREED
-
-
-def kl(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """Divergence of our next-token distributions from the oracle's, per row, in nats."""
-    p, q = (torch.log_softmax(torch.from_numpy(x).double(), dim=1) for x in (theirs, ours))
-    return (p.exp() * (p - q)).sum(dim=1).numpy()
+    assert comparison.agreed.mean() >= MIN_AGREED
