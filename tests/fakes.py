@@ -15,7 +15,7 @@ from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
-from octavo.http.gate import KeyCheck
+from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
@@ -252,7 +252,7 @@ def fake_replica(
     app = build_app(
         services,
         readiness,
-        key_check=KeyCheck(api_key),
+        key_ring=KeyRing(api_key),
         log=log,
         allows_unknown_fields=allows_unknown_fields,
     )

@@ -90,6 +90,8 @@ class ServerConfig:
     """Names clients may use for the model (may repeat); `default` always works."""
     api_key: str | None = None
     """Bearer key clients must send; default: OCTAVO_API_KEY, else none."""
+    api_key_file: pathlib.Path | None = None
+    """Keys of several clients, with limits; `octavo keys add` writes it. Read again when it changes."""
     drain_seconds: float = 30.0
     """After SIGTERM, how long running answers may take to finish."""
     log_format: str = "text"
@@ -125,6 +127,8 @@ class RouterConfig:
     """The header that names a session, for the policy `session`."""
     api_key: str | None = None
     """Bearer key clients must send and endpoints get; default: OCTAVO_API_KEY, else none."""
+    api_key_file: pathlib.Path | None = None
+    """Keys of several clients, with limits; `octavo keys add` writes it. Read again when it changes."""
     connect_seconds: float = 2.0
     """How long an endpoint may take to accept a connection."""
     first_token_seconds: float = 300.0

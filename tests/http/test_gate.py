@@ -1,17 +1,25 @@
 """Identity, key and log line of every request, whatever it asks for."""
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, OPEN_PATHS, Gate
 from tests.fakes import FakeEngine, FakeReplica, fake_replica
+from tests.router.routed import Routed
 from tests.server.serving import asgi_client
 
 pytestmark = pytest.mark.asyncio
 
 BODY = {"model": "tiny", "prompt": "hi"}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 async def get(replica: FakeReplica, path: str, method: str = "GET", **headers: str) -> Any:
@@ -61,7 +69,7 @@ async def test_the_same_id_twice_makes_two_requests_of_the_engine() -> None:
         "Bearer " + "x" * 10_000,
     ),
 )
-@pytest.mark.parametrize("path", ("/v1/models", "/metrics", "/version", "/nothing", "//livez", "/livez/"))
+@pytest.mark.parametrize("path", ("/v1/models", "/health", "/nothing", "//livez", "/livez/"))
 async def test_without_the_key_nothing_is_answered(path: str, authorization: str | None) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")
     headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
@@ -89,7 +97,40 @@ async def test_a_wrong_bearer_is_not_saved_by_the_other_header() -> None:
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize("path", ("/livez", "/readyz", "/health"))
+def routes(gate: ASGIApp) -> Iterator[tuple[str, str]]:
+    """(method, path) of all there is behind a gate. A kind of route this does not know fails the test."""
+    assert isinstance(gate, Gate) and isinstance(gate.app, Starlette)
+    for route in gate.app.routes:
+        assert isinstance(route, Route)
+        path = re.sub(r"\{(\w+)(:\w+)?\}", "x", route.path)
+        yield from ((method, path) for method in route.methods or ())
+
+
+async def test_every_route_of_server_and_router_asks_for_the_key() -> None:
+    router = Routed(["http://127.0.0.1:1"], api_key="secret")
+    apps = (fake_replica(FakeEngine(), api_key="secret").app, router.app)
+    for app, minimum in zip(apps, (20, 15), strict=True):
+        found = set(routes(app))
+        assert len(found) > minimum
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+            for path in {path for _, path in found} - OPEN_PATHS:
+                for method in METHODS:
+                    response = await client.request(method, path)
+                    assert response.status_code == 401, (method, path)
+                    assert not response.content or response.json()["error"]["code"] == "invalid_api_key"
+
+
+async def test_the_log_names_whose_key_it_was_and_never_the_key() -> None:
+    replica = fake_replica(FakeEngine(), api_key="a-long-secret")
+    await get(replica, "/v1/models", authorization="Bearer a-long-secret")
+    await get(replica, "/v1/models", authorization="Bearer a-wrong-secret")
+    known, unknown = map(json.loads, replica.log.getvalue().splitlines())
+    assert (known["key_id"], "key_id" in unknown) == ("default", False)
+    assert "secret" not in replica.log.getvalue()
+
+
+@pytest.mark.parametrize("path", ("/livez", "/readyz"))
 async def test_probes_need_no_key(path: str) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")
     await replica.readiness.record()

@@ -12,7 +12,7 @@ import httpx2
 from uvicorn.server import ServerState
 
 from octavo.core.relay import SECRET_HEADER
-from octavo.http.gate import KeyCheck
+from octavo.http.key_ring import KeyRing
 from octavo.http.listener import listen
 from octavo.http.process import HttpServer
 from octavo.http.request_log import RequestLog
@@ -62,7 +62,7 @@ class Routed:
         )
         self.log = io.StringIO()
         log = RequestLog(is_json=True, is_coloured=False, output=self.log)
-        self.app = build_app(self.router, self.proxy, self.metrics, key_check=KeyCheck(api_key), log=log)
+        self.app = build_app(self.router, self.proxy, self.metrics, key_ring=KeyRing(api_key), log=log)
         headers = [] if secret is None else [(SECRET_HEADER, secret.encode())]
         self.probes = [
             EndpointProbe(endpoint, headers, health, lambda endpoint, state: None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pathlib
 import signal
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from octavo.config import Environment, RouterConfig
 from octavo.core.errors import StartError
+from octavo.http.api_keys import ApiKey
 from octavo.http.listener import listen
 from octavo.router import run
 from octavo.router.options import RouteOptions
@@ -81,3 +83,13 @@ async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pyte
 async def test_an_endpoint_that_is_no_url_is_named() -> None:
     with pytest.raises(StartError, match=r"--endpoints: 'ftp://x' is not a URL"):
         RunningRouter.of(options("ftp://x"))
+
+
+async def test_the_keys_of_a_file_open_it(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(ApiKey.of("secret", "a").line)
+    router = RunningRouter.of(options("http://127.0.0.1:1", api_key_file=path))
+    transport = httpx2.ASGITransport(app=router.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+        assert (await client.get("/version")).status_code == 401
+        assert (await client.get("/version", headers={"api-key": "secret"})).status_code == 200

@@ -114,3 +114,11 @@ async def test_a_cancelled_start_ends_the_engine(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert engine.is_closed
+
+
+async def test_a_bad_key_file_is_known_before_the_engine_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    install(monkeypatch, AssertionError("started"))
+    with pytest.raises(StartError, match="--api-key-file"):
+        await replica.start_replica(options(api_key_file=tmp_path / "none"), Phases())

@@ -26,6 +26,7 @@ COMMANDS = {
     "show": ("show:show", "[MODEL]", "Print what a model is, and the memory it takes."),
     "inspect": ("inspect:inspect", "[MODEL]", "Print that, and a model's program, op by op."),
     "rm": ("rm:rm", "MODEL...", "Remove models from this disk."),
+    "keys": ("keys:keys", None, "Make keys of the API."),
     "doctor": ("doctor:doctor", "", "Say what this machine has, and what octavo will use."),
 }
 

@@ -4,8 +4,6 @@ and logs the end.
 Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
 
-import hashlib
-import hmac
 import re
 import uuid
 
@@ -13,9 +11,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octavo.http.errors import HttpError, answer_to, send_error
+from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog, RequestRecord
 
-_OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # what probes ask, who cannot send a key
+OPEN_PATHS = frozenset(("/livez", "/readyz"))  # what probes ask, who cannot send a key
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
 MAX_HEADERS = 100
 MAX_URL_BYTES = 1 << 13
@@ -25,40 +24,15 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class KeyCheck:
-    """Compares digests of bytes, so that neither the time nor an odd character tells anything."""
-
-    def __init__(self, api_key: str | None) -> None:
-        """None: nobody needs a key."""
-        self._digest = None if api_key is None else _digest(api_key.encode())
-
-    def permits(self, headers: Headers) -> bool:
-        if self._digest is None:
-            return True
-        return hmac.compare_digest(_digest(_key_of(headers)), self._digest)
-
-
-def _key_of(headers: Headers) -> bytes:
-    """Authorization: Bearer KEY, as OpenAI has it, or api-key: KEY, as Azure has it."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        key = headers.get("api-key", "")
-    return key.strip().encode("latin-1")
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
-
-
 class Gate:
-    def __init__(self, app: ASGIApp, *, key_check: KeyCheck, log: RequestLog) -> None:
-        self._app = app
-        self._key_check = key_check
+    def __init__(self, app: ASGIApp, *, key_ring: KeyRing, log: RequestLog) -> None:
+        self.app = app
+        self._key_ring = key_ring
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         record = RequestRecord(_request_id(headers), scope["method"], scope["path"], self._log.clock())
@@ -72,18 +46,21 @@ class Gate:
             await send(message)
 
         try:
-            self._check(scope, headers)
-            await self._app(scope, receive, send_with_id)
+            self._check(scope, headers, record)
+            await self.app(scope, receive, send_with_id)
         except HttpError as error:
             await send_error(send_with_id, answer_to(error))
         finally:
             self._log.write(record)
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check(self, scope: Scope, headers: Headers, record: RequestRecord) -> None:
         """Raises HttpError for a request that nothing behind the gate may see."""
         _check_size(scope)
-        if scope["path"] not in _OPEN_PATHS and not self._key_check.permits(headers):
-            raise _unauthorized()
+        if not self._key_ring.is_open and scope["path"] not in OPEN_PATHS:
+            key = self._key_ring.owner(headers)
+            if key is None:
+                raise _unauthorized()
+            record.key_id = key.id
         if "upgrade" in headers:  # the HTTP parser stops at it, and would lose the body
             raise HttpError(
                 "upgrade_not_supported",
@@ -121,6 +98,6 @@ def _ignored(record: RequestRecord) -> list[tuple[bytes, bytes]]:
 def _unauthorized() -> HttpError:
     return HttpError(
         "invalid_api_key",
-        "This server needs its API key: send Authorization: Bearer KEY, or api-key: KEY.",
+        "This server needs an API key: send Authorization: Bearer KEY, or api-key: KEY.",
         headers=((b"www-authenticate", b"Bearer"),),
     )

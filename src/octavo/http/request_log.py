@@ -26,6 +26,7 @@ class RequestRecord:
     path: str
     arrival: float  # on RequestLog's clock
     status: int = 0
+    key_id: str | None = None  # whose key it brought; never the key
     completion_id: str | None = None
     finish_reason: str | None = None
     num_prompt_tokens: int = 0
@@ -84,6 +85,8 @@ class RequestLog:
             "status": record.status,
             "total_ms": _milliseconds(total),
         }
+        if record.key_id is not None:
+            line["key_id"] = record.key_id
         if record.ignored:
             line |= {"recorded": record.recorded, "ignored": [_printable(name) for name in record.ignored]}
         if record.endpoints:
@@ -109,6 +112,8 @@ class RequestLog:
             f"{record.method} {_printable(record.path)}",
             self._paint(record.request_id, _DIM),
         ]
+        if record.key_id is not None:
+            parts.append(f"key {record.key_id}")
         if record.endpoints:
             parts.append(" > ".join(record.endpoints))
         if record.completion_id is not None:

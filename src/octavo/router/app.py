@@ -12,7 +12,8 @@ from starlette.types import ASGIApp
 
 from octavo import __version__
 from octavo.core.errors import ModelNotFoundError
-from octavo.http.gate import Gate, KeyCheck
+from octavo.http.gate import Gate
+from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.router_metrics import RouterMetrics
@@ -27,7 +28,7 @@ ROUTED_PATHS = (
 
 
 def build_app(
-    router: Router, proxy: Proxy, metrics: RouterMetrics, *, key_check: KeyCheck, log: RequestLog
+    router: Router, proxy: Proxy, metrics: RouterMetrics, *, key_ring: KeyRing, log: RequestLog
 ) -> ASGIApp:
     surface = Surface(router, proxy, metrics)
     app = Starlette(
@@ -46,7 +47,7 @@ def build_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Gate(app, key_check=key_check, log=log)
+    return Gate(app, key_ring=key_ring, log=log)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from octavo import __version__
 from octavo.config import RouterConfig
 from octavo.core.errors import StartError
-from octavo.http.gate import KeyCheck
+from octavo.http.key_ring import KeyRing
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up_logging, wait_for_any
 from octavo.http.request_log import RequestLog
@@ -87,7 +87,7 @@ class RunningRouter:
         monitor = HealthMonitor(
             api_key=api_key, secret=environment.secret, limits=limits, on_change=on_change
         )
-        app = build_app(router, proxy, metrics, key_check=KeyCheck(api_key), log=log)
+        app = build_app(router, proxy, metrics, key_ring=KeyRing.of(api_key, config.api_key_file), log=log)
         return cls(endpoints, monitor, proxy, app)
 
 

@@ -14,7 +14,7 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.model_files import TextModel, open_text
 from octavo.engine.supervisor import EngineSupervisor
-from octavo.http.gate import KeyCheck
+from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
@@ -41,6 +41,8 @@ class Replica:
 
 async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     """Raises StartError. Whatever it raises, and when it is cancelled, no engine is left running."""
+    server = options.server
+    key_ring = KeyRing.of(server.api_key or options.environment.api_key, server.api_key_file)
     opening = asyncio.create_task(asyncio.to_thread(open_text, options.model_path))
     try:
         engine = await EngineSupervisor.start(options.engine, options.environment)
@@ -52,7 +54,7 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     try:
         text = await opening
         phases.lap("text")
-        replica = await _wire(options, engine, text)
+        replica = await _wire(options, engine, text, key_ring)
         phases.lap("first answer")
     except EngineError as error:
         await engine.close()
@@ -63,7 +65,7 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     return replica
 
 
-async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) -> Replica:
+async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, key_ring: KeyRing) -> Replica:
     drain = Drain()
     model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
     metrics = _metrics(options, engine.info)
@@ -93,11 +95,10 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel) ->
         is_json=options.server.log_format == "json",
         is_coloured=options.is_terminal and not options.environment.no_color,
     )
-    key_check = KeyCheck(options.server.api_key or options.environment.api_key)
     app = build_app(
         services,
         readiness,
-        key_check=key_check,
+        key_ring=key_ring,
         log=log,
         allows_unknown_fields=options.server.unknown_fields == "warn",
     )
