@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from octavo.backends.sim.backend import SimBackend, sim_token
 from octavo.backends.sim.clock import VirtualClock
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
@@ -120,6 +121,7 @@ class SimEngine:
         is_suspect: bool = False,
         fork_of: str | None = None,
         pooling: Pooling | None = None,
+        grammar: GrammarSpec | None = None,
     ) -> str:
         """Submit a request that arrives now; output are the tokens it comes with, after a crash."""
         number = next(self._numbers)
@@ -137,6 +139,7 @@ class SimEngine:
             is_suspect=is_suspect,
             fork_of=fork_of,
             pooling=pooling,
+            grammar=grammar,
         )
         self.submitted[submit.request_id] = submit
         self.tokens[submit.request_id] = list(output)

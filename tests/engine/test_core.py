@@ -1,5 +1,6 @@
 import pytest
 
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import NullJournal
@@ -74,6 +75,12 @@ def test_the_context_bounds_the_answer():
     engine.run()
     assert engine.last[request_id].finish_reason is FinishReason.LENGTH
     assert len(engine.tokens[request_id]) == 10
+
+
+def test_a_grammar_without_a_compiler_is_refused():
+    engine = SimEngine()
+    request_id = engine.add(PROMPT, grammar=GrammarSpec(GrammarKind.REGEX, "a+"))
+    assert refused(engine, request_id) == "This engine has no grammars."
 
 
 def test_end_of_turn_ends_the_answer_unless_it_is_ignored():

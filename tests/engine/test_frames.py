@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.config import EngineConfig, Environment
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.messages import Abort, ClientMessage, Submit
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine import frames
@@ -13,7 +14,9 @@ from octavo.engine.frames import FrameDecoder, FrameError, Start, encode_frame
 
 SUBMIT = Submit("a", [1, 2, 3], 2, SamplingParams(temperature=0, stop=("x",)), seed=-(2**62), arrival=1.5)
 START = Start(EngineConfig(threads=2), Environment(pathlib.Path("/home/x"), None, "avx2", "info"))
-MESSAGES = [START, SUBMIT, Abort(["a", "b"]), Abort([])]
+GRAMMAR = GrammarSpec(GrammarKind.LARK, 'start: <|im_start|> "é"', field="tools", whitespace=" ?")
+CONSTRAINED = Submit("b", [4], 1, SamplingParams(), seed=1, arrival=2.5, grammar=GRAMMAR)
+MESSAGES = [START, SUBMIT, CONSTRAINED, Abort(["a", "b"]), Abort([])]
 
 
 def decoder() -> FrameDecoder[Start | ClientMessage]:

@@ -6,6 +6,7 @@ first token: a frame of another epoch or a known index is dropped by the client,
 
 import msgspec
 
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 
@@ -26,6 +27,7 @@ class Submit(msgspec.Struct, tag=True, array_like=True):
     is_suspect: bool = False  # runs alone: never in a step with another suspect
     fork_of: str | None = None  # the request of branch 0: the same prompt, which is computed once for all
     pooling: Pooling | None = None  # an embedding instead of an answer
+    grammar: GrammarSpec | None = None  # what the answer must look like
 
 
 class Abort(msgspec.Struct, tag=True, array_like=True):

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from octavo.core.errors import EngineError, OverloadedError
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import Abort, EngineStats, Ready, RequestOutput, StepFrame, Submit
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.journal import MAX_REQUEST_ID_BYTES, StepRecord
@@ -134,6 +135,7 @@ class EngineClient:
         salt: str = "",
         is_probe: bool = False,
         fork_of: str | None = None,
+        grammar: GrammarSpec | None = None,
         output_token_ids: Sequence[int] = (),
     ) -> RequestStream:
         """Generate: a stream of the answer's tokens. fork_of: id of a live request with the same prompt.
@@ -163,6 +165,7 @@ class EngineClient:
             salt=salt,
             is_probe=is_probe,
             fork_of=fork_of,
+            grammar=grammar,
         )
         if not self._live:
             self._last_progress = now

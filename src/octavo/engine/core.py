@@ -122,6 +122,8 @@ class EngineCore:
         for field, token_ids in (("token_ids", submit.token_ids), *submit.sampling.token_ids_by_field()):
             if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
                 return f"{field} has an id outside the vocabulary; allowed: 0 to {self._vocab_size - 1}."
+        if submit.grammar is not None:
+            return "This engine has no grammars."
         return None
 
     def _to_request(self, submit: Submit) -> Request:

@@ -1,0 +1,46 @@
+"""What an answer must look like, as text: decoding/grammar.py compiles it, in the engine process.
+
+Plain data; crosses the socket in Submit.grammar.
+"""
+
+import dataclasses
+import enum
+
+
+class GrammarKind(enum.StrEnum):
+    """What GrammarSpec.text is.
+
+    JSON_SCHEMA     a JSON Schema (draft 2020-12), as JSON
+    JSON_OBJECT     not read: any JSON object
+    REGEX           a regular expression that matches the whole answer
+    CHOICE          a JSON array of strings; the answer is one of them
+    LARK            a grammar in llguidance's dialect of Lark, its first rule `start`
+    STRUCTURAL_TAG  a JSON object: free text in which tags with a schema each may appear
+
+    In LARK `name` is a rule, `NAME` or `/regex/` a lexeme, "text" text, `%json {...}` a value of that JSON
+    schema, and `<name>` without quotes the control token of that name, which the vocabulary must have
+    (Vocabulary.control_ids). Quoted text never becomes a control token, whatever it says; a token that only
+    stands for a text (Vocabulary.user_defined_ids) is text, and is quoted. The end-of-turn token is not
+    written: it may come where the grammar may end, and nowhere else. `%llguidance` is refused.
+    """
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    REGEX = "regex"
+    CHOICE = "choice"
+    LARK = "lark"
+    STRUCTURAL_TAG = "structural_tag"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GrammarSpec:
+    """field names the parameter the text came from, for the error that says what is wrong with it.
+
+    whitespace is a regular expression of the white space between the tokens of JSON; None: at most one space,
+    behind commas and colons only.
+    """
+
+    kind: GrammarKind
+    text: str = ""
+    field: str | None = None
+    whitespace: str | None = None
