@@ -224,6 +224,7 @@ def fake_replica(
     body_timeout_seconds: float = 5.0,
     secret: str | None = None,
     allows_unknown_fields: bool = False,
+    key_ring: KeyRing | None = None,
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
@@ -252,7 +253,7 @@ def fake_replica(
     app = build_app(
         services,
         readiness,
-        key_ring=KeyRing(api_key),
+        key_ring=key_ring or KeyRing(api_key),
         log=log,
         allows_unknown_fields=allows_unknown_fields,
     )

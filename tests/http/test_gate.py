@@ -1,6 +1,9 @@
 """Identity, key and log line of every request, whatever it asks for."""
 
+import asyncio
+import io
 import json
+import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +12,14 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from octavo.core.request import FinishReason
+from octavo.http.api_keys import ApiKey, KeyLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, OPEN_PATHS, Gate
-from tests.fakes import FakeEngine, FakeReplica, fake_replica
+from octavo.http.key_ring import KeyRing
+from octavo.http.request_log import RequestLog
+from tests.fakes import FakeEngine, FakeReplica, fake_replica, send
 from tests.router.routed import Routed
 from tests.server.serving import asgi_client
 
@@ -194,3 +201,87 @@ async def test_a_head_beyond_its_limits_is_refused(
 )
 async def test_a_head_within_its_limits_is_served(path: str, headers: dict[str, str]) -> None:
     assert (await get(fake_replica(FakeEngine()), path, **headers)).status_code == 200
+
+
+def key_ring(path: pathlib.Path, **limits_of: KeyLimits) -> KeyRing:
+    """The key of each name is secret-NAME."""
+    path.write_text(
+        "".join(f"{ApiKey.of(f'secret-{n}', n, limits).line}\n" for n, limits in limits_of.items())
+    )
+    return KeyRing.of(None, path)
+
+
+async def ask(client: httpx2.AsyncClient, name: str, path: str = "/v1/completions") -> httpx2.Response:
+    return await client.post(path, json=BODY, headers={"api-key": f"secret-{name}"})
+
+
+async def test_a_key_over_its_limit_is_told_when_to_come_back_and_others_are_served(
+    tmp_path: pathlib.Path,
+) -> None:
+    ring = key_ring(tmp_path / "keys", a=KeyLimits(requests_per_minute=2), b=KeyLimits())
+    replica = fake_replica(FakeEngine(), key_ring=ring)
+    async with asgi_client(replica) as client:
+        answers = [await ask(client, "a") for _ in range(3)]
+        others = [await ask(client, "b") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
+    refused = answers[2]
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert refused.headers["x-should-retry"] == "true"
+    error = refused.json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert [answer.status_code for answer in others] == [200] * 3
+    assert not any(name.startswith("x-ratelimit") for name in others[0].headers)
+    entries = [json.loads(line) for line in replica.log.getvalue().splitlines()]
+    assert [(entry["key_id"], entry["status"]) for entry in entries[2:4]] == [("a", 429), ("b", 200)]
+
+
+async def test_looking_costs_nothing(tmp_path: pathlib.Path) -> None:
+    replica = fake_replica(
+        FakeEngine(), key_ring=key_ring(tmp_path / "keys", a=KeyLimits(requests_per_minute=1))
+    )
+    async with asgi_client(replica) as client:
+        for _ in range(3):
+            looked = await client.get("/v1/models", headers={"api-key": "secret-a"})
+            assert looked.headers["x-ratelimit-remaining-requests"] == "1"
+        assert (await ask(client, "a")).status_code == 200
+
+
+async def test_tokens_of_answers_are_counted(tmp_path: pathlib.Path) -> None:
+    ring = key_ring(tmp_path / "keys", a=KeyLimits(tokens_per_minute=600))
+    replica = fake_replica(FakeEngine(b"Hello"), key_ring=ring)
+    async with asgi_client(replica) as client:
+        await ask(client, "a")
+        looked = await client.get("/version", headers={"api-key": "secret-a"})
+    assert looked.headers["x-ratelimit-remaining-tokens"] == str(600 - len("hi") - len("Hello"))
+
+
+async def test_a_place_is_free_when_its_request_has_ended(tmp_path: pathlib.Path) -> None:
+    engine = FakeEngine(None)
+    replica = fake_replica(engine, key_ring=key_ring(tmp_path / "keys", a=KeyLimits(concurrency=1)))
+    async with asgi_client(replica) as client:
+        running = asyncio.create_task(ask(client, "a"))
+        await engine.arrived.wait()
+        assert (await ask(client, "a")).status_code == 429
+        assert (await ask(client, "a", "/nothing")).status_code == 429
+        send(engine.streams[0], b"x", FinishReason.STOP)
+        assert (await running).status_code == 200
+        assert (await ask(client, "a", "/nothing")).status_code == 404
+        engine.answer = b"x"
+        assert (await ask(client, "a")).status_code == 200
+
+
+async def test_of_what_a_router_counts_too_its_client_hears_the_routers_count(tmp_path: pathlib.Path) -> None:
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"x-ratelimit-remaining-" + name, b"5") for name in (b"requests", b"tokens")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    ring = key_ring(tmp_path / "keys", a=KeyLimits(requests_per_minute=100, tokens_per_minute=600))
+    log = RequestLog(is_json=True, is_coloured=False, output=io.StringIO())
+    gate = Gate(upstream, key_ring=ring, log=log, counts_tokens=False)
+    transport = httpx2.ASGITransport(app=gate)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+        answer = await ask(client, "a")
+    assert answer.headers.get_list("x-ratelimit-remaining-requests") == ["99"]
+    assert answer.headers.get_list("x-ratelimit-remaining-tokens") == ["5"]

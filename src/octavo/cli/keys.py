@@ -7,7 +7,7 @@ import sys
 import cyclopts
 
 from octavo.core.errors import StartError
-from octavo.http.api_keys import MIN_KEY_CHARACTERS, ApiKey, KeyLimits, new_key, parse_keys
+from octavo.http.api_keys import MIN_KEY_CHARACTERS, NO_LIMITS, ApiKey, KeyLimits, new_key, parse_keys
 
 keys = cyclopts.App(
     name="keys",
@@ -50,7 +50,7 @@ def add(
     key = _read_key() if from_stdin else new_key()
     try:
         known = parse_keys(text)
-        if limits == KeyLimits():  # another key of the same name
+        if limits == NO_LIMITS:  # another key of the same name
             limits = next((other.limits for other in known if other.id == name), limits)
         line = ApiKey.of(key, name, limits, known=known).line
         parse_keys(f"{text}\n{line}")

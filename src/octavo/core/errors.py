@@ -41,5 +41,13 @@ class OverloadedError(OctavoError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class RateLimitError(OctavoError):
+    """A client has used up its share (HTTP 429); retry_after_seconds says when there is some again."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class EngineError(OctavoError):
     """The engine failed this request (HTTP 500): set aside, not computable, or the engine is gone."""

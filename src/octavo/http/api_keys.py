@@ -31,6 +31,9 @@ class KeyLimits:
     concurrency: int | None = None  # requests at the same time
 
 
+NO_LIMITS = KeyLimits()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ApiKey:
     """id names who holds it: in the log, in the queue, in the prefix cache. Several keys may have one id."""
@@ -38,11 +41,11 @@ class ApiKey:
     id: str
     salt: bytes
     digest: bytes
-    limits: KeyLimits = KeyLimits()
+    limits: KeyLimits = NO_LIMITS
 
     @classmethod
     def of(
-        cls, key: str, id: str, limits: KeyLimits = KeyLimits(), *, known: Sequence["ApiKey"] = ()
+        cls, key: str, id: str, limits: KeyLimits = NO_LIMITS, *, known: Sequence["ApiKey"] = ()
     ) -> "ApiKey":
         """known: the keys it will stand beside, whose salt it shares. Raises StartError for a bad id."""
         if not _ID.fullmatch(id):

@@ -15,6 +15,8 @@ class ErrorCode:
     @property
     def type(self) -> str:
         """OpenAI's kind of error."""
+        if self.status == 429:
+            return "rate_limit_error"
         if self.status == 503:
             return "overloaded_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
@@ -22,7 +24,7 @@ class ErrorCode:
     @property
     def is_worth_a_retry(self) -> bool:
         """The same request may succeed later."""
-        return self.status in (408, 503)
+        return self.status in (408, 429, 503)
 
 
 ERROR_CODES = {
@@ -62,6 +64,11 @@ ERROR_CODES = {
     "url_too_long": ErrorCode(414, "the URL is longer than 8 KiB", "put parameters into the body"),
     "unsupported_media_type": ErrorCode(
         415, "the body is not `application/json`, or compressed", "send plain JSON, and say so"
+    ),
+    "rate_limit_exceeded": ErrorCode(
+        429,
+        "the key's share is used up: requests or tokens per minute, requests at once, places in the queue",
+        "wait as long as `Retry-After` says; `x-ratelimit-*` tell what is left",
     ),
     "headers_too_large": ErrorCode(
         431, "more than 100 header fields, or more than 32 KiB of them", "send fewer"

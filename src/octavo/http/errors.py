@@ -14,6 +14,7 @@ from octavo.core.errors import (
     ModelNotFoundError,
     OctavoError,
     OverloadedError,
+    RateLimitError,
 )
 from octavo.http.error_codes import ERROR_CODES
 
@@ -75,12 +76,15 @@ def answer_to(error: Exception) -> ErrorAnswer:
             return ErrorAnswer("model_not_found", message, "model")
         case OverloadedError():
             return overloaded(message, "server_overloaded", error.retry_after_seconds)
+        case RateLimitError():
+            return overloaded(message, "rate_limit_exceeded", error.retry_after_seconds)
         case EngineError():
             return ErrorAnswer("engine_error", message)
     return ErrorAnswer("internal_error", "The server failed to answer this request; its log says more.")
 
 
 def overloaded(message: str, code: str, retry_after_seconds: int) -> ErrorAnswer:
+    """An error that passes with time."""
     return ErrorAnswer(code, message, headers=((b"retry-after", str(retry_after_seconds).encode()),))
 
 

@@ -1,5 +1,5 @@
-"""The outermost layer of the application: gives every request an id, bounds its head, asks for the key,
-and logs the end.
+"""The outermost layer of the application: gives every request an id, bounds its head, asks for the key and
+for what the key may still use, and logs the end.
 
 Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
@@ -10,6 +10,8 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from octavo.core.errors import RateLimitError
+from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to, send_error
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog, RequestRecord
@@ -25,10 +27,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Gate:
-    def __init__(self, app: ASGIApp, *, key_ring: KeyRing, log: RequestLog) -> None:
+    def __init__(
+        self, app: ASGIApp, *, key_ring: KeyRing, log: RequestLog, counts_tokens: bool = True
+    ) -> None:
+        """counts_tokens: whether app tells a request's allowance of its tokens."""
         self.app = app
         self._key_ring = key_ring
         self._log = log
+        self._allowances = Allowances(counts_tokens=counts_tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,14 +48,23 @@ class Gate:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), identity, *_ignored(record)]
+                left = record.allowance.headers()
+                ours = {name for name, _ in left}  # a router's client hears what the router counts
+                kept = [header for header in message.get("headers", ()) if header[0] not in ours]
+                message["headers"] = [*kept, identity, *_ignored(record), *left]
             await send(message)
 
         try:
             self._check(scope, headers, record)
-            await self.app(scope, receive, send_with_id)
-        except HttpError as error:
+            entered = record.allowance.enter() if scope["method"] == "POST" else None
+        except (HttpError, RateLimitError) as error:
             await send_error(send_with_id, answer_to(error))
+        else:
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                if entered is not None:
+                    record.allowance.leave(entered)
         finally:
             self._log.write(record)
 
@@ -61,6 +76,7 @@ class Gate:
             if key is None:
                 raise _unauthorized()
             record.key_id = key.id
+            record.allowance = self._allowances.of(key)
         if "upgrade" in headers:  # the HTTP parser stops at it, and would lose the body
             raise HttpError(
                 "upgrade_not_supported",

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 import msgspec
 from starlette.types import Scope
 
+from octavo.http.allowance import Allowance
+
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
 _QUIET_PATHS = frozenset(
     ("/livez", "/readyz", "/health", "/metrics")
@@ -27,6 +29,7 @@ class RequestRecord:
     arrival: float  # on RequestLog's clock
     status: int = 0
     key_id: str | None = None  # whose key it brought; never the key
+    allowance: Allowance = dataclasses.field(default_factory=Allowance)  # of that key
     completion_id: str | None = None
     finish_reason: str | None = None
     num_prompt_tokens: int = 0

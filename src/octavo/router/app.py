@@ -47,7 +47,7 @@ def build_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Gate(app, key_ring=key_ring, log=log)
+    return Gate(app, key_ring=key_ring, log=log, counts_tokens=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

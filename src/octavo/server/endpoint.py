@@ -105,6 +105,7 @@ class GenerationEndpoint(Generic[Request]):
         services.model.check(request.model)
         sampling = request.sampling_params()
         prompts = await self._dialect.encode(request, services.prompts)
+        record.allowance.take_prompt(sum(map(len, prompts)))
         record.completion_id = self._dialect.id_prefix + origin.identity.id
         generations = self._admit(request, prompts, sampling, record, origin)
         try:
@@ -114,6 +115,7 @@ class GenerationEndpoint(Generic[Request]):
         finally:
             for generation in generations:
                 generation.close(record)
+            record.allowance.take_answer(record.num_output_tokens)
 
     def _sink(
         self, request: Request, send: Send, generations: list[Generation], form: Format, origin: Origin
