@@ -14,6 +14,7 @@ from octavo.core.errors import EngineError, OverloadedError
 from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
+from octavo.engine.client import EngineClient
 from octavo.engine.streams import RequestStream
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
@@ -208,7 +209,7 @@ def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason 
 class FakeReplica:
     """A whole server on a fake engine, and what it logs."""
 
-    engine: FakeEngine
+    engine: Any
     drain: Drain
     metrics: EngineMetrics
     readiness: Readiness
@@ -217,7 +218,7 @@ class FakeReplica:
 
 
 def fake_replica(
-    engine: FakeEngine,
+    engine: FakeEngine | EngineClient,
     *,
     api_key: str | None = None,
     max_body_bytes: int = 1 << 20,
@@ -225,20 +226,22 @@ def fake_replica(
     secret: str | None = None,
     allows_unknown_fields: bool = False,
     key_ring: KeyRing | None = None,
+    is_cache_shared: bool = False,
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
     drain = Drain()
-    metrics = EngineMetrics(model_name="tiny", max_model_len=MAX_MODEL_LEN, cache_config={"block_size": "16"})
+    max_model_len = engine.info.max_model_len
+    metrics = EngineMetrics(model_name="tiny", max_model_len=max_model_len, cache_config={"block_size": "16"})
     engine.on_step = metrics.observe_step
     services = Services(
         engine=client,
-        model=ServedModel(("tiny", "alias"), created=1_700_000_000, max_model_len=MAX_MODEL_LEN),
+        model=ServedModel(("tiny", "alias"), created=1_700_000_000, max_model_len=max_model_len),
         prompts=PromptEncoder(
             cast(Tokenizer, ByteTokenizer()),
             cast(ChatTemplate, ByteChatTemplate()),
             VOCAB_SIZE,
-            MAX_MODEL_LEN,
+            max_model_len,
         ),
         new_text=byte_text,
         metrics=metrics,
@@ -246,6 +249,7 @@ def fake_replica(
         max_body_bytes=max_body_bytes,
         body_timeout_seconds=body_timeout_seconds,
         secret=secret,
+        is_cache_shared=is_cache_shared,
     )
     readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
     output = io.StringIO()

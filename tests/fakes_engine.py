@@ -121,6 +121,7 @@ class SimEngine:
         is_suspect: bool = False,
         fork_of: str | None = None,
         pooling: Pooling | None = None,
+        tenant: str = "",
         grammar: GrammarSpec | None = None,
     ) -> str:
         """Submit a request that arrives now; output are the tokens it comes with, after a crash."""
@@ -139,6 +140,7 @@ class SimEngine:
             is_suspect=is_suspect,
             fork_of=fork_of,
             pooling=pooling,
+            tenant=tenant,
             grammar=grammar,
         )
         self.submitted[submit.request_id] = submit

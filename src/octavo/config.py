@@ -98,11 +98,15 @@ class ServerConfig:
     """Request log on stderr: text or json."""
     max_body_bytes: int = 32 << 20
     """A longer request body is answered 413."""
+    prefix_cache_scope: str = "key"
+    """Who shares prefix-cache blocks: key (each key its own) or shared (all keys)."""
     unknown_fields: str = "refuse"
     """A field of a request that octavo does not know: refuse (400) or warn (and ignore it)."""
 
     def __post_init__(self) -> None:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+        if self.prefix_cache_scope not in ("key", "shared"):
+            raise StartError(f"--prefix-cache-scope is {self.prefix_cache_scope!r}; allowed: key, shared.")
         if self.unknown_fields not in ("refuse", "warn"):
             raise StartError(f"--unknown-fields is {self.unknown_fields!r}; allowed: refuse, warn.")
 

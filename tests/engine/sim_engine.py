@@ -20,32 +20,52 @@ MAX_MODEL_LEN = 1024
 NUM_BLOCKS = 128  # so few that sixteen long streams preempt one another
 
 
-def load(config: EngineConfig, environment: object, journal: Journal, epoch: int) -> SimpleNamespace:
+def load_sim(
+    config: EngineConfig,
+    journal: Journal,
+    epoch: int,
+    *,
+    vocab_size: int,
+    max_model_len: int,
+    num_blocks: int,
+) -> SimpleNamespace:
+    """What main() wants of a loader."""
     scheduler = Scheduler(
-        KVManager(NUM_BLOCKS, 16),
+        KVManager(num_blocks, 16),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=config.max_num_batched_tokens,
         epoch=epoch,
     )
     backend = SimBackend(
-        num_blocks=NUM_BLOCKS,
+        num_blocks=num_blocks,
         num_checkpoint_blocks=16,
         max_num_seqs=config.max_num_seqs,
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
         sleep=time.sleep,
         step_seconds=lambda num_tokens, num_context_tokens, num_requests: 0.001,
     )
     core = EngineCore(
         scheduler,
         DeadlyBackend(backend, KILLER),
-        max_model_len=MAX_MODEL_LEN,
-        vocab_size=VOCAB_SIZE,
+        max_model_len=max_model_len,
+        vocab_size=vocab_size,
         eos_token_ids=frozenset(),
         fingerprint=b"sim",
         journal=journal,
     )
-    ready = Ready(epoch, MAX_MODEL_LEN, VOCAB_SIZE, NUM_BLOCKS, {}, {}, "sim", 1, "none")
+    ready = Ready(epoch, max_model_len, vocab_size, num_blocks, {}, {}, "sim", 1, "none")
     return SimpleNamespace(core=core, ready=ready)
+
+
+def load(config: EngineConfig, environment: object, journal: Journal, epoch: int) -> SimpleNamespace:
+    return load_sim(
+        config,
+        journal,
+        epoch,
+        vocab_size=VOCAB_SIZE,
+        max_model_len=MAX_MODEL_LEN,
+        num_blocks=NUM_BLOCKS,
+    )
 
 
 if __name__ == "__main__":

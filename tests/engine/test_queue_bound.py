@@ -1,6 +1,6 @@
 import pytest
 
-from octavo.core.errors import OverloadedError
+from octavo.core.errors import OverloadedError, RateLimitError
 from octavo.engine.queue_bound import QueueBound
 
 
@@ -36,3 +36,22 @@ def test_the_rate_is_a_recent_one() -> None:
     for index in range(256):
         bound.record_end(1000 + index / 256)
     assert bound.retry_after_seconds(257, now=1001) == 1
+
+
+def test_a_tenant_never_takes_the_last_places_and_the_more_there_are_the_less_each_may_have() -> None:
+    bound = QueueBound(max_num_seqs=90, max_num_queued_requests=810)
+    admitted = {"a": 0, "b": 0}
+    for tenant in ("a", "b"):
+        with pytest.raises(RateLimitError, match="its share while"):
+            while True:
+                bound.check(sum(admitted.values()), 0.0, num_of_tenant=admitted[tenant])
+                admitted[tenant] += 1
+    assert admitted == {"a": 800, "b": 89}
+    bound.check(889, 0.0, num_of_tenant=0)
+    with pytest.raises(OverloadedError):
+        bound.check(900, 0.0, num_of_tenant=0)
+
+
+def test_without_tenants_every_place_can_be_taken() -> None:
+    bound = QueueBound(max_num_seqs=1, max_num_queued_requests=9)
+    bound.check(9, 0.0)

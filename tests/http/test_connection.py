@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
-from octavo.http.connection import ConnectionLimits, HttpConnection
-from octavo.http.process import HttpServer
+from octavo.http.connection import ConnectionLimits
+from tests.over_socket import over_socket
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,23 +49,12 @@ async def _wait(receive: Receive) -> None:
 async def connected(
     app: Application, limits: ConnectionLimits = PATIENT
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    config = HttpServer.of(app).config
-    config.load()
-    state = ServerState()
-    factory = functools.partial(
-        HttpConnection, config=config, server_state=state, app_state={}, limits=limits
-    )
-    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        if state.tasks:
-            await asyncio.wait(state.tasks)
+    async with over_socket(app, limits) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 async def refusal(reader: asyncio.StreamReader) -> tuple[int, str]:

@@ -1,20 +1,15 @@
 """A whole router around given endpoints, in the test's own event loop; health is asked when it says so."""
 
-import asyncio
 import contextlib
-import functools
 import io
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx2
-from uvicorn.server import ServerState
 
 from octavo.core.relay import SECRET_HEADER
 from octavo.http.key_ring import KeyRing
-from octavo.http.listener import listen
-from octavo.http.process import HttpServer
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.app import build_app
@@ -25,6 +20,7 @@ from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Router, all_policies
+from tests.over_socket import over_socket
 
 LIMITS = DeliveryLimits(first_token=5.0, inter_token=5.0, total=20.0)
 HEALTH = HealthLimits(interval_seconds=0.01, timeout_seconds=0.2, num_failures=2)
@@ -88,27 +84,12 @@ async def routed(urls: Sequence[str], **options: Any) -> AsyncIterator[Routed]:
     """Over real sockets, so that streams come as they come."""
     router = Routed(urls, **options)
     await router.look()
-    listener = listen("127.0.0.1", 0)
-    config = HttpServer.of(router.app).config
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    protocol = functools.partial(
-        config.http_protocol_class,  # type: ignore[arg-type]
-        config=config,
-        server_state=state,
-        app_state={},
-    )
-    server = await loop.create_server(protocol, sock=listener)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        async with httpx2.AsyncClient(base_url=url, timeout=30) as router.client:
+        async with (
+            over_socket(router.app) as served,
+            httpx2.AsyncClient(base_url=served.url, timeout=30) as router.client,
+        ):
             yield router
     finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        if state.tasks:
-            await asyncio.wait(state.tasks)
         for endpoint in router.endpoints:
             endpoint.upstream.close()

@@ -383,3 +383,17 @@ def test_the_step_time_model_learns_from_the_steps():
         engine.add(prompt(50 + i, i), max_tokens=10)
     engine.run()
     assert engine.scheduler.step_time.predict(64, 2000, 3) == pytest.approx(2e-3 + 64 * 4e-4, rel=0.05)
+
+
+def test_a_tenant_with_a_thousand_waiting_requests_does_not_starve_another():
+    engine = SimEngine(max_num_seqs=4)
+    crowd = [engine.add(prompt(20, i), max_tokens=5, tenant="a") for i in range(1000)]
+    engine.step()
+    few = [engine.add(prompt(20, 2000 + i), max_tokens=5, tenant="b") for i in range(10)]
+    while not all(request_id in engine.last and engine.last[request_id].finish_reason for request_id in few):
+        engine.step()
+    num_ended = sum(engine.last[i].finish_reason is not None for i in crowd if i in engine.last)
+    assert num_ended <= 4 + 10 + 4  # those that ran, one for each of b's, and those that run with b's last
+    engine.run()
+    for request_id in crowd + few:
+        engine.check_complete(request_id)

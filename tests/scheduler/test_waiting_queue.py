@@ -1,12 +1,16 @@
+import collections
+
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from octavo.core.request import Request
 from octavo.core.sampling_params import SamplingParams
-from octavo.scheduler.waiting_queue import WaitingQueue
+from octavo.scheduler.waiting_queue import MAX_IDLE_COUNTERS, WaitingQueue
 
 
-def request(request_id, arrival=0.0, priority=0):
-    return Request(request_id, [1], 1, SamplingParams(), 0, arrival, 10, priority=priority)
+def request(request_id, arrival=0.0, priority=0, tenant=""):
+    return Request(request_id, [1], 1, SamplingParams(), 0, arrival, 10, priority=priority, tenant=tenant)
 
 
 def test_order_is_priority_then_arrival_then_insertion():
@@ -49,3 +53,80 @@ def test_an_id_is_in_it_once():
     queue.push(request("a"))
     with pytest.raises(AssertionError):
         queue.push(request("a"))
+
+
+def test_tenants_take_turns_by_the_work_done_for_them():
+    queue = WaitingQueue()
+    for number in range(6):
+        queue.push(request(f"a{number}", float(number), tenant="a"))
+    for number in range(3):
+        queue.push(request(f"b{number}", 100.0 + number, tenant="b"))
+    order = []
+    while queue:
+        first = queue.pop()
+        order.append(first.request_id)
+        queue.charge(first.tenant, 20 if first.tenant == "b" else 10)
+    assert order == ["a0", "b0", "a1", "a2", "b1", "a3", "a4", "b2", "a5"]
+
+
+def test_a_newcomer_has_no_turns_saved_up_and_owes_none():
+    queue = WaitingQueue()
+    for number in range(4):
+        queue.push(request(f"a{number}", float(number), tenant="a"))
+    queue.pop()
+    queue.charge("a", 1000)
+    for number in range(4):
+        queue.push(request(f"b{number}", 10.0 + number, tenant="b"))
+    order = []
+    while queue:
+        first = queue.pop()
+        order.append(first.request_id)
+        queue.charge(first.tenant, 10)
+    assert order == ["a1", "b0", "a2", "b1", "a3", "b2", "b3"]
+
+
+def test_priority_comes_before_fairness():
+    queue = WaitingQueue()
+    queue.push(request("a", 0.0, tenant="a"))
+    queue.charge("b", 10_000)
+    queue.push(request("b", 1.0, priority=-1, tenant="b"))
+    assert [queue.pop().request_id for _ in range(2)] == ["b", "a"]
+
+
+def test_removal_leaves_the_others_of_the_tenant():
+    queue = WaitingQueue()
+    requests = [request(f"a{number}", float(number), tenant="a") for number in range(3)]
+    for one in requests:
+        queue.push(one)
+    queue.push(request("b", 9.0, tenant="b"))
+    for one in requests[:2]:
+        assert queue.remove(one)
+    assert [queue.pop().request_id for _ in range(2)] == ["a2", "b"]
+    assert len(queue) == 0
+
+
+def test_counters_of_tenants_that_left_are_bounded():
+    queue = WaitingQueue()
+    for number in range(5 * MAX_IDLE_COUNTERS):
+        queue.push(request(f"r{number}", tenant=f"t{number}"))
+        queue.charge(queue.pop().tenant, number)
+    assert len(queue._work) <= MAX_IDLE_COUNTERS + 1
+
+
+@hypothesis.given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 50)), max_size=60))
+def test_while_two_tenants_wait_neither_gets_ahead_by_more_than_a_request(arrivals):
+    """The bound of the counters, for requests of at most 50 tokens; and all of them come, once."""
+    queue = WaitingQueue()
+    costs = {}
+    for number, (tenant, cost) in enumerate(arrivals):
+        costs[f"{number}"] = cost
+        queue.push(request(f"{number}", float(number), tenant=tenant))
+    work, left = collections.Counter(), collections.Counter(tenant for tenant, _ in arrivals)
+    while queue:
+        first = queue.pop()
+        work[first.tenant] += costs.pop(first.request_id)
+        left[first.tenant] -= 1
+        queue.charge(first.tenant, arrivals[int(first.request_id)][1])
+        waiting = [work[tenant] for tenant in left if left[tenant]]
+        assert not waiting or max(waiting) - min(waiting) <= 50
+    assert not costs

@@ -1,44 +1,36 @@
-"""uvicorn's HTTP around a fake engine, in the test's own event loop; test_run.py has the server around it."""
+"""A whole server around a fake engine, or a simulated one; test_run.py has the process around it."""
 
-import asyncio
 import contextlib
-import functools
+import pathlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from uvicorn.server import ServerState
 
-from octavo.http.listener import listen
-from octavo.http.process import HttpServer
+from octavo.engine.client import EngineClient
+from tests.engine import harness, sim_byte_engine
 from tests.fakes import FakeEngine, FakeReplica, fake_replica
+from tests.over_socket import over_socket
+
+SIM_ENGINE = pathlib.Path(sim_byte_engine.__file__)
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: FakeEngine, **options: Any) -> AsyncIterator[tuple[FakeReplica, str]]:
+async def serving(
+    engine: FakeEngine | EngineClient, **options: Any
+) -> AsyncIterator[tuple[FakeReplica, str]]:
     """(replica, its URL) while the server runs on a free port."""
     replica = fake_replica(engine, **options)
     await replica.readiness.record()
-    listener = listen("127.0.0.1", 0)
-    config = HttpServer.of(replica.app).config
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    protocol = functools.partial(
-        config.http_protocol_class,  # type: ignore[arg-type]
-        config=config,
-        server_state=state,
-        app_state={},
-    )
-    server = await loop.create_server(protocol, sock=listener)
-    try:
-        yield replica, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        if state.tasks:
-            await asyncio.wait(state.tasks)
+    async with over_socket(replica.app) as served:
+        yield replica, served.url
+
+
+@contextlib.asynccontextmanager
+async def sim_engine(**config: int) -> AsyncIterator[EngineClient]:
+    """The real engine, in a process of its own, on the `sim` back end."""
+    async with harness.engine(program=SIM_ENGINE, **config) as client:
+        yield client
 
 
 @contextlib.asynccontextmanager

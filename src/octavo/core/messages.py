@@ -28,6 +28,7 @@ class Submit(msgspec.Struct, tag=True, array_like=True):
     fork_of: str | None = None  # the request of branch 0: the same prompt, which is computed once for all
     pooling: Pooling | None = None  # an embedding instead of an answer
     grammar: GrammarSpec | None = None  # what the answer must look like
+    tenant: str = ""  # whose request it is: tenants share the engine fairly
 
 
 class Abort(msgspec.Struct, tag=True, array_like=True):

@@ -14,6 +14,7 @@ import uuid
 import msgspec
 
 SECRET_HEADER = b"x-octavo-secret"
+TENANT_HEADER = b"x-octavo-tenant"  # whose key the router was given
 IDENTITY_HEADER = b"x-octavo-identity"
 MODEL_PATH = "/octavo/v1/model"
 RESUME_PATH = "/octavo/v1/resume"

@@ -55,6 +55,7 @@ class Request:
     stop_ids: frozenset[int] = frozenset()  # token ids that end the answer
     priority: int = 0
     branch: int = 0
+    tenant: str = ""  # tenants share the engine fairly; "" is one too
     fork_of: str | None = None  # id of the request whose prompt this one has too, and need not compute again
     cache_root: BlockHash | None = None
     status: RequestStatus = RequestStatus.WAITING

@@ -137,13 +137,17 @@ class EngineClient:
         fork_of: str | None = None,
         grammar: GrammarSpec | None = None,
         output_token_ids: Sequence[int] = (),
+        tenant: str = "",
     ) -> RequestStream:
         """Generate: a stream of the answer's tokens. fork_of: id of a live request with the same prompt.
 
         output_token_ids are those that were generated before, elsewhere: the stream begins after them.
 
-        Raises OverloadedError when the queue is full or the server drains, EngineError when there will be no
-        engine any more, ValueError for a request id of more than 239 bytes or with a zero byte.
+        tenant: whose request it is; queue and engine are shared fairly between tenants, if there are any.
+
+        Raises OverloadedError when the queue is full or the server drains, RateLimitError when the tenant's
+        share of it is, EngineError when there will be no engine any more, ValueError for a request id of more
+        than 239 bytes or with a zero byte.
         """
         _check_request_id(request_id)
         now = self._clock()
@@ -152,7 +156,7 @@ class EngineClient:
         if self._is_draining:
             raise OverloadedError(SHUTTING_DOWN, retry_after_seconds=DRAIN_RETRY_AFTER_SECONDS)
         if not is_probe:
-            self._bound.check(self.num_live, now)
+            self._bound.check(self.num_live, now, num_of_tenant=self._num_of(tenant) if tenant else None)
         submission = Submit(
             request_id=request_id,
             token_ids=[*prompt_token_ids, *output_token_ids],
@@ -166,6 +170,7 @@ class EngineClient:
             is_probe=is_probe,
             fork_of=fork_of,
             grammar=grammar,
+            tenant=tenant,
         )
         if not self._live:
             self._last_progress = now
@@ -173,6 +178,9 @@ class EngineClient:
         self._live[stream] = ""
         self._fill_engine([stream])
         return stream
+
+    def _num_of(self, tenant: str) -> int:
+        return sum(stream.tenant == tenant for stream in self._live)
 
     async def drain(self, seconds: float) -> int:
         """Take no more requests and give the others so long to end. Returns how many have not."""

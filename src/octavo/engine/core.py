@@ -146,6 +146,7 @@ class EngineCore:
             priority=submit.priority,
             branch=submit.branch,
             fork_of=submit.fork_of,
+            tenant=submit.tenant,
             pooling=submit.pooling,
             cache_root=self._cache_root(submit),
             is_suspect=submit.is_suspect,

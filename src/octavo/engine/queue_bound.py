@@ -3,10 +3,11 @@
 import collections
 import math
 
-from octavo.core.errors import OverloadedError
+from octavo.core.errors import OverloadedError, RateLimitError
 
 MAX_RETRY_AFTER_SECONDS = 60
 NUM_REMEMBERED_ENDS = 256
+TENANT_SHARE = 8  # a tenant may have so many times the places that are free: never all of them
 
 
 class QueueBound:
@@ -19,11 +20,22 @@ class QueueBound:
             maxlen=NUM_REMEMBERED_ENDS
         )  # monotonic seconds
 
-    def check(self, num_live: int, now: float) -> None:
-        """Raises OverloadedError when one more request would be too many."""
-        if num_live >= self._max_num_seqs + self._max_num_queued:
+    def check(self, num_live: int, now: float, *, num_of_tenant: int | None = None) -> None:
+        """Raises OverloadedError when one more request would be too many, RateLimitError when it would be too
+        many of one tenant's, num_of_tenant of which are live. A tenant alone gets eight ninths of the places,
+        and whoever comes next finds some; the more tenants there are, the less each may have.
+        """
+        num_free = self._max_num_seqs + self._max_num_queued - num_live
+        if num_free <= 0:
             raise OverloadedError(
                 f"The queue is full: {self._max_num_queued} requests wait (--max-num-queued-requests).",
+                retry_after_seconds=self.retry_after_seconds(num_live, now),
+            )
+
+        if num_of_tenant is not None and num_of_tenant >= TENANT_SHARE * num_free:
+            raise RateLimitError(
+                f"This key has {num_of_tenant} requests that run or wait, its share while {num_free} places "
+                "are free.",
                 retry_after_seconds=self.retry_after_seconds(num_live, now),
             )
 

@@ -44,6 +44,7 @@ class RequestStream:
         self.request_id = submission.request_id
         self.is_probe = submission.is_probe
         self.fork_of = submission.fork_of
+        self.tenant = submission.tenant
         self.last_progress = submission.arrival  # monotonic seconds: of the newest token, or of the arrival
         self._submission = submission
         self._on_abort = on_abort

@@ -100,7 +100,13 @@ class Proxy:
             scope, receive, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds
         )
         arrival = self._clock()
-        request = self._reader.read(body, id=record.request_id, path=scope["path"], headers=scope["headers"])
+        request = self._reader.read(
+            body,
+            id=record.request_id,
+            path=scope["path"],
+            headers=scope["headers"],
+            tenant=record.key_id,
+        )
         client = ClientAnswer(send)
         delivery = Delivery(
             request,

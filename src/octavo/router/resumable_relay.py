@@ -9,6 +9,7 @@ from octavo.core.relay import (
     IDENTITY_HEADER,
     RESUME_PATH,
     SECRET_HEADER,
+    TENANT_HEADER,
     ErrorMark,
     Identity,
     Mark,
@@ -70,6 +71,8 @@ class ResumableRelay:
 
     async def _ask(self, endpoint: Endpoint, card: ReplicaCard) -> Answer:
         headers = [*forwarded(self._request), (SECRET_HEADER, self._secret)]
+        if self._request.tenant is not None:
+            headers.append((TENANT_HEADER, self._request.tenant.encode()))
         path, body = self._request.path, self._request.body
         if self._card is None:
             headers.append((IDENTITY_HEADER, self._identity.header))

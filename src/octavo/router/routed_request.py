@@ -40,6 +40,7 @@ class RoutedRequest:
     prefix: tuple[int, ...] = ()  # a chain of hashes: equal up to where two prompts are equal
     session: str | None = None
     policy: str | None = None  # the client's choice
+    tenant: str | None = None  # whose key it brought
 
     @property
     def raw_body(self) -> msgspec.Raw:
@@ -58,7 +59,13 @@ class RequestReader:
         self._aliases = aliases
 
     def read(
-        self, body: bytes, *, id: str, path: str, headers: Sequence[tuple[bytes, bytes]]
+        self,
+        body: bytes,
+        *,
+        id: str,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        tenant: str | None = None,
     ) -> RoutedRequest:
         """Raises InvalidRequestError for a body that is no JSON object or names no model."""
         fields = self._decode(body)
@@ -75,6 +82,7 @@ class RequestReader:
             prefix=prefix_hashes(bytes(fields.tools) + prompt, f"{path} {model}"),
             session=self._header(headers, self._session_key),
             policy=self._header(headers, b"x-octavo-policy"),
+            tenant=tenant,
         )
 
     def _decode(self, body: bytes) -> _Fields:

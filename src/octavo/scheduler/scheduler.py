@@ -26,6 +26,7 @@ from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
 from octavo.scheduler.waiting_queue import WaitingQueue
 
+OUTPUT_WEIGHT = 2  # of a token in a tenant's share: an answer's cost more than a prompt's
 MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
 
 NOT_FINITE_ERROR = "The model's output for this request is not a finite number; it cannot be continued."
@@ -264,6 +265,7 @@ class Scheduler:
         if request.status is RequestStatus.PREEMPTED:
             self._stats.num_recomputed_tokens += max(0, num_computed_before - request.num_computed_tokens)
         else:
+            self._waiting.charge(request.tenant, request.num_tokens - request.num_computed_tokens)
             request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
             if self._kv.enable_prefix_caching and request.cache_root is not None and parent is None:
                 self._stats.prefix_cache_queries += request.num_tokens
@@ -425,6 +427,8 @@ class Scheduler:
         """Give back everything a request holds, except its place in the running list."""
         if request.status is RequestStatus.RUNNING:
             self._stop_running(request)
+        if request.status is not RequestStatus.WAITING:
+            self._waiting.charge(request.tenant, OUTPUT_WEIGHT * request.num_output_tokens)
         self._kv.free(request, is_poisoned=is_poisoned)
         request.status = RequestStatus.FINISHED
         self._without_token.discard(request)

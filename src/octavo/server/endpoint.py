@@ -56,6 +56,7 @@ class Services:
     max_body_bytes: int
     body_timeout_seconds: float
     secret: str | None = None  # shared with routers; None: none is trusted
+    is_cache_shared: bool = False  # prefix-cache blocks, between keys
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
 
@@ -168,7 +169,8 @@ class GenerationEndpoint(Generic[Request]):
                         request_id=request_id,
                         seed=seed,
                         branch=index,
-                        salt=request.cache_salt or "",
+                        salt=origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared),
+                        tenant=origin.tenant,
                         fork_of=f"{record.completion_id}-{first}" if first < index else None,
                         output_token_ids=() if progress is None else progress.token_ids,
                     )

@@ -1,4 +1,6 @@
-"""Whom an answer is for: a client of this server, or a router that may have to go on with it elsewhere."""
+"""Whom an answer is for: a client of this server, or a router that may have to go on with it elsewhere; and
+whose request it is.
+"""
 
 import dataclasses
 import hmac
@@ -7,28 +9,44 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from octavo.core.relay import IDENTITY_HEADER, SECRET_HEADER, ChoiceProgress, Identity
+from octavo.core.relay import IDENTITY_HEADER, SECRET_HEADER, TENANT_HEADER, ChoiceProgress, Identity
+from octavo.http.request_log import RequestRecord
 
 _SCOPE_KEY = "octavo.origin"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """is_relayed: a router reads the stream, so it has marks. progress: what its client has, by choice."""
+    """is_relayed: a router reads the stream, so it has marks. progress: what its client has, by choice.
+    tenant: the name of the key that this server was given, or a trusted router; "" without keys.
+    """
 
     identity: Identity
     is_relayed: bool = False
     progress: Mapping[int, ChoiceProgress] = dataclasses.field(default_factory=dict)
+    tenant: str = ""
 
     @classmethod
     def of(cls, scope: Scope, secret: str | None, now: float) -> "Origin":
         """The resumption attached to the scope, or what a trusted router's header says, or a new identity."""
+        headers = Headers(scope=scope) if is_trusted(scope, secret) else Headers()
+        record = RequestRecord.of(scope)
+        record.key_id = headers.get(TENANT_HEADER.decode()) or record.key_id
+        tenant = record.key_id or ""
         attached: Origin | None = scope.get(_SCOPE_KEY)
         if attached is not None:
-            return attached
-        header = Headers(scope=scope).get(IDENTITY_HEADER.decode())
-        identity = Identity.parse(header) if header and is_trusted(scope, secret) else None
-        return cls(Identity.new(now)) if identity is None else cls(identity, is_relayed=True)
+            return dataclasses.replace(attached, tenant=tenant)
+        identity = Identity.parse(headers.get(IDENTITY_HEADER.decode(), ""))
+        if identity is None:
+            return cls(Identity.new(now), tenant=tenant)
+        return cls(identity, is_relayed=True, tenant=tenant)
+
+    def cache_salt(self, given: str | None, *, is_shared: bool) -> str:
+        """Who may share prefix-cache blocks: those with the same salt. No salt that a client gives makes it
+        another tenant's. is_shared: between tenants that give the same one.
+        """
+        tenant = "" if is_shared else self.tenant
+        return f"{len(tenant)}:{tenant}:{given or ''}" if tenant or given else ""
 
     def attached(self, scope: Scope) -> Scope:
         return {**scope, _SCOPE_KEY: self}

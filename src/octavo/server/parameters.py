@@ -107,7 +107,7 @@ PARAMETERS = (
     _honoured("skip_special_tokens", "boolean; false: control tokens appear in the text", "true"),
     _honoured(
         "cache_salt",
-        "string of 1 to 256 characters; only requests with the same one share prefix-cache blocks",
+        "string of 1 to 256 characters; only requests with the same key and salt share prefix-cache blocks",
         "none",
     ),
     _honoured("stream", "boolean", "false"),

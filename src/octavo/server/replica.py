@@ -87,6 +87,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ke
         max_body_bytes=options.server.max_body_bytes,
         body_timeout_seconds=BODY_TIMEOUT_SECONDS,
         secret=options.environment.secret,
+        is_cache_shared=options.server.prefix_cache_scope == "shared",
     )
     room = engine.info.max_model_len - 1
     readiness = Readiness(engine, drain, text.tokenizer.encode_prompt(PROBE_TEXT)[:room])

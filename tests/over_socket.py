@@ -1,0 +1,45 @@
+"""An ASGI application behind a real socket, in the test's own event loop."""
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+from collections.abc import AsyncIterator
+
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+from octavo.http.connection import ConnectionLimits, HttpConnection
+from octavo.http.listener import listen
+from octavo.http.process import HttpServer
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    port: int
+    state: ServerState  # uvicorn's: connections and tasks
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def over_socket(app: ASGIApp, limits: ConnectionLimits | None = None) -> AsyncIterator[Served]:
+    """While it runs on a free port. What is still under way at the end is cut off."""
+    config = HttpServer.of(app).config
+    config.load()
+    state = ServerState()
+    protocol = functools.partial(
+        HttpConnection, config=config, server_state=state, app_state={}, limits=limits
+    )
+    listener = listen("127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(protocol, sock=listener)
+    try:
+        yield Served(listener.getsockname()[1], state)
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if state.tasks:
+            await asyncio.wait(state.tasks)
