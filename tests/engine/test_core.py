@@ -198,3 +198,16 @@ def test_abort_yields_no_output():
     engine.abort([request_id])
     assert engine.step() == []
     assert not engine.core.has_work
+
+
+def test_the_last_step_is_reported_with_what_was_predicted():
+    engine = SimEngine()
+    assert engine.core.last_step is None
+    engine.add(PROMPT, max_tokens=2)
+    predicted = engine.scheduler.step_time.predict(40, 40 * 41 // 2, 1)
+    engine.step()
+    report = engine.core.last_step
+    assert (report.num_tokens, report.num_context_tokens, report.num_requests) == (40, 820, 1)
+    assert report.predicted_seconds == pytest.approx(predicted)
+    assert report.seconds == pytest.approx(engine.clock.now() - 100.0)
+    assert report.phase_seconds is None  # the sim back end has no phases

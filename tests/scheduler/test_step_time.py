@@ -90,3 +90,10 @@ def test_a_chunk_adds_what_the_step_with_it_takes_more():
 def test_no_time_is_no_tokens():
     assert StepTimeModel(StepCost()).chunk_tokens(0.0, 0) == 0
     assert StepTimeModel(StepCost()).chunk_tokens(-1.0, 0) == 0
+
+
+def test_it_remembers_what_it_had_predicted():
+    model = StepTimeModel(StepCost())
+    before = model.predict(64, 9000, 3)
+    model.observe(64, 9000, 3, 5.0)
+    assert model.last_prediction == pytest.approx(before) != model.predict(64, 9000, 3)

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": ("run:run", None, "Chat with a model in the terminal, or answer one prompt."),
     "serve": ("serve:serve", None, "Serve a model over an OpenAI-compatible API."),
     "route": ("route:route", None, "Route requests to several servers."),
+    "bench": ("bench:bench", None, "Measure the engine, a server, or other engines beside it."),
     "pull": ("pull:pull", "[MODEL]", "Fetch a model, by name or from a hub."),
     "list": ("list:list_models", "", "List the models on this disk, and those known by name."),
     "show": ("show:show", "[MODEL]", "Print what a model is, and the memory it takes."),

@@ -24,6 +24,7 @@ from octavo.core.sampling_params import SamplingParams
 
 Int32Array = NDArray[np.int32]
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 Masks = NDArray[
     np.uint32
 ]  # [M, ceil(vocab / 32)]: bit t % 32 of word t // 32 says whether token t is allowed
@@ -39,6 +40,16 @@ class OutputKind(enum.IntEnum):
     SAMPLE = 0  # choose the next token with the slot's sampling parameters
     SCORE = 1  # report the log probability of a given token, the row's target
     POOL = 2  # report the row's last hidden state, after the final norm
+
+
+class StepPhase(enum.IntEnum):
+    """What a back end's time goes into. Waiting for other threads counts to the phase that is waited for."""
+
+    LINEAR = 0  # linear layers, the head among them
+    ATTENTION = 1
+    ROWS = 2  # all else on the forward pass: norms, rotary embedding, activations, writing K and V
+    SAMPLING = 3
+    CHANGES = 4  # slots taken, blocks cleared and copied, before the forward pass
 
 
 class CopyKind(enum.IntEnum):
@@ -134,6 +145,7 @@ class StepOutput:
     seconds: float
     logprobs: StepLogprobs | None = None  # None when no row asked
     pooled: Float32Array | None = None  # [outputs of kind POOL, hidden size]; None when there are none
+    phase_seconds: Float64Array | None = None  # [StepPhase] parts of seconds; None where nobody measures
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Runs in the engine process, and in-process for the Python API. Knows nothing of sockets, text or tensors.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,7 +14,7 @@ from octavo.backends.base import Backend
 from octavo.core.block_hash import BlockHash, root_hash
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Request
-from octavo.core.step import Masks
+from octavo.core.step import Float64Array, Masks
 from octavo.scheduler.scheduler import Scheduler
 
 
@@ -29,6 +30,18 @@ class NullJournal:
 
     def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
         pass
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step computed, and the back end's time for it."""
+
+    num_tokens: int
+    num_context_tokens: int  # summed over rows: how many tokens each attends to
+    num_requests: int
+    seconds: float
+    predicted_seconds: float  # by the step-time model, before it saw this step
+    phase_seconds: Float64Array | None  # [StepPhase]
 
 
 class EngineCore:
@@ -61,6 +74,7 @@ class EngineCore:
         self._journal = journal or NullJournal()
         self._clock = clock
         self._outputs: list[RequestOutput] = []  # of requests that ended without a step
+        self.last_step: StepReport | None = None
 
     @property
     def has_work(self) -> bool:
@@ -94,6 +108,14 @@ class EngineCore:
             ticket = self._backend.submit(plan.step)
             result = self._backend.collect(ticket, self._masks(plan.outputs.constrained))
             outputs += self._scheduler.update(plan, result, self._clock())
+            self.last_step = StepReport(
+                plan.step.num_tokens,
+                plan.num_context_tokens,
+                plan.step.num_requests,
+                result.seconds,
+                self._scheduler.step_time.last_prediction,
+                result.phase_seconds,
+            )
         return outputs, self._scheduler.stats()
 
     def close(self) -> None:

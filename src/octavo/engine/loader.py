@@ -36,6 +36,7 @@ SECONDS_PER_REQUEST = 2e-5
 class LoadedEngine:
     core: EngineCore
     ready: Ready
+    kv_bytes_per_token: float  # of context, all layers
 
 
 def load_engine(
@@ -88,7 +89,7 @@ def load_engine(
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
         kv_tokens=kv.capacity_in_tokens(max_model_len),
     )
-    return LoadedEngine(core, ready)
+    return LoadedEngine(core, ready, _kv_bytes_per_token(model, plan))
 
 
 def compute_first_token(core: EngineCore) -> None:
@@ -148,9 +149,13 @@ def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCo
     return StepCost(
         per_step=plan.weight_bytes / read_bytes,
         per_token=2 * model.program.num_active_parameters / flops,
-        per_context_token=plan.block_bytes * len(model.program.kv_groups) / BLOCK_SIZE / read_bytes,
+        per_context_token=_kv_bytes_per_token(model, plan) / read_bytes,
         per_request=SECONDS_PER_REQUEST,
     )
+
+
+def _kv_bytes_per_token(model: Model, plan: MemoryPlan) -> float:
+    return plan.block_bytes * len(model.program.kv_groups) / BLOCK_SIZE
 
 
 def _kv_manager(config: EngineConfig, model: Model, plan: MemoryPlan) -> KVManager:

@@ -39,6 +39,7 @@ class StepTimeModel:
         self._start = np.array(dataclasses.astuple(start))
         self._coefficients = self._start
         self._num_outliers = 0  # in a row
+        self.last_prediction = 0.0  # seconds, of the step that was observed last, before it was
         self._forget()
         self._set_scalars()
 
@@ -70,7 +71,7 @@ class StepTimeModel:
     def observe(self, num_tokens: int, num_context_tokens: int, num_requests: int, seconds: float) -> None:
         """A step of this content took so long."""
         x = np.array((1.0, num_tokens, num_context_tokens, num_requests))
-        predicted = float(self._coefficients @ x)
+        self.last_prediction = predicted = float(self._coefficients @ x)
         noise = (RELATIVE_NOISE * max(predicted, 1e-6)) ** 2
         limit = OUTLIER * (float(x @ self._covariance @ x) + noise) ** 0.5
         error = seconds - predicted

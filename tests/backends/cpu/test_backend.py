@@ -11,6 +11,7 @@ from octavo.backends.cpu.library import load_library
 from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.errors import ModelFileError, StartError
 from octavo.core.sampling_params import SamplingParams
+from octavo.core.step import StepPhase
 from octavo.models.architecture import Architecture
 from octavo.models.ops import OpKind
 from octavo.models.program import Program
@@ -199,3 +200,16 @@ def test_a_head_size_the_kernels_cannot_read_is_refused() -> None:
     program, tensors = tiny_model(head_dim=8)
     with pytest.raises(ModelFileError, match="head size is 8"):
         CpuBackend(program, tensors, LIMITS, 4)
+
+
+def test_a_step_says_what_its_time_went_into() -> None:
+    program, tensors = tiny_model()
+    maker = StepMaker(mixed_prompts(program.architecture.vocab_size), GREEDY, [None])
+    backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2)
+    for step, _ in zip(mixed_steps(maker), range(3), strict=False):
+        output = backend.collect(backend.submit(step))
+        maker.append(step, output.token)
+        assert output.phase_seconds is not None and len(output.phase_seconds) == len(StepPhase)
+        forward = output.phase_seconds[[StepPhase.LINEAR, StepPhase.ATTENTION, StepPhase.ROWS]]
+        assert (forward > 0).all() and output.phase_seconds.sum() <= output.seconds
+    backend.close()

@@ -135,6 +135,7 @@ class ResultDesc(ctypes.Structure):
         ("top_ids", Pointer),
         ("top_logprobs", Pointer),
         ("pooled", Pointer),
+        ("phase_seconds", Pointer),
         ("max_logprobs", Int),
     )
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from octavo.backends.base import empty_logprobs, pooled_status
 from octavo.backends.cpu import library as native
-from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput
+from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput, StepPhase
 
 _STEP_ARRAYS = (
     "copies", "new_blocks", "slot", "query_start", "num_computed", "token_ids", "output_row", "output_slot",
@@ -78,7 +78,10 @@ class StepResults:
         self._logprobs = empty_logprobs(step)
         num_pooled = int((step.output_kind == OutputKind.POOL).sum())
         self._pooled = np.empty((num_pooled, hidden_size), np.float32) if num_pooled else None
-        self.desc = native.ResultDesc(token=self._tokens.ctypes.data)
+        self._phase_seconds = np.zeros(len(StepPhase))
+        self.desc = native.ResultDesc(
+            token=self._tokens.ctypes.data, phase_seconds=self._phase_seconds.ctypes.data
+        )
         if self._logprobs is not None:
             for name in ("logprob", "rank", "top_ids", "top_logprobs"):
                 setattr(self.desc, name, getattr(self._logprobs, name).ctypes.data)
@@ -91,4 +94,12 @@ class StepResults:
         status = np.where(tokens < 0, -tokens, np.int32(RowStatus.OK))  # NOT_FINITE is -1 there, NO_TOKEN -2
         if self._pooled is not None:  # the last rows
             status[len(tokens) - len(self._pooled) :] = pooled_status(self._pooled)
-        return StepOutput(step_id, np.maximum(tokens, 0), status, seconds, self._logprobs, self._pooled)
+        return StepOutput(
+            step_id,
+            np.maximum(tokens, 0),
+            status,
+            seconds,
+            self._logprobs,
+            self._pooled,
+            self._phase_seconds,
+        )

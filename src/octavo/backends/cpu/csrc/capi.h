@@ -110,7 +110,8 @@ struct ResultDesc {
   int32_t *rank;
   int32_t *top_ids; // [num_outputs][max_logprobs]
   float *top_logprobs;
-  float *pooled; // [pooled outputs][hidden size]
+  float *pooled;         // [pooled outputs][hidden size]
+  double *phase_seconds; // [StepPhase], added to
   int32_t max_logprobs;
 };
 

@@ -168,10 +168,12 @@ std::string Executor::check(const StepDesc &step) const {
 void Executor::forward(const StepDesc &step, const ResultDesc &results) {
   step_ = step;
   results_ = results;
+  clock_.start(results.phase_seconds, StepPhase::CHANGES);
   apply_changes(step);
   make_rows(step);
   make_tiles();
   run_outputs(step);
+  clock_.stop();
 }
 
 void Executor::apply_changes(const StepDesc &step) {
@@ -249,6 +251,8 @@ void Executor::forward_job(void *context, int thread) {
   for (int i = range.begin; i < range.end; i++) {
     const Phase &phase = self.phases_[i];
     self.team_.barrier().wait();
+    if (thread == 0)
+      self.clock_.enter(self.step_phase(phase));
     self.run_items(self.counters_[i + 1], self.num_items(phase),
                    [&](int item) { self.run_item(phase, item, thread); });
   }
@@ -266,6 +270,13 @@ int Executor::rows_of(int32_t buffer) const {
   if (desc.is_per_output)
     return head_range_.end - head_range_.begin;
   return step_.num_tokens * (int)std::max<int64_t>(desc.experts_per_token, 1);
+}
+
+StepPhase Executor::step_phase(const Phase &phase) const {
+  const OpKind kind = desc_.ops[phase.begin].kind;
+  if (kind == OpKind::LINEAR || kind == OpKind::EXPERT_LINEAR)
+    return StepPhase::LINEAR;
+  return kind == OpKind::ATTENTION ? StepPhase::ATTENTION : StepPhase::ROWS;
 }
 
 int Executor::num_items(const Phase &phase) const {

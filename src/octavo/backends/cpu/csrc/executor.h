@@ -8,6 +8,7 @@
 
 #include "capi.h"
 #include "sampler.h"
+#include "step_clock.h"
 #include "team.h"
 
 namespace octavo {
@@ -76,6 +77,7 @@ private:
   void make_rows(const StepDesc &step);
   void make_tiles();
   void clear_and_restore(int item);
+  StepPhase step_phase(const Phase &phase) const;
   int num_items(const Phase &phase) const;
   void run_item(const Phase &phase, int item, int thread);
   void run_rows(const OpDesc &op, int begin, int end);
@@ -140,6 +142,7 @@ private:
   bool is_sampled_range_ = false;       // the head runs on those
   std::vector<int32_t> token_ids_, row_request_, positions_;
   std::vector<Tile> tiles_;
+  StepClock clock_;
   // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a
   // pair; the first dispatched row of each expert and one more; the experts that have rows.
   std::vector<int32_t> pair_of_, place_of_, expert_begin_, busy_experts_;

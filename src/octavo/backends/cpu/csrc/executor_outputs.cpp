@@ -127,6 +127,7 @@ void Executor::score(int output, int row, int32_t token, int32_t num_logprobs) {
 void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
   results_ = results;
   masks_ = masks;
+  clock_.start(results.phase_seconds, StepPhase::SAMPLING);
   const auto is_done = [](const SampledOutput &output) { return output.is_plain && output.num_logprobs < 0; };
   if (std::all_of(sampled_.begin(), sampled_.end(), is_done))
     for (size_t s = 0; s < sampled_.size(); s++)
@@ -136,6 +137,7 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
   for (size_t s = 0; s < sampled_.size(); s++)
     if (results.token[s] >= 0)
       sampler_.append(sampled_[s].slot, results.token[s]);
+  clock_.stop();
 }
 
 void Executor::sample_job(void *context, int thread) {
