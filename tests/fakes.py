@@ -226,6 +226,7 @@ def fake_replica(
     secret: str | None = None,
     allows_unknown_fields: bool = False,
     key_ring: KeyRing | None = None,
+    heartbeat_seconds: float = 0.0,
     is_cache_shared: bool = False,
     **readiness_options: Any,
 ) -> FakeReplica:
@@ -250,6 +251,7 @@ def fake_replica(
         body_timeout_seconds=body_timeout_seconds,
         secret=secret,
         is_cache_shared=is_cache_shared,
+        heartbeat_seconds=heartbeat_seconds,
     )
     readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
     output = io.StringIO()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import socket
 from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp
@@ -25,8 +26,13 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def over_socket(app: ASGIApp, limits: ConnectionLimits | None = None) -> AsyncIterator[Served]:
-    """While it runs on a free port. What is still under way at the end is cut off."""
+async def over_socket(
+    app: ASGIApp, limits: ConnectionLimits | None = None, *, send_buffer_bytes: int | None = None
+) -> AsyncIterator[Served]:
+    """While it runs on a free port. What is still under way at the end is cut off.
+
+    send_buffer_bytes: the kernel's, so that a client that does not read is soon noticed.
+    """
     config = HttpServer.of(app).config
     config.load()
     state = ServerState()
@@ -34,6 +40,8 @@ async def over_socket(app: ASGIApp, limits: ConnectionLimits | None = None) -> A
         HttpConnection, config=config, server_state=state, app_state={}, limits=limits
     )
     listener = listen("127.0.0.1", 0)
+    if send_buffer_bytes is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     server = await asyncio.get_running_loop().create_server(protocol, sock=listener)
     try:
         yield Served(listener.getsockname()[1], state)

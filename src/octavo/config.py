@@ -98,6 +98,8 @@ class ServerConfig:
     """Request log on stderr: text or json."""
     max_body_bytes: int = 32 << 20
     """A longer request body is answered 413."""
+    heartbeat_seconds: float = 15.0
+    """While a stream waits for its first token, a comment is sent so often; 0: never."""
     prefix_cache_scope: str = "key"
     """Who shares prefix-cache blocks: key (each key its own) or shared (all keys)."""
     unknown_fields: str = "refuse"
@@ -105,6 +107,8 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+        if not 0 <= self.heartbeat_seconds < float("inf"):
+            raise StartError("--heartbeat-seconds must be 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
             raise StartError(f"--prefix-cache-scope is {self.prefix_cache_scope!r}; allowed: key, shared.")
         if self.unknown_fields not in ("refuse", "warn"):

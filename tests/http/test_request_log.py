@@ -26,6 +26,7 @@ GENERATED = {
     "num_output_tokens": 4,
     "queue_seconds": 0.25,
     "prefill_seconds": 0.125,
+    "decode_seconds": 1.5,
     "first_token_seconds": 0.5,
 }
 
@@ -40,6 +41,7 @@ def test_a_line_for_eyes() -> None:
 def test_a_line_for_programs() -> None:
     assert json.loads(line(is_json=True, **GENERATED)) == {
         "time": 5.25,
+        "arrival": 3.25,
         "id": "id",
         "method": "POST",
         "path": "/v1/completions",
@@ -52,6 +54,7 @@ def test_a_line_for_programs() -> None:
         "output_tokens": 4,
         "queue_ms": 250.0,
         "prefill_ms": 125.0,
+        "decode_ms": 1500.0,
         "ttft_ms": 500.0,
         "tokens_per_second": 2.0,
     }

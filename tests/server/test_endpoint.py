@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx2
+import openai
 import pytest
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from octavo.core.errors import EngineError
 from octavo.core.request import FinishReason
-from tests.fakes import FakeEngine, send
+from octavo.http.connection import ConnectionLimits
+from tests.fakes import FakeEngine, PacedEngine, fake_replica, send
+from tests.over_socket import over_socket
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.asyncio
@@ -138,3 +143,80 @@ async def test_a_request_cut_off_by_the_end_of_the_server_is_told_so() -> None:
         engine.streams[0].fail(EngineError("The server is shutting down."))
         response = await running
     assert (response.status_code, response.json()["error"]["code"]) == (503, "shutting_down")
+
+
+async def test_a_stream_that_waits_gives_signs_of_life_until_its_first_token() -> None:
+    engine = FakeEngine(None)
+    async with serving(engine, heartbeat_seconds=0.01) as (_, url):
+        reader, writer = await raw_request(url, body(stream=True))
+        assert b"200 OK" in await reader.readuntil(b": heartbeat\n\n")
+        await reader.readuntil(b": heartbeat\n\n")
+        send(engine.streams[0], b"x")
+        await reader.readuntil(b'"text":"x"')
+        await asyncio.sleep(0.05)
+        send(engine.streams[0], b"y", FinishReason.STOP)
+        rest = await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+    assert b"heartbeat" not in rest and b"[DONE]" in rest
+
+
+async def test_a_failure_after_a_heartbeat_is_an_event() -> None:
+    engine = FakeEngine(None)
+    async with serving(engine, heartbeat_seconds=0.01) as (_, url):
+        reader, writer = await raw_request(url, body(stream=True))
+        await reader.readuntil(b": heartbeat\n\n")
+        engine.streams[0].fail(EngineError("It was set aside."))
+        rest = await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+    assert b'data: {"error":{"message":"It was set aside."' in rest and b"[DONE]" not in rest
+
+
+async def test_openais_client_skips_heartbeats() -> None:
+    engine = FakeEngine(None)
+    async with (
+        serving(engine, heartbeat_seconds=0.01) as (_, url),
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        stream = await client.completions.create(model="tiny", prompt="hi", stream=True)
+        send(engine.streams[0], b"x", FinishReason.STOP)
+        assert [chunk.choices[0].text async for chunk in stream] == ["x", ""]
+
+
+async def test_who_does_not_read_holds_a_bounded_buffer_and_is_cut_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = PacedEngine(b"a" * 100_000)
+    replica = fake_replica(engine)
+    limits = ConnectionLimits(stall_seconds=0.2)
+    largest = 0
+    async with over_socket(replica.app, limits, send_buffer_bytes=4096) as served:
+        _, writer = await raw_request(served.url, body(stream=True))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while not engine.abort_seen.is_set():
+            await asyncio.sleep(0.001)
+            for connection in served.state.connections:
+                largest = max(largest, connection.transport.get_write_buffer_size())
+        writer.close()
+    assert HIGH_WATER_LIMIT < largest < HIGH_WATER_LIMIT + 1024
+    assert engine.num_sent < 100_000
+    (entry,) = [json.loads(line) for line in replica.log.getvalue().splitlines()]
+    assert (entry["status"], entry["finish_reason"]) == (499, "abort")
+    assert f"The client of request {entry['id']} left its answer unread" in caplog.text
+
+
+async def test_who_reads_slowly_gets_all_of_it_in_fewer_events() -> None:
+    engine = PacedEngine(bytes(97 + index % 26 for index in range(3000)))
+    replica = fake_replica(engine)
+    async with over_socket(replica.app, send_buffer_bytes=4096) as served:
+        reader, writer = await raw_request(served.url, body(stream=True))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while engine.num_sent < 3000:
+            await asyncio.sleep(0.001)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        events = b""
+        while not events.endswith(b"0\r\n\r\n"):
+            events += await reader.read(1 << 16)
+        writer.close()
+    pieces = re.findall(rb'"text":"(\w*)"', events)
+    assert b"".join(pieces) == engine.whole_answer
+    assert len(pieces) < 1500

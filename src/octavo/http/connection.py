@@ -8,13 +8,14 @@ import asyncio
 import dataclasses
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from octavo.http.errors import ErrorAnswer
+from octavo.http.request_log import request_id_of
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
 
@@ -169,5 +170,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def _on_stall(self) -> None:
         seconds = self._limits.stall_seconds
-        self.logger.warning("A client left its answer unread for %g seconds and was cut off.", seconds)
+        self.logger.warning(
+            "The client of request %s left its answer unread for %g seconds and was cut off.",
+            "-" if self._answering is None else request_id_of(cast(dict[str, Any], self._answering.scope)),
+            seconds,
+        )
         self.transport.abort()

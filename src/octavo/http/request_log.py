@@ -37,6 +37,7 @@ class RequestRecord:
     num_output_tokens: int = 0
     queue_seconds: float = 0.0
     prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0  # first token to last
     first_token_seconds: float | None = None  # after arrival
     recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
@@ -54,6 +55,12 @@ class RequestRecord:
 
     def attach(self, scope: Scope) -> None:
         scope[_SCOPE_KEY] = self
+
+
+def request_id_of(scope: Mapping[str, Any]) -> str:
+    """For the log; - before the gate has seen the request."""
+    record: RequestRecord | None = scope.get(_SCOPE_KEY)
+    return "-" if record is None else record.request_id
 
 
 class RequestLog:
@@ -82,6 +89,7 @@ class RequestLog:
     def _as_json(self, record: RequestRecord, total: float) -> str:
         line: dict[str, Any] = {
             "time": round(self._wall_clock(), 3),
+            "arrival": round(self._wall_clock() - total, 3),
             "id": record.request_id,
             "method": record.method,
             "path": record.path,
@@ -104,6 +112,7 @@ class RequestLog:
                 "output_tokens": record.num_output_tokens,
                 "queue_ms": _milliseconds(record.queue_seconds),
                 "prefill_ms": _milliseconds(record.prefill_seconds),
+                "decode_ms": _milliseconds(record.decode_seconds),
                 "ttft_ms": None if first is None else _milliseconds(first),
                 "tokens_per_second": _rate(record, total),
             }

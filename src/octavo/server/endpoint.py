@@ -55,6 +55,7 @@ class Services:
     drain: Drain
     max_body_bytes: int
     body_timeout_seconds: float
+    heartbeat_seconds: float = 0.0  # between two, while a stream waits for its first token; 0: none
     secret: str | None = None  # shared with routers; None: none is trusted
     is_cache_shared: bool = False  # prefix-cache blocks, between keys
     clock: Callable[[], float] = time.monotonic
@@ -125,7 +126,13 @@ class GenerationEndpoint(Generic[Request]):
             return WholeAnswer(send, generations, form)
         includes_usage = request.includes_usage
         if not origin.is_relayed:
-            return StreamedAnswer(send, generations, form, includes_usage=includes_usage)
+            return StreamedAnswer(
+                send,
+                generations,
+                form,
+                includes_usage=includes_usage,
+                heartbeat_seconds=self._services.heartbeat_seconds,
+            )
         return RelayedAnswer(
             send,
             generations,
@@ -207,7 +214,8 @@ class GenerationEndpoint(Generic[Request]):
 
     async def _generate(self, generations: list[Generation], answer: StreamedAnswer | WholeAnswer) -> None:
         try:
-            await run_all(generations, answer.emit)
+            with answer.waiting():
+                await run_all(generations, answer.emit)
         except Exception as error:
             if not answer.has_started:
                 raise

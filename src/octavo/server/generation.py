@@ -169,6 +169,7 @@ class Generation:
         record.prefill_seconds = max(record.prefill_seconds, self._prefill_seconds)
         record.finish_reason = (self.finish_reason or FinishReason.ABORT).value
         if self._first_token is not None:
+            record.decode_seconds = max(record.decode_seconds, self._last_token - self._first_token)
             record.first_token_seconds = max(
                 record.first_token_seconds or 0.0, self._first_token - self._arrival
             )

@@ -86,6 +86,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ke
         drain=drain,
         max_body_bytes=options.server.max_body_bytes,
         body_timeout_seconds=BODY_TIMEOUT_SECONDS,
+        heartbeat_seconds=options.server.heartbeat_seconds,
         secret=options.environment.secret,
         is_cache_shared=options.server.prefix_cache_scope == "shared",
     )

@@ -1,11 +1,14 @@
 """How generated text leaves: as server-sent events while it comes, or as one JSON body at the end."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import Send
 
 from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer, send_json
+from octavo.http.heartbeat import COMMENT, Heartbeat
 from octavo.server.dialect import DONE, Format, WholeChoice
 from octavo.server.generation import Generation, usage_of
 from octavo.server.origin import Origin
@@ -18,10 +21,18 @@ _HEADERS = (
 
 
 class StreamedAnswer:
-    """Server-sent events. The status leaves with the first token: what fails before has its own."""
+    """Server-sent events. The status leaves with the first token, or with the first heartbeat while that is
+    waited for: what fails before has a status of its own.
+    """
 
     def __init__(
-        self, send: Send, generations: Sequence[Generation], form: Format, *, includes_usage: bool
+        self,
+        send: Send,
+        generations: Sequence[Generation],
+        form: Format,
+        *,
+        includes_usage: bool,
+        heartbeat_seconds: float = 0.0,
     ) -> None:
         self._send = send
         self._generations = generations
@@ -29,9 +40,24 @@ class StreamedAnswer:
         self._includes_usage = includes_usage
         self._opened: set[int] = set()
         self._num_unfinished = len(generations)
+        self._heartbeat = Heartbeat(self._beat, heartbeat_seconds)
+        self._head = asyncio.Lock()  # until it has left, nothing else may
         self.has_started = False
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While tokens may come."""
+        self._heartbeat.start()
+        try:
+            yield
+        finally:
+            self._heartbeat.stop()
+
+    async def _beat(self) -> None:
+        await self._write(COMMENT)
+
     async def emit(self, generation: Generation, text: str) -> None:
+        self._heartbeat.stop()
         data = self._render(generation, text)
         if data:
             await self._write(data)
@@ -66,15 +92,21 @@ class StreamedAnswer:
 
     async def _write(self, data: bytes) -> None:
         if not self.has_started:
-            self.has_started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await self._start()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _start(self) -> None:
+        async with self._head:
+            if not self.has_started:
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+                self.has_started = True
 
 
 class RelayedAnswer(StreamedAnswer):
     """The same for a router: before each piece a mark that says what it came of (core/relay.py).
 
-    What a client has already, of an answer that another replica began, is not sent again.
+    What a client has already, of an answer that another replica began, is not sent again. There are no
+    heartbeats: a router that has got nothing yet may ask another replica.
     """
 
     def __init__(
@@ -130,6 +162,9 @@ class WholeAnswer:
         self._generations = generations
         self._format = form
         self._texts: list[list[str]] = [[] for _ in generations]
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     async def emit(self, generation: Generation, text: str) -> None:
         self._texts[generation.index].append(text)
