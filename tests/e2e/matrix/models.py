@@ -1,0 +1,103 @@
+"""The models of the exactness matrix: tiny random ones of four families as directories, and the built-in one.
+
+A directory holds what a hub's does, with a tokenizer whose tokens are bytes, so that the engine process, the
+server and the Python API open it like any other.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from octavo.core.metadata import ModelMetadata
+from octavo.engine.model_files import Model, open_model, open_text
+from octavo.models.loading import from_config, part_shapes
+from octavo.models.lowering import lower
+from tests.text import tiny_directory
+from tests.weights.safetensors_bytes import safetensors
+
+VOCAB_SIZE = 267  # of the tokenizer
+
+_BASE = {
+    "vocab_size": VOCAB_SIZE, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512,
+}  # fmt: skip
+_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "llama": {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, "rope_theta": 10000.0},
+    "qwen3": {"architectures": ["Qwen3ForCausalLM"], "num_attention_heads": 6},
+    "gemma3": {
+        "architectures": ["Gemma3ForCausalLM"],
+        "sliding_window": 20, "query_pre_attn_scalar": 16, "num_hidden_layers": 4,
+        "sliding_window_pattern": 3, "tie_word_embeddings": True, "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 8.0},
+        },
+    },
+    "qwen3-moe": {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 48, "norm_topk_prob": True,
+        "mlp_only_layers": [], "decoder_sparse_step": 1,
+    },
+}  # fmt: skip
+TINY_FAMILIES = tuple(_CONFIGS)
+BUILT_IN = "smollm2"
+
+
+@dataclasses.dataclass(frozen=True)
+class MatrixModel:
+    """A model on disk, opened. max_tokens: how long the matrix' answers are."""
+
+    path: pathlib.Path
+    max_tokens: int
+    prompt_lengths: tuple[int, ...]
+
+    @property
+    def vocab_size(self) -> int:
+        return self.weights.architecture.vocab_size
+
+    @functools.cached_property
+    def weights(self) -> Model:
+        return open_model(self.path)
+
+    def text(self, token_ids: list[int]) -> str:
+        return self._tokenizer.decode(token_ids, skip_control=True)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        return open_text(self.path).tokenizer
+
+
+def write_tiny(family: str, folder: pathlib.Path) -> pathlib.Path:
+    """A model directory in a new folder: config.json, model.safetensors, tokenizer files."""
+    folder.mkdir()
+    config = {**_BASE, **_CONFIGS[family]}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(safetensors(_random_tensors(config)))
+    tiny_directory.write(folder, tiny_directory.llama3())
+    return folder
+
+
+def _random_tensors(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """fp32, fp16 and bf16 matrices by turns. Their values are of all sizes, so that nearly every addition
+    rounds, and another order of a sum gives other bits."""
+    rng = np.random.default_rng(6)
+    arch, names = from_config(ModelMetadata("matrix", dict(config)))
+    tensors = {}
+    for i, (part, (rows, columns)) in enumerate(part_shapes(lower(arch)).items()):
+        if columns == 1:
+            values = 1 + 0.3 * rng.normal(size=rows)
+        else:
+            sizes = np.exp2(rng.uniform(-8, 2, (rows, columns)))
+            values = rng.normal(size=(rows, columns)) * sizes * columns**-0.5
+        tensors[str(names[part])] = _stored(values.astype(np.float32), i % 3)
+    return tensors
+
+
+def _stored(values: np.ndarray, kind: int) -> np.ndarray:
+    if kind == 0 or values.ndim == 1:
+        return values
+    return values.astype(np.float16) if kind == 1 else (values.view(np.uint32) >> 16).astype(np.uint16)
