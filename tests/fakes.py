@@ -16,6 +16,7 @@ from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.streams import RequestStream
+from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
@@ -226,6 +227,7 @@ def fake_replica(
     secret: str | None = None,
     allows_unknown_fields: bool = False,
     key_ring: KeyRing | None = None,
+    access: dict[str, Any] | None = None,
     heartbeat_seconds: float = 0.0,
     is_cache_shared: bool = False,
     **readiness_options: Any,
@@ -259,7 +261,7 @@ def fake_replica(
     app = build_app(
         services,
         readiness,
-        key_ring=key_ring or KeyRing(api_key),
+        access=Access(key_ring or KeyRing(api_key), **(access or {})),
         log=log,
         allows_unknown_fields=allows_unknown_fields,
     )

@@ -92,6 +92,14 @@ class ServerConfig:
     """Bearer key clients must send; default: OCTAVO_API_KEY, else none."""
     api_key_file: pathlib.Path | None = None
     """Keys of several clients, with limits; `octavo keys add` writes it. Read again when it changes."""
+    ssl_certfile: pathlib.Path | None = None
+    """Serve HTTPS with this certificate (PEM, with its chain)."""
+    ssl_keyfile: pathlib.Path | None = None
+    """The certificate's key (PEM, not encrypted); default: in the same file."""
+    allowed_hosts: tuple[str, ...] = ()
+    """What a request's Host header may say, like llm.example.com or *.example.com (may repeat)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web pages whose scripts may call the API, like https://app.example.com, or * (may repeat)."""
     drain_seconds: float = 30.0
     """After SIGTERM, how long running answers may take to finish."""
     log_format: str = "text"
@@ -137,6 +145,14 @@ class RouterConfig:
     """Bearer key clients must send and endpoints get; default: OCTAVO_API_KEY, else none."""
     api_key_file: pathlib.Path | None = None
     """Keys of several clients, with limits; `octavo keys add` writes it. Read again when it changes."""
+    ssl_certfile: pathlib.Path | None = None
+    """Serve HTTPS with this certificate (PEM, with its chain)."""
+    ssl_keyfile: pathlib.Path | None = None
+    """The certificate's key (PEM, not encrypted); default: in the same file."""
+    allowed_hosts: tuple[str, ...] = ()
+    """What a request's Host header may say, like llm.example.com or *.example.com (may repeat)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web pages whose scripts may call the API, like https://app.example.com, or * (may repeat)."""
     connect_seconds: float = 2.0
     """How long an endpoint may take to accept a connection."""
     first_token_seconds: float = 300.0

@@ -15,8 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo.core.request import FinishReason
+from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.api_keys import ApiKey, KeyLimits
-from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, OPEN_PATHS, Gate
+from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, Gate
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from tests.fakes import FakeEngine, FakeReplica, fake_replica, send
@@ -279,7 +280,7 @@ async def test_of_what_a_router_counts_too_its_client_hears_the_routers_count(tm
 
     ring = key_ring(tmp_path / "keys", a=KeyLimits(requests_per_minute=100, tokens_per_minute=600))
     log = RequestLog(is_json=True, is_coloured=False, output=io.StringIO())
-    gate = Gate(upstream, key_ring=ring, log=log, counts_tokens=False)
+    gate = Gate(upstream, Access(ring), log, counts_tokens=False)
     transport = httpx2.ASGITransport(app=gate)
     async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
         answer = await ask(client, "a")

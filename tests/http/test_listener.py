@@ -12,6 +12,7 @@ def test_a_free_port_is_found_and_named() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         assert url_of(listener) == f"http://127.0.0.1:{port}/v1"
+        assert url_of(listener, is_tls=True) == f"https://127.0.0.1:{port}/v1"
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass
 

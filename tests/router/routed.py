@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from octavo.core.relay import SECRET_HEADER
+from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
@@ -58,7 +59,7 @@ class Routed:
         )
         self.log = io.StringIO()
         log = RequestLog(is_json=True, is_coloured=False, output=self.log)
-        self.app = build_app(self.router, self.proxy, self.metrics, key_ring=KeyRing(api_key), log=log)
+        self.app = build_app(self.router, self.proxy, self.metrics, access=Access(KeyRing(api_key)), log=log)
         headers = [] if secret is None else [(SECRET_HEADER, secret.encode())]
         self.probes = [
             EndpointProbe(endpoint, headers, health, lambda endpoint, state: None)

@@ -48,6 +48,11 @@ ERROR_CODES = {
         400, "prompt and `max_tokens` do not fit the context", "shorten the prompt, or ask for less"
     ),
     "invalid_http": ErrorCode(400, "what came is not HTTP/1.1", "look at the client or the proxy between"),
+    "invalid_host": ErrorCode(
+        400,
+        "the `Host` header is missing, malformed, or none that the server goes by",
+        "send the server's name; `--allowed-hosts` on the server lists it",
+    ),
     "upgrade_not_supported": ErrorCode(400, "the request has an `Upgrade` header", "send it without"),
     "invalid_api_key": ErrorCode(
         401, "the key is missing or wrong", "send `Authorization: Bearer KEY` or `api-key: KEY`"

@@ -11,12 +11,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octavo.core.errors import RateLimitError
+from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to, send_error
-from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog, RequestRecord
 
-OPEN_PATHS = frozenset(("/livez", "/readyz"))  # what probes ask, who cannot send a key
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
 MAX_HEADERS = 100
 MAX_URL_BYTES = 1 << 13
@@ -27,12 +26,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Gate:
-    def __init__(
-        self, app: ASGIApp, *, key_ring: KeyRing, log: RequestLog, counts_tokens: bool = True
-    ) -> None:
+    def __init__(self, app: ASGIApp, access: Access, log: RequestLog, *, counts_tokens: bool = True) -> None:
         """counts_tokens: whether app tells a request's allowance of its tokens."""
         self.app = app
-        self._key_ring = key_ring
+        self._access = access
         self._log = log
         self._allowances = Allowances(counts_tokens=counts_tokens)
 
@@ -71,8 +68,10 @@ class Gate:
     def _check(self, scope: Scope, headers: Headers, record: RequestRecord) -> None:
         """Raises HttpError for a request that nothing behind the gate may see."""
         _check_size(scope)
-        if not self._key_ring.is_open and scope["path"] not in OPEN_PATHS:
-            key = self._key_ring.owner(headers)
+        self._access.check_host(scope, headers)
+        key_ring = self._access.key_ring
+        if not key_ring.is_open and scope["path"] not in OPEN_PATHS:
+            key = key_ring.owner(headers)
             if key is None:
                 raise _unauthorized()
             record.key_id = key.id

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from octavo.core.errors import StartError
 from octavo.http.connection import HttpConnection
+from octavo.http.tls import Tls
 
 CLOSING_SECONDS = 5  # for the last bytes of answers to leave
 KEEP_ALIVE_SECONDS = 65  # longer than the minute after which balancers drop an idle connection
@@ -45,7 +46,7 @@ class HttpServer(uvicorn.Server):
     """uvicorn, but signals are not its business."""
 
     @classmethod
-    def of(cls, app: ASGIApp) -> "HttpServer":
+    def of(cls, app: ASGIApp, tls: Tls | None = None) -> "HttpServer":
         return cls(
             uvicorn.Config(
                 app,
@@ -56,6 +57,8 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                ssl_certfile=None if tls is None else tls.certfile,
+                ssl_keyfile=None if tls is None else tls.keyfile,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=CLOSING_SECONDS,
             )

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from octavo import __version__
 from octavo.core.errors import ModelNotFoundError
+from octavo.http.access import Access
 from octavo.http.gate import Gate
-from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.router_metrics import RouterMetrics
@@ -28,7 +28,7 @@ ROUTED_PATHS = (
 
 
 def build_app(
-    router: Router, proxy: Proxy, metrics: RouterMetrics, *, key_ring: KeyRing, log: RequestLog
+    router: Router, proxy: Proxy, metrics: RouterMetrics, *, access: Access, log: RequestLog
 ) -> ASGIApp:
     surface = Surface(router, proxy, metrics)
     app = Starlette(
@@ -47,7 +47,7 @@ def build_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Gate(app, key_ring=key_ring, log=log, counts_tokens=False)
+    return access.for_browsers(Gate(app, access, log, counts_tokens=False))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from starlette.types import ASGIApp
 from octavo import __version__
 from octavo.config import RouterConfig
 from octavo.core.errors import StartError
+from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up_logging, wait_for_any
 from octavo.http.request_log import RequestLog
+from octavo.http.tls import Tls
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.app import build_app
 from octavo.router.delivery import DeliveryLimits
@@ -32,12 +34,13 @@ def run_router(options: RouteOptions) -> int:
     """Route until a signal; returns the exit code. Raises StartError when it cannot start."""
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
     set_up_logging(options.environment.log_level)
+    tls = Tls.of(options.router.ssl_certfile, options.router.ssl_keyfile)
     fleet = RunningRouter.of(options)
     with (
         listen(options.router.host, options.router.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(serve(fleet, listener, options.router.drain_seconds))
+        return runner.run(serve(fleet, listener, options.router.drain_seconds, tls))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ class RunningRouter:
         monitor = HealthMonitor(
             api_key=api_key, secret=environment.secret, limits=limits, on_change=on_change
         )
-        app = build_app(router, proxy, metrics, key_ring=KeyRing.of(api_key, config.api_key_file), log=log)
+        key_ring = KeyRing.of(api_key, config.api_key_file)
+        access = Access(key_ring, config.allowed_hosts, config.allowed_origins)
+        app = build_app(router, proxy, metrics, access=access, log=log)
         return cls(endpoints, monitor, proxy, app)
 
 
@@ -105,15 +110,17 @@ def _endpoints(config: RouterConfig) -> list[Endpoint]:
     return endpoints
 
 
-async def serve(router: RunningRouter, listener: socket.socket, drain_seconds: float) -> int:
+async def serve(
+    router: RunningRouter, listener: socket.socket, drain_seconds: float, tls: Tls | None = None
+) -> int:
     signals = StopSignals()
-    server = HttpServer.of(router.app)
+    server = HttpServer.of(router.app, tls)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = [
         asyncio.create_task(router.monitor.watch(endpoint)) for endpoint in router.endpoints.endpoints
     ]
-    count = len(watching)
-    _say(f"octavo {__version__}: routing to {count} endpoint{'s' * (count != 1)}: {url_of(listener)}")
+    count, url = len(watching), url_of(listener, is_tls=tls is not None)
+    _say(f"octavo {__version__}: routing to {count} endpoint{'s' * (count != 1)}: {url}")
     await wait_for_any(serving, signals.first.wait())
     proxy = router.proxy
     _say(f"shutting down: up to {drain_seconds:g} s for {proxy.num_running} requests; again stops at once")

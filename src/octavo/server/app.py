@@ -10,8 +10,8 @@ from starlette.types import ASGIApp
 
 from octavo import __version__
 from octavo.core.relay import MODEL_PATH, RESUME_PATH
+from octavo.http.access import Access
 from octavo.http.gate import Gate
-from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.engine_metrics import CONTENT_TYPE
@@ -29,7 +29,7 @@ def build_app(
     services: Services,
     readiness: Readiness,
     *,
-    key_ring: KeyRing,
+    access: Access,
     log: RequestLog,
     allows_unknown_fields: bool = False,
 ) -> ASGIApp:
@@ -66,7 +66,7 @@ def build_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return Gate(app, key_ring=key_ring, log=log)
+    return access.for_browsers(Gate(app, access, log))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.model_files import TextModel, open_text
 from octavo.engine.supervisor import EngineSupervisor
+from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
@@ -43,6 +44,7 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     """Raises StartError. Whatever it raises, and when it is cancelled, no engine is left running."""
     server = options.server
     key_ring = KeyRing.of(server.api_key or options.environment.api_key, server.api_key_file)
+    access = Access(key_ring, server.allowed_hosts, server.allowed_origins)
     opening = asyncio.create_task(asyncio.to_thread(open_text, options.model_path))
     try:
         engine = await EngineSupervisor.start(options.engine, options.environment)
@@ -54,7 +56,7 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     try:
         text = await opening
         phases.lap("text")
-        replica = await _wire(options, engine, text, key_ring)
+        replica = await _wire(options, engine, text, access)
         phases.lap("first answer")
     except EngineError as error:
         await engine.close()
@@ -65,7 +67,7 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
     return replica
 
 
-async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, key_ring: KeyRing) -> Replica:
+async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, access: Access) -> Replica:
     drain = Drain()
     model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
     metrics = _metrics(options, engine.info)
@@ -100,7 +102,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ke
     app = build_app(
         services,
         readiness,
-        key_ring=key_ring,
+        access=access,
         log=log,
         allows_unknown_fields=options.server.unknown_fields == "warn",
     )

@@ -16,6 +16,7 @@ import uvloop
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up_logging, wait_for_any
+from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
 from octavo.server.replica import Replica, start_replica
@@ -29,14 +30,17 @@ def run_server(options: ServeOptions) -> int:
     phases = Phases()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
     set_up_logging(options.environment.log_level)
+    tls = Tls.of(options.server.ssl_certfile, options.server.ssl_keyfile)
     with (
         listen(options.server.host, options.server.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(serve(options, listener, phases))
+        return runner.run(serve(options, listener, phases, tls))
 
 
-async def serve(options: ServeOptions, listener: socket.socket, phases: Phases) -> int:
+async def serve(
+    options: ServeOptions, listener: socket.socket, phases: Phases, tls: Tls | None = None
+) -> int:
     signals = StopSignals()
     starting = asyncio.create_task(start_replica(options, phases))
     await wait_for_any(starting, signals.first.wait())
@@ -46,10 +50,10 @@ async def serve(options: ServeOptions, listener: socket.socket, phases: Phases) 
         return 0
     replica = starting.result()
     _settle(replica)
-    server = HttpServer.of(replica.app)
+    server = HttpServer.of(replica.app, tls)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     info, names = replica.engine.info, replica.model.all_names
-    _say(boot_report(info, phases, names=names, url=url_of(listener)))
+    _say(boot_report(info, phases, names=names, url=url_of(listener, is_tls=tls is not None)))
     try:
         return await _until_end(replica, signals, options.server.drain_seconds)
     finally:
