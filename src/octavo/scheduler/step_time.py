@@ -5,14 +5,9 @@ Runs in the engine process.
 
 import dataclasses
 
-import numpy as np
-from numpy.typing import NDArray
+from octavo.core.linear_fit import LinearFit
 
-FORGETTING = 0.995  # weight of a step's evidence after one more step
 RELATIVE_NOISE = 0.1  # of a single step's time
-START_UNCERTAINTY = 4.0  # of a start value, as a multiple of it
-OUTLIER = 3.0  # standard deviations; evidence beyond counts as this much
-MAX_OUTLIERS = 5  # in a row
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,18 +24,9 @@ class StepCost:
 
 
 class StepTimeModel:
-    """Fitted by recursive least squares with forgetting (Haykin, Adaptive Filter Theory, ch. 10).
-
-    Errors are weighed relative to the prediction, so that short steps count as much as long ones; the error
-    of an outlier is clipped, but several in a row make the model learn anew; coefficients stay at 0 or above.
-    """
-
     def __init__(self, start: StepCost) -> None:
-        self._start = np.array(dataclasses.astuple(start))
-        self._coefficients = self._start
-        self._num_outliers = 0  # in a row
+        self._fit = LinearFit(dataclasses.astuple(start), relative_noise=RELATIVE_NOISE)
         self.last_prediction = 0.0  # seconds, of the step that was observed last, before it was
-        self._forget()
         self._set_scalars()
 
     def predict(self, num_tokens: int, num_context_tokens: int, num_requests: int) -> float:
@@ -70,40 +56,10 @@ class StepTimeModel:
 
     def observe(self, num_tokens: int, num_context_tokens: int, num_requests: int, seconds: float) -> None:
         """A step of this content took so long."""
-        x = np.array((1.0, num_tokens, num_context_tokens, num_requests))
-        self.last_prediction = predicted = float(self._coefficients @ x)
-        noise = (RELATIVE_NOISE * max(predicted, 1e-6)) ** 2
-        limit = OUTLIER * (float(x @ self._covariance @ x) + noise) ** 0.5
-        error = seconds - predicted
-        self._num_outliers = self._num_outliers + 1 if abs(error) > limit else 0
-        if self._num_outliers == MAX_OUTLIERS:  # no accident: the machine or the load has changed
-            self._forget()
-        else:
-            error = min(max(error, -limit), limit)
-        gain = self._covariance @ x
-        gain = gain / (FORGETTING * noise + float(x @ gain))
-        self._coefficients = np.maximum(self._coefficients + gain * error, 0.0)
-        self._shrink((self._covariance - np.outer(gain, x @ self._covariance)) / FORGETTING)
+        self.last_prediction = self.predict(num_tokens, num_context_tokens, num_requests)
+        self._fit.observe((1.0, num_tokens, num_context_tokens, num_requests), seconds)
         self._set_scalars()
-
-    def _forget(self) -> None:
-        """Be as uncertain as at the start."""
-        self._num_outliers = 0
-        self._max_deviation = START_UNCERTAINTY * np.maximum(self._start, self._coefficients)
-        self._covariance = np.diag(self._max_deviation**2)
-
-    def _shrink(self, covariance: NDArray[np.float64]) -> None:
-        """Bound what forgetting lets grow while the steps say nothing about a coefficient."""
-        deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-30 * self._max_deviation**2))
-        factor = np.minimum(1.0, self._max_deviation / deviation)
-        self._covariance = (covariance + covariance.T) / 2 * np.outer(factor, factor)
 
     def _set_scalars(self) -> None:
         """The coefficients as plain floats, which the methods above read."""
-        self._per_step: float
-        self._per_token: float
-        self._per_context_token: float
-        self._per_request: float
-        self._per_step, self._per_token, self._per_context_token, self._per_request = (
-            self._coefficients.tolist()
-        )
+        self._per_step, self._per_token, self._per_context_token, self._per_request = self._fit.coefficients
