@@ -137,8 +137,8 @@ class RouterConfig:
     """What each endpoint serves, in their order; default: each is asked."""
     static_aliases: tuple[str, ...] = ()
     """Another name for a model, as alias:model (may repeat)."""
-    policy: str = "prefix"
-    """Who gets a request: round-robin, least-load, session or prefix."""
+    policy: str = "cost"
+    """Who gets a request: cost, prefix, least-load, session or round-robin."""
     session_key: str | None = None
     """The header that names a session, for the policy `session`."""
     api_key: str | None = None
@@ -193,7 +193,7 @@ class RouterConfig:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
 
 
-ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix")
+ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")
 _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",
     "health_interval_seconds", "health_timeout_seconds",

@@ -31,7 +31,7 @@ def route(monkeypatch: pytest.MonkeyPatch) -> Route:
 
 def test_endpoints_are_arguments_with_sane_defaults(route: Route) -> None:
     config = route("http://a:1", "http://b:2")
-    assert (config.endpoints, config.policy) == (("http://a:1", "http://b:2"), "prefix")
+    assert (config.endpoints, config.policy) == (("http://a:1", "http://b:2"), "cost")
 
 
 def test_flags_reach_their_options(route: Route) -> None:

@@ -17,6 +17,7 @@ from octavo.router.app import build_app
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
@@ -49,7 +50,15 @@ class Routed:
         ]
         self.set = EndpointSet(self.endpoints, aliases)
         self.metrics = RouterMetrics()
-        self.router = Router(self.set, all_policies(), policy, retry_after_seconds=3, lots=random.Random(1))
+        times = FirstTokenTimes()
+        self.router = Router(
+            self.set,
+            all_policies(times),
+            policy,
+            retry_after_seconds=3,
+            times=times,
+            lots=random.Random(1),
+        )
         self.proxy = Proxy(
             self.router,
             RequestReader(session_key=session_key, aliases=self.set.aliases),

@@ -5,19 +5,26 @@ import pytest
 from octavo.config import ROUTING_POLICIES
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.routing import Router, all_policies
 from tests.router.policies.some import request
 from tests.router.test_endpoints import ready
 
 
 def router_of(endpoints: list[Endpoint]) -> Router:
+    times = FirstTokenTimes()
     return Router(
-        EndpointSet(endpoints), all_policies(), "round-robin", retry_after_seconds=3, lots=random.Random(0)
+        EndpointSet(endpoints),
+        all_policies(times),
+        "round-robin",
+        retry_after_seconds=3,
+        times=times,
+        lots=random.Random(0),
     )
 
 
 def test_the_policies_are_those_the_options_name() -> None:
-    assert tuple(all_policies()) == ROUTING_POLICIES
+    assert tuple(all_policies(FirstTokenTimes())) == ROUTING_POLICIES
 
 
 def test_who_was_tried_is_not_asked_again() -> None:
@@ -52,3 +59,15 @@ def test_nobody_to_ask_has_its_reasons() -> None:
     assert isinstance(error, OverloadedError) and error.retry_after_seconds == 3
     assert "r0: it loads" in str(error)
     assert "there is none" in str(router_of([]).nobody(request()))
+
+
+def test_first_tokens_teach_the_policies_that_go_by_time() -> None:
+    slow, quick = endpoints = ready(2)
+    router = router_of(endpoints)
+    wanted = request(policy="cost")
+    for _ in range(40):
+        for endpoint, seconds in ((slow, 3.0), (quick, 0.1)):
+            route = router.route(wanted, is_fit=lambda one, endpoint=endpoint: one is endpoint)
+            assert route is not None
+            router.observe_first_token(route, wanted, seconds)
+    assert {router.route(wanted).endpoint for _ in range(20)} == {quick}

@@ -22,8 +22,8 @@ class RouterFlags(RouterConfig):
 
     endpoints: Annotated[tuple[str, ...], Parameter(name=("--endpoints", "--static-backends"))] = ()
     """Servers to route to, as the arguments are (may repeat, or be separated by commas)."""
-    policy: Annotated[str, Parameter(name=("--policy", "--routing-logic"))] = "prefix"
-    """Who gets a request: round-robin, least-load, session or prefix."""
+    policy: Annotated[str, Parameter(name=("--policy", "--routing-logic"))] = "cost"
+    """Who gets a request: cost, prefix, least-load, session or round-robin."""
 
     def __post_init__(self) -> None:
         pass

@@ -20,6 +20,7 @@ class Attempt:
     num_cached_predicted: int
     num_resumed_tokens: int = 0  # of the answer, that it began with
     num_cached_actual: int | None = None  # where the endpoint reports it
+    first_token_seconds: float | None = None  # of a stream, since it was asked
     outcome: str = "under way"
     has_progressed: bool = False  # something of the answer came from it
 

@@ -161,13 +161,16 @@ class Delivery:
         attempt = decision.add(route.score, route.scores, self._relay.num_relayed_tokens)
         self.endpoints.append(endpoint.name)
         self._metrics.observe_decision(decision.policy, endpoint.name, route.score.num_cached_tokens)
-        num_missing = self._request.num_prompt_tokens - route.score.num_cached_tokens
-        with endpoint.reserved(num_missing) as reservation:
+        start = self._clock()
+        with endpoint.reserved(route.num_missing_tokens) as reservation:
             if is_first:
-                self._metrics.observe_overhead(self._clock() - arrival)
+                self._metrics.observe_overhead(start - arrival)
 
             def on_first_token(num_cached: int | None) -> None:
                 reservation.first_token()
+                seconds = self._clock() - start
+                self._router.observe_first_token(route, self._request, seconds)
+                attempt.first_token_seconds = round(seconds, 4)
                 attempt.num_cached_actual = num_cached
                 if num_cached is not None and is_first:
                     self._metrics.observe_cached(decision.policy, num_cached)

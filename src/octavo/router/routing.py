@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Set
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.decisions import Decision, DecisionLog
 from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.policies.base import RoutingPolicy, Score, pick
+from octavo.router.policies.cost import PredictedCost
 from octavo.router.policies.least_load import LeastLoad
 from octavo.router.policies.prefix import PrefixAffinity
 from octavo.router.policies.round_robin import RoundRobin
@@ -17,15 +19,26 @@ from octavo.router.routed_request import RoutedRequest
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 
-def all_policies() -> dict[str, RoutingPolicy]:
-    policies: tuple[RoutingPolicy, ...] = (RoundRobin(), LeastLoad(), SessionAffinity(), PrefixAffinity())
+def all_policies(times: FirstTokenTimes) -> dict[str, RoutingPolicy]:
+    policies: tuple[RoutingPolicy, ...] = (
+        RoundRobin(),
+        LeastLoad(),
+        SessionAffinity(),
+        PrefixAffinity(),
+        PredictedCost(times),
+    )
     return {policy.name: policy for policy in policies}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
+    """num_tokens: what the endpoint then had to compute, this prompt included; num_requests: under way."""
+
     score: Score
     scores: list[Score]
+    num_missing_tokens: int  # of the prompt, not cached
+    num_tokens: int
+    num_requests: int
 
     @property
     def endpoint(self) -> Endpoint:
@@ -40,16 +53,19 @@ class Router:
         default_policy: str,
         *,
         retry_after_seconds: int,
+        times: FirstTokenTimes,
         decisions: DecisionLog | None = None,
         lots: random.Random | None = None,
     ) -> None:
-        """retry_after_seconds: what a client is told to wait when there is nobody to ask."""
+        """retry_after_seconds: what a client is told to wait when there is nobody to ask. times: learn from
+        first tokens, for the policies that go by them."""
         self.endpoints = endpoints
         self.decisions = decisions or DecisionLog()
         self._policies = policies
         self._default_policy = default_policy
         self._retry_after_seconds = retry_after_seconds
         self._lots = lots or random.Random()
+        self._times = times
 
     def open(self, request: RoutedRequest) -> Decision:
         """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
@@ -81,7 +97,12 @@ class Router:
         scores = policy.score(candidates, request)
         chosen = pick(scores, self._lots)
         policy.chosen(chosen.endpoint, request)
-        return Route(chosen, scores)
+        load, num_missing = chosen.endpoint.load, request.num_prompt_tokens - chosen.num_cached_tokens
+        return Route(chosen, scores, num_missing, load.num_prompt_tokens + num_missing, load.num_requests)
+
+    def observe_first_token(self, route: Route, request: RoutedRequest, seconds: float) -> None:
+        """The first token of an answer came so long after the request went out."""
+        self._times.observe(route.endpoint, request.model, route.num_tokens, route.num_requests, seconds)
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no first route."""

@@ -23,6 +23,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.app import build_app
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.health import HealthLimits, HealthMonitor
 from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
@@ -60,11 +61,13 @@ class RunningRouter:
         metrics = RouterMetrics()
         aliases = dict(alias.split(":", 1) for alias in config.static_aliases)
         endpoints = EndpointSet(_endpoints(config), aliases)
+        times = FirstTokenTimes()
         router = Router(
             endpoints,
-            all_policies(),
+            all_policies(times),
             config.policy,
             retry_after_seconds=math.ceil(config.health_interval_seconds),
+            times=times,
         )
         proxy = Proxy(
             router,

@@ -2,7 +2,8 @@ import random
 
 from octavo.router.endpoints import Endpoint, Reservation
 from octavo.router.policies.base import Score, pick
-from octavo.router.policies.prefix import TOKENS_PER_CHUNK, PrefixAffinity, PrefixIndex
+from octavo.router.policies.prefix import PrefixAffinity
+from octavo.router.prefix_index import TOKENS_PER_CHUNK
 from octavo.router.routed_request import RoutedRequest
 from tests.router.policies.some import endpoints, request
 
@@ -40,20 +41,3 @@ def test_a_burst_of_one_prompt_spreads_once_it_must() -> None:
         Reservation(score.endpoint.load, 4 * TOKENS_PER_CHUNK - score.num_cached_tokens)
         names.add(score.endpoint.name)
     assert names == {"r0", "r1"}
-
-
-def test_memory_is_bounded_and_a_prompt_is_forgotten_from_its_end() -> None:
-    index = PrefixIndex(max_chunks=4)
-    index.insert((1, 2, 3))
-    index.insert((7, 8))
-    assert len(index) == 4
-    assert index.match((1, 2, 3)) == 2 and index.match((7, 8, 9)) == 2
-    index.insert(tuple(range(100, 200)))
-    assert len(index) == 4 and index.match(tuple(range(100, 200))) == 4
-
-
-def test_only_a_beginning_counts() -> None:
-    index = PrefixIndex()
-    index.insert((1, 2, 3))
-    assert index.match((2, 3)) == 2  # its hash says that what comes before is the same
-    assert index.match((9, 2, 3)) == 0

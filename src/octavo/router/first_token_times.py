@@ -1,0 +1,58 @@
+"""How long endpoints take to a first token: learned from what they took.
+
+One formula for all endpoints of a model (seconds, by the prompt tokens to compute and the requests beside)
+and one factor for each endpoint. What is not observed for a while is forgotten: one that was slow is tried
+again.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Callable
+
+from octavo.core.linear_fit import LinearFit
+from octavo.router.endpoints import Endpoint
+
+START = (0.01, 4e-4, 2e-3)  # seconds: of any request, of a token to compute, of a request beside
+RELATIVE_NOISE = 0.5
+SLOWNESS_WEIGHT = 0.1  # of one observation
+MAX_SLOWNESS = 16.0
+HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
+
+
+class FirstTokenTimes:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._fits: dict[str, LinearFit] = {}  # by model: only of models that endpoints serve
+        self._slowness: weakref.WeakKeyDictionary[Endpoint, tuple[float, float]] = (
+            weakref.WeakKeyDictionary()
+        )  # logarithm, and when it was learned
+
+    def seconds_per_token(self, endpoint: Endpoint, model: str) -> float:
+        """Of a prompt that is not cached."""
+        return self._fit(model).coefficients[1] * math.exp(self._log_slowness(endpoint))
+
+    def predict(self, endpoint: Endpoint, model: str, num_tokens: int, num_requests: int) -> float:
+        """Seconds. num_tokens: to compute before, this prompt's among them; num_requests: under way there."""
+        base, per_token, per_request = self._fit(model).coefficients
+        seconds = base + per_token * num_tokens + per_request * num_requests
+        return seconds * math.exp(self._log_slowness(endpoint))
+
+    def observe(
+        self, endpoint: Endpoint, model: str, num_tokens: int, num_requests: int, seconds: float
+    ) -> None:
+        """What predict was asked for took so long."""
+        log_slowness = self._log_slowness(endpoint)
+        usual = self.predict(endpoint, model, num_tokens, num_requests) / math.exp(log_slowness)
+        limit = math.log(MAX_SLOWNESS)
+        log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
+        log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
+        self._slowness[endpoint] = (log_slowness, self._clock())
+        self._fit(model).observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
+
+    def _fit(self, model: str) -> LinearFit:
+        return self._fits.setdefault(model, LinearFit(START, relative_noise=RELATIVE_NOISE))
+
+    def _log_slowness(self, endpoint: Endpoint) -> float:
+        log_slowness, learned = self._slowness.get(endpoint, (0.0, 0.0))
+        return log_slowness * 0.5 ** ((self._clock() - learned) / HALF_LIFE_SECONDS) if log_slowness else 0.0

@@ -1,0 +1,59 @@
+import random
+
+import pytest
+
+from octavo.router.first_token_times import HALF_LIFE_SECONDS, FirstTokenTimes
+from tests.router.policies.some import endpoints
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def learn(times: FirstTokenTimes, slowness: dict, count: int = 300) -> None:
+    """A token to compute takes a millisecond, a request beside five."""
+    lots = random.Random(0)
+    for _ in range(count):
+        endpoint = lots.choice(list(slowness))
+        num_tokens, num_requests = lots.randrange(1, 3000), lots.randrange(20)
+        seconds = (0.02 + 0.001 * num_tokens + 0.005 * num_requests) * slowness[endpoint]
+        times.observe(endpoint, "m", num_tokens, num_requests, seconds * lots.uniform(0.8, 1.2))
+
+
+def test_it_learns_what_tokens_and_requests_cost() -> None:
+    times, everybody = FirstTokenTimes(Clock()), endpoints(3)
+    learn(times, dict.fromkeys(everybody, 1.0))
+    for num_tokens, num_requests in ((100, 0), (1000, 5), (3000, 20)):
+        expected = 0.02 + 0.001 * num_tokens + 0.005 * num_requests
+        predicted = times.predict(everybody[0], "m", num_tokens, num_requests)
+        assert predicted == pytest.approx(expected, rel=0.25)
+    assert times.seconds_per_token(everybody[0], "m") == pytest.approx(0.001, rel=0.2)
+
+
+def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
+    clock = Clock()
+    times, (slow, *others) = FirstTokenTimes(clock), endpoints(4)
+    learn(times, {slow: 4.0} | dict.fromkeys(others, 1.0), 800)
+    ratio = times.predict(slow, "m", 1000, 0) / times.predict(others[0], "m", 1000, 0)
+    assert ratio == pytest.approx(4, rel=0.25)
+    clock.now += 10 * HALF_LIFE_SECONDS
+    assert times.predict(slow, "m", 1000, 0) / times.predict(others[0], "m", 1000, 0) < 1.05
+
+
+def test_models_are_told_apart() -> None:
+    times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
+    before = times.predict(one, "other", 1000, 0)
+    learn(times, {one: 1.0}, 50)
+    assert times.seconds_per_token(one, "other") == pytest.approx(before / 1000, rel=0.5)
+    assert times.predict(one, "m", 1000, 0) > 1.5 * before
+
+
+def test_nonsense_is_survived() -> None:
+    times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
+    for seconds in (0.0, -1.0, 1e9, 1e-12) * 20:
+        times.observe(one, "m", 0, 0, seconds)
+        assert 0 <= times.predict(one, "m", 1000, 3) < float("inf")
