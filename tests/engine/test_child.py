@@ -4,13 +4,16 @@ import asyncio
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
+import uvloop
 
 from octavo.config import EngineConfig
-from octavo.engine.child import EngineChild
+from octavo.core.messages import Abort
+from octavo.engine.child import EngineChild, EngineConnection
 from octavo.engine.supervisor import EngineSupervisor
 from tests.engine.harness import (
     FAKE_ENGINE,
@@ -138,3 +141,17 @@ async def test_ctrl_c_cannot_hit_a_child_that_is_still_starting() -> None:
 async def test_a_command_that_does_not_exist() -> None:
     with pytest.raises(FileNotFoundError):
         EngineChild.spawn(("/nowhere/engine",), 0, 1)
+
+
+def test_a_message_to_an_engine_that_has_just_died_is_lost_and_nothing_else() -> None:
+    """With the server's own event loop, whose transports refuse it."""
+
+    async def send_to_nobody() -> None:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        connection = EngineConnection(lambda message: None)
+        await asyncio.get_running_loop().create_unix_connection(lambda: connection, sock=ours)
+        await connection.closed
+        connection.send(Abort(["gone"]))
+
+    uvloop.run(send_to_nobody())

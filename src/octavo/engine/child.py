@@ -115,9 +115,13 @@ class EngineConnection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by inheritance
 
     def send(self, message: msgspec.Struct) -> None:
-        """Never blocks; what the engine has not read waits in the server's memory."""
+        """Never blocks; what the engine has not read waits in the server's memory.
+
+        What is sent between an engine's death and its report is lost with it: its successor gets everything.
+        """
         assert self._transport is not None
-        self._transport.write(encode_frame(message))
+        if not self._transport.is_closing():  # uvloop's raises then
+            self._transport.write(encode_frame(message))
 
     def data_received(self, data: bytes) -> None:
         try:
