@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from octavo.core.errors import EngineError, OverloadedError
-from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit
+from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
@@ -201,9 +201,19 @@ def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason 
             num_cached_tokens=2,
             queue_seconds=0.25,
             prefill_seconds=0.5,
+            logprobs=fake_logprobs(token_bytes, stream.submission("", is_suspect=False).sampling.logprobs),
         ),
         now=0.0,
     )
+
+
+def fake_logprobs(token_ids: Sequence[int], num_top: int | None) -> TokenLogprobs | None:
+    """Token n is as probable as exp(-n / 256), and second to its successor."""
+    if num_top is None:
+        return None
+    tops = [[(i + 1) % VOCAB_SIZE, i, *range(num_top)][:num_top] for i in token_ids]
+    logprobs = [-i / 256 for i in token_ids]
+    return TokenLogprobs(logprobs, [2] * len(logprobs), tops, [[-i / 256 for i in top] for top in tops])
 
 
 @dataclasses.dataclass

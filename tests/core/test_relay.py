@@ -5,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavo.core import relay
+from octavo.core.messages import TokenLogprobs
 from octavo.core.relay import ErrorMark, Identity, Mark, MarkError, MarkReader
 
 PIECES = [
     (Mark(0, 0, 3, 16, None, [1, 22, 333]), b""),
     (Mark(0, 1, 9, 0, None, []), b"data: {}\n\n"),
+    (Mark(0, 0, 9, 0, None, [7], TokenLogprobs([-0.1], [1], [[7, 8]], [[-0.1, -2.5]])), b""),
     (Mark(0, 0, 12, 16, "stop", [4]), b"data: :octavo 1 2 3\n\ndata: [DONE]\n\n"),
     (ErrorMark(0, is_resumable=True), b"data: {}\n\n"),
     (ErrorMark(0, is_resumable=False), b""),
@@ -32,7 +34,15 @@ def test_half_a_payload_is_kept_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", (b"data: {}\n\n", b":octavo 1 2\n", b":octavo a 0 0 0 - -\n", b":octavo-error 1\n", b": ping\n")
+    "line",
+    (
+        b"data: {}\n\n",
+        b":octavo 1 2\n",
+        b":octavo a 0 0 0 - - -\n",
+        b":octavo 0 0 0 0 - - {}\n",
+        b":octavo-error 1\n",
+        b": ping\n",
+    ),
 )
 def test_what_is_no_mark_is_refused(line: bytes) -> None:
     with pytest.raises(MarkError, match="is not a mark"):

@@ -62,7 +62,9 @@ def give_up(replica: FakeReplica) -> None:
 
 
 @pytest.mark.parametrize("fault", (hang, drain, give_up))
-@pytest.mark.parametrize("fields", ({}, {"stop": "END"}, {"max_tokens": 20}), ids=str)
+@pytest.mark.parametrize(
+    "fields", ({}, {"stop": "END"}, {"max_tokens": 20}, {"stop": "Läu", "logprobs": 2}), ids=str
+)
 async def test_a_fault_in_mid_stream_changes_no_byte(
     fault: Callable[[FakeReplica], None], fields: dict[str, Any]
 ) -> None:

@@ -101,6 +101,54 @@ async def test_a_stop_string_ends_the_answer_and_the_engines_work() -> None:
     assert answer.usage is not None and answer.usage.completion_tokens == len("one END")
 
 
+async def test_logprobs_of_a_stream_are_those_of_the_whole_answer() -> None:
+    engine = FakeEngine("Grü END".encode())
+    asked = {"logprobs": True, "top_logprobs": 3, "stop": "END"}
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.chat.completions.create(model="tiny", messages=MESSAGES, **asked)  # type: ignore[call-overload]
+        stream = await client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True, **asked)  # type: ignore[call-overload]
+        told = [chunk.choices[0] async for chunk in stream]
+    whole = answer.choices[0].logprobs.content
+    assert bytes(byte for entry in whole for byte in entry.bytes) == "Grü END".encode()
+    assert [entry.token for entry in whole[2:4]] == ["\\xc3", "\\xbc"]
+    assert [(len(e.top_logprobs), e.top_logprobs[1].token == e.token) for e in whole] == [(3, True)] * len(
+        whole
+    )
+    assert [entry for choice in told if choice.logprobs for entry in choice.logprobs.content] == whole
+    for count in range(len(told)):
+        text = "".join(choice.delta.content or "" for choice in told[:count])
+        entries = [e for choice in told[:count] if choice.logprobs for e in choice.logprobs.content]
+        if len(entries) < len(whole):
+            assert text.encode().startswith(bytes(byte for entry in entries for byte in entry.bytes))
+
+
+async def test_without_alternatives_only_the_token_is_told() -> None:
+    async with serving(FakeEngine(b"ok")) as (_, url), sdk(url) as client:
+        answer = await client.chat.completions.create(model="tiny", messages=MESSAGES, logprobs=True)  # type: ignore[arg-type]
+    assert answer.choices[0].logprobs is not None and answer.choices[0].logprobs.content is not None
+    entries = answer.choices[0].logprobs.content
+    assert [(e.token, e.logprob, e.top_logprobs) for e in entries] == [
+        ("o", -111 / 256, []),
+        ("k", -107 / 256, []),
+    ]
+
+
+async def test_token_ids_are_told_if_asked_for() -> None:
+    asked = {"return_token_ids": True, "return_tokens_as_token_ids": True, "logprobs": True}
+    async with serving(FakeEngine("ü".encode())) as (_, url), httpx2.AsyncClient() as client:
+        body = {"model": "tiny", "messages": MESSAGES, **asked}
+        answer = (await client.post(f"{url}/v1/chat/completions", json=body)).json()
+        *chunks, _ = await events(url, **asked)
+    assert bytes(answer["prompt_token_ids"]) == PROMPT
+    (choice,) = answer["choices"]
+    assert choice["token_ids"] == [0xC3, 0xBC]
+    assert [entry["token"] for entry in choice["logprobs"]["content"]] == ["token_id:195", "token_id:188"]
+    first, *others = map(json.loads, chunks)
+    assert bytes(first["prompt_token_ids"]) == PROMPT and first["choices"][0]["delta"]["role"] == "assistant"
+    told = [token_id for chunk in others for token_id in chunk["choices"][0].get("token_ids", [])]
+    assert told == [0xC3, 0xBC] and all("prompt_token_ids" not in chunk for chunk in others)
+
+
 async def test_sampling_reaches_the_engine() -> None:
     engine = FakeEngine()
     fields = {"top_k": 5, "min_p": 0.1, "ignore_eos": True, "min_tokens": 2}

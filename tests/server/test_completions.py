@@ -96,3 +96,42 @@ async def test_if_one_prompt_finds_the_queue_full_none_runs() -> None:
         with pytest.raises(openai.InternalServerError):
             await client.completions.create(model="tiny", prompt=["a", "b", "c"])
     assert len(engine.aborted) == 2
+
+
+async def test_logprobs_of_a_stream_are_those_of_the_whole_answer() -> None:
+    async with serving(FakeEngine("Grü END".encode())) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(model="tiny", prompt="a", logprobs=1, stop="END")
+        stream = await client.completions.create(
+            model="tiny", prompt="a", logprobs=1, stop="END", stream=True
+        )
+        told = [chunk.choices[0].logprobs async for chunk in stream if chunk.choices[0].logprobs]
+    whole = answer.choices[0].logprobs
+    assert whole is not None
+    assert whole.tokens == ["G", "r", "bytes:\\xc3", "bytes:\\xbc", " ", "E", "N", "D"]
+    assert whole.token_logprobs == [-byte / 256 for byte in "Grü END".encode()]
+    assert whole.top_logprobs is not None and whole.top_logprobs[0] == {"G": -71 / 256, "H": -72 / 256}
+    assert whole.text_offset == [0, 1, 2, 2, 3, 4, 4, 4]
+    for field in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        assert [entry for part in told for entry in getattr(part, field)] == getattr(whole, field)
+
+
+async def test_token_ids_are_told_if_asked_for() -> None:
+    body = {"model": "tiny", "prompt": ["a", "bc"], "n": 2, "return_token_ids": True}
+    async with serving(FakeEngine(b"xy")) as (_, url), httpx2.AsyncClient() as client:
+        answer = (await client.post(f"{url}/v1/completions", json=body)).json()
+        streamed = await client.post(f"{url}/v1/completions", json={**body, "stream": True})
+    assert [bytes(choice["prompt_token_ids"]) for choice in answer["choices"]] == [b"a", b"a", b"bc", b"bc"]
+    assert [bytes(choice["token_ids"]) for choice in answer["choices"]] == [b"xy"] * 4
+    chunks = [json.loads(event[6:]) for event in streamed.text.split("\n\n") if event.startswith("data: {")]
+    for index in range(4):
+        first, *others = [c["choices"][0] for c in chunks if c["choices"][0]["index"] == index]
+        assert bytes(first["prompt_token_ids"]) == (b"a", b"bc")[index // 2]
+        assert bytes(i for choice in others for i in choice.get("token_ids", [])) == b"xy"
+
+
+@pytest.mark.parametrize("logprobs", (-1, 21))
+async def test_alternatives_have_a_limit(logprobs: int) -> None:
+    async with serving(FakeEngine()) as (_, url), sdk(url) as client:
+        await client.completions.create(model="tiny", prompt="a", logprobs=20)
+        with pytest.raises(openai.BadRequestError, match=r"logprobs: expected `int` (>= 0|<= 20)"):
+            await client.completions.create(model="tiny", prompt="a", logprobs=logprobs)

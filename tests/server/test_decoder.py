@@ -47,11 +47,11 @@ def test_a_number_out_of_range_is_named() -> None:
 
 
 def test_values_that_ask_for_nothing_pass() -> None:
-    neutral = {"logprobs": False, "tools": [], "length_penalty": 1.0}
+    neutral = {"use_beam_search": False, "tools": [], "length_penalty": 1.0}
     assert chat(**neutral, tool_choice="auto", response_format={"type": "text"}, audio=None) == chat()
 
 
-@pytest.mark.parametrize("fields", ({"n": True}, {"logprobs": 0}, {"presence_penalty": False}))
+@pytest.mark.parametrize("fields", ({"n": True}, {"use_beam_search": 0}, {"presence_penalty": False}))
 def test_a_flag_is_no_number(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         chat(**fields)

@@ -103,12 +103,20 @@ def progress_after(pieces: list[tuple[Any, bytes]]) -> list[ChoiceProgress]:
         choice.token_ids += mark.token_ids
         choice.num_characters = mark.num_characters
         choice.num_cached_tokens, choice.finish_reason = mark.num_cached_tokens, mark.finish_reason
+        choice.held_logprobs = mark.held_logprobs
     return list(choices.values())
 
 
 @pytest.mark.parametrize(
     "fields",
-    ({}, {"stop": "END"}, {"stop": ["x E", "never"]}, {"max_tokens": 30}),
+    (
+        {},
+        {"stop": "END"},
+        {"stop": ["x E", "never"]},
+        {"max_tokens": 30},
+        {"stop": "END", "logprobs": 2},
+        {"return_token_ids": True},
+    ),
     ids=str,
 )
 async def test_an_answer_taken_up_at_any_point_is_the_same_answer(fields: dict[str, Any]) -> None:
@@ -144,6 +152,8 @@ async def test_another_replicas_answer_cannot_go_on_here() -> None:
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (409, "resume_mismatch")
     text = await resume(FakeEngine(), [ChoiceProgress(0, [65, 66], num_characters=3)])
     assert (text.status_code, text.json()["error"]["code"]) == (409, "resume_mismatch")
+    held = await resume(FakeEngine(), [ChoiceProgress(0, [69])], stop="END", logprobs=1)
+    assert (held.status_code, held.json()["error"]["code"]) == (409, "resume_mismatch")
 
 
 async def test_what_is_no_resumption_is_refused() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
 from octavo.server.decoder import BodyDecoder
 from octavo.server.schema import ChatRequest, CompletionRequest
@@ -81,3 +82,15 @@ def test_both_names_of_the_limit_mean_the_same(fields: dict[str, int]) -> None:
 )
 def test_usage_is_included_when_asked_for(options: Any, expected: bool) -> None:
     assert chat(stream=True, stream_options=options).includes_usage is expected
+
+
+def test_logprobs_are_a_flag_in_chats_and_a_number_in_completions() -> None:
+    assert chat(logprobs=False).sampling_params().logprobs is None
+    assert chat(logprobs=True).sampling_params().logprobs == 0
+    assert chat(logprobs=True, top_logprobs=20).sampling_params().logprobs == 20
+    assert completion(logprobs=0).sampling_params().logprobs == 0
+    assert chat(top_logprobs=0).sampling_params().logprobs is None
+    with pytest.raises(InvalidRequestError, match="top_logprobs is allowed only with logprobs: true"):
+        chat(top_logprobs=1).sampling_params()
+    with pytest.raises(InvalidRequestError, match="top_logprobs: expected `int` <= 20"):
+        chat(logprobs=True, top_logprobs=21)

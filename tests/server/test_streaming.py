@@ -11,7 +11,9 @@ from octavo.http.errors import ErrorAnswer
 from octavo.server.chat import ChatFormat
 from octavo.server.dialect import Envelope
 from octavo.server.generation import Generation
+from octavo.server.logprobs import ChatTokens, TokenNames
 from octavo.server.streaming import StreamedAnswer, WholeAnswer
+from octavo.server.token_report import ReportedTokens
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,6 +27,10 @@ class Choice:
     def __init__(self, index: int) -> None:
         self.index = index
         self.finish_reason: FinishReason | None = None
+        self.reported: ReportedTokens | None = None
+
+    def take_reported(self) -> ReportedTokens | None:
+        return self.reported
 
 
 class Sent:
@@ -46,7 +52,8 @@ def choices(count: int) -> list[Generation]:
 
 
 def chat_format(*, includes_usage: bool = False) -> ChatFormat:
-    return ChatFormat(Envelope("id", 1, "m", "fp", includes_usage))
+    envelope = Envelope("id", 1, "m", "fp", includes_usage)
+    return ChatFormat(envelope, tokens=ChatTokens(TokenNames(()), has_ids=True), extra={})
 
 
 async def test_role_and_first_text_leave_in_one_message() -> None:
@@ -89,6 +96,16 @@ async def test_nothing_is_sent_for_nothing() -> None:
     assert len(sent.messages) == count
 
 
+async def test_tokens_without_text_are_told_of() -> None:
+    sent = Sent()
+    (choice,) = generations = choices(1)
+    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
+    for reported in ([7], [], [8, 9]):
+        cast(Any, choice).reported = ReportedTokens(reported, [0] * len(reported))
+        await answer.emit(choice, "")
+    assert ["token_ids" in chunk for chunk in sent.chunks] == [True, True]
+
+
 async def test_the_stream_is_done_when_the_last_choice_is() -> None:
     sent = Sent()
     first, second = generations = choices(2)
@@ -114,11 +131,13 @@ async def test_a_whole_answer_is_one_body() -> None:
     sent = Sent()
     (choice,) = generations = choices(1)
     answer = WholeAnswer(sent, generations, chat_format())
-    await answer.emit(choice, "a")
-    choice.finish_reason = FinishReason.STOP
-    await answer.emit(choice, "b")
+    for text in ("a", "b"):
+        cast(Any, choice).reported = ReportedTokens(list(text.encode()), [0])
+        choice.finish_reason = FinishReason.STOP if text == "b" else None
+        await answer.emit(choice, text)
     assert sent.messages == []
     await answer.end()
     (body,) = sent.chunks
     assert dict(sent.messages[0]["headers"])[b"content-length"] == str(len(body)).encode()
-    assert json.loads(body)["choices"][0]["message"]["content"] == "ab"
+    (told,) = json.loads(body)["choices"]
+    assert (told["message"]["content"], told["token_ids"]) == ("ab", [97, 98])

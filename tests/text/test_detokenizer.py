@@ -26,7 +26,9 @@ def test_bytes_that_become_nothing_are_replaced() -> None:
     assert detokenizer.push([first, second]) == ""
     assert detokenizer.push(ids_of("a")) == "\ufffda"
     assert detokenizer.push([first]) == ""
+    assert detokenizer.is_inside_a_character
     assert detokenizer.flush() == "\ufffd"
+    assert not detokenizer.is_inside_a_character
     assert detokenizer.flush() == ""
 
 

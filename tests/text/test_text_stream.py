@@ -112,3 +112,28 @@ def test_bytes_that_stand_in_for_characters_stream_alike(
     if not stop:
         spelled = [BYTE_FALLBACK.token_bytes[i] for i in ids if i not in BYTE_FALLBACK.control_ids]
         assert at_once[0] == b"".join(spelled).decode(errors="replace")
+
+
+@given(CONTENT, STOPS, st.integers(0, 12), st.lists(st.integers(0, 20)))
+def test_a_token_settles_when_its_text_is_out(
+    ids: list[int], stop: list[str], min_tokens: int, cuts: list[int]
+) -> None:
+    tracked = stream(stop, min_tokens)
+    tracked.track_tokens()
+    sent, begins = "", []
+    for chunk in chunks(ids, cuts):
+        sent += tracked.push(chunk)
+        begins += tracked.take_settled()
+        if not tracked.is_stopped:
+            assert sent.startswith(prefix_text(ids[: len(begins)]))
+    sent += tracked.finish()
+    begins += tracked.take_settled()
+    assert (sent, tracked.num_tokens, tracked.stop_string) == whole(ids, stop, min_tokens)
+    assert len(begins) == tracked.num_tokens
+    assert begins == [min(len(prefix_text(ids[:count])), len(sent)) for count in range(len(begins))]
+
+
+def test_without_tracking_nothing_settles() -> None:
+    text = stream([])
+    text.push(ids_of("he"))
+    assert text.take_settled() == []

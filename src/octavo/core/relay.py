@@ -13,6 +13,8 @@ import uuid
 
 import msgspec
 
+from octavo.core.messages import TokenLogprobs
+
 SECRET_HEADER = b"x-octavo-secret"
 TENANT_HEADER = b"x-octavo-tenant"  # whose key the router was given
 IDENTITY_HEADER = b"x-octavo-identity"
@@ -66,6 +68,7 @@ class ChoiceProgress(msgspec.Struct):
     num_characters: int = 0
     num_cached_tokens: int = 0  # of the prompt, at the first admission
     finish_reason: str | None = None
+    held_logprobs: TokenLogprobs | None = None  # of the last tokens: those whose text is held back
 
 
 class Resumption(msgspec.Struct):
@@ -79,7 +82,9 @@ class Resumption(msgspec.Struct):
 
 
 class Mark(msgspec.Struct):
-    """What the num_bytes that follow add to one choice. num_characters: in all, after them."""
+    """What the num_bytes that follow add to one choice. num_characters: in all, after them.
+    held_logprobs: of tokens so far that the client has not got, since their text is held back.
+    """
 
     num_bytes: int
     index: int
@@ -87,11 +92,13 @@ class Mark(msgspec.Struct):
     num_cached_tokens: int
     finish_reason: str | None
     token_ids: list[int]
+    held_logprobs: TokenLogprobs | None = None
 
     def encode(self) -> bytes:
         ids = ",".join(map(str, self.token_ids)) or "-"
         counts = f"{self.num_bytes} {self.index} {self.num_characters} {self.num_cached_tokens}"
-        return _MARK + f"{counts} {self.finish_reason or '-'} {ids}\n".encode()
+        held = b"-" if self.held_logprobs is None else msgspec.json.encode(self.held_logprobs)
+        return _MARK + f"{counts} {self.finish_reason or '-'} {ids} ".encode() + held + b"\n"
 
 
 class ErrorMark(msgspec.Struct):
@@ -143,7 +150,7 @@ def _decode(line: bytes) -> Mark | ErrorMark:
         if not line.startswith(_MARK):
             raise ValueError
         counts = line[len(_MARK) :].split(b" ")
-        num_bytes, index, num_characters, num_cached, reason, ids = counts
+        num_bytes, index, num_characters, num_cached, reason, ids, held = counts
         return Mark(
             int(num_bytes),
             int(index),
@@ -151,6 +158,7 @@ def _decode(line: bytes) -> Mark | ErrorMark:
             int(num_cached),
             None if reason == b"-" else reason.decode(),
             [] if ids == b"-" else [int(token_id) for token_id in ids.split(b",")],
+            None if held == b"-" else msgspec.json.decode(held, type=TokenLogprobs),
         )
-    except ValueError:
+    except (ValueError, msgspec.MsgspecError):
         raise MarkError(f"{line[:80]!r} is not a mark") from None

@@ -23,6 +23,7 @@ class Transcript:
         choice.num_characters = mark.num_characters
         choice.num_cached_tokens = mark.num_cached_tokens
         choice.finish_reason = mark.finish_reason
+        choice.held_logprobs = mark.held_logprobs
         self.num_tokens += len(mark.token_ids)
         self.is_complete = payload.endswith(DONE)
 

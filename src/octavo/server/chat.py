@@ -1,16 +1,19 @@
 """POST /v1/chat/completions, as OpenAI defines it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
-from octavo.server.dialect import Envelope, WholeChoice
+from octavo.server.dialect import Encoded, Envelope, WholeChoice
+from octavo.server.logprobs import ChatTokens, TokenNames
 from octavo.server.messages import conversation
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import PromptEncoder
 from octavo.server.schema import ChatRequest, Usage
+from octavo.server.token_report import ReportedTokens
 
 _CHUNK = "chat.completion.chunk"
 
@@ -22,26 +25,41 @@ class ChatDialect:
     def __init__(self, *, allows_unknown: bool = False) -> None:
         self.decoder = BodyDecoder(ChatRequest, parameters_of(Api.CHAT), allows_unknown=allows_unknown)
 
-    async def encode(self, request: ChatRequest, prompts: PromptEncoder) -> list[list[int]]:
-        return [await prompts.encode_chat(conversation(request.messages))]
-
-    def format(self, envelope: Envelope) -> "ChatFormat":
-        return ChatFormat(envelope)
+    async def encode(self, request: ChatRequest, prompts: PromptEncoder) -> Encoded:
+        prompt = await prompts.encode_chat(conversation(request.messages))
+        has_ids = bool(request.return_token_ids)
+        names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
+        tokens = ChatTokens(names, has_ids=has_ids)
+        extra = {"prompt_token_ids": prompt} if has_ids else {}
+        return Encoded([prompt], functools.partial(ChatFormat, tokens=tokens, extra=extra))
 
 
 class ChatFormat:
-    """A chunk is head + index + delta + tail; all but the delta's text is rendered once per answer."""
+    """A chunk is head + index + delta + tail; all but the delta's text is rendered once per answer.
 
-    def __init__(self, envelope: Envelope) -> None:
+    extra: fields of the whole answer, or of a choice's first chunk.
+    """
+
+    def __init__(self, envelope: Envelope, *, tokens: ChatTokens, extra: Mapping[str, object]) -> None:
         self._envelope = envelope
+        self._tokens = tokens
+        self._extra = extra
         self._head = envelope.head(_CHUNK) + b',"choices":[{"index":'
         self._tail = b'},"logprobs":null,"finish_reason":null}]' + envelope.tail
 
     def opening(self, index: int) -> bytes:
-        return b'%b%d,"delta":{"role":"assistant","content":""%b' % (self._head, index, self._tail)
+        start = b'%b%d,"delta":{"role":"assistant","content":""' % (self._head, index)
+        if not self._extra:
+            return start + self._tail
+        extra = msgspec.json.encode(self._extra)[1:-1]
+        return b'%b},"logprobs":null,"finish_reason":null}],%b%b' % (start, extra, self._envelope.tail)
 
-    def text(self, index: int, text: str) -> bytes:
-        return b'%b%d,"delta":{"content":%b%b' % (self._head, index, msgspec.json.encode(text), self._tail)
+    def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
+        delta = b'%b%d,"delta":{"content":%b' % (self._head, index, msgspec.json.encode(text))
+        if tokens is None:
+            return delta + self._tail
+        fields = msgspec.json.encode(self._tokens.fields(tokens))[1:-1]
+        return b'%b},%b,"finish_reason":null}]%b' % (delta, fields, self._envelope.tail)
 
     def ending(self, index: int, finish_reason: FinishReason) -> bytes:
         reason = finish_reason.value.encode()
@@ -67,11 +85,12 @@ class ChatFormat:
                     {
                         "index": choice.index,
                         "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                        "logprobs": None,
+                        **self._tokens.fields(choice.tokens),
                         "finish_reason": choice.finish_reason.value,
                     }
                     for choice in choices
                 ],
                 "usage": usage,
+                **self._extra,
             }
         )

@@ -1,7 +1,7 @@
 """What tells the chat API from the completions API: the body it takes and the JSON it answers with."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
 from octavo.server.prompts import PromptEncoder
 from octavo.server.schema import GenerationRequest, Usage
+from octavo.server.token_report import ReportedTokens
 
 Request = TypeVar("Request", bound=GenerationRequest)
 
@@ -51,6 +52,7 @@ class WholeChoice:
     index: int
     text: str
     finish_reason: FinishReason
+    tokens: ReportedTokens | None = None
 
 
 class Format(Protocol):
@@ -60,7 +62,7 @@ class Format(Protocol):
         """Before the first text of a choice; may be empty."""
         ...
 
-    def text(self, index: int, text: str) -> bytes: ...
+    def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes: ...
 
     def ending(self, index: int, finish_reason: FinishReason) -> bytes: ...
 
@@ -69,6 +71,14 @@ class Format(Protocol):
     def whole(self, choices: Sequence[WholeChoice], usage: Usage) -> bytes:
         """The answer to a request that is not streamed."""
         ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a request comes to: prompts, and how the answer is rendered."""
+
+    prompts: list[list[int]]
+    new_format: Callable[[Envelope], Format]
 
 
 class Dialect(Protocol[Request]):
@@ -83,8 +93,6 @@ class Dialect(Protocol[Request]):
         """None: the rest of the context."""
         ...
 
-    async def encode(self, request: Request, prompts: PromptEncoder) -> list[list[int]]:
-        """One prompt per choice. Raises InvalidRequestError."""
+    async def encode(self, request: Request, prompts: PromptEncoder) -> Encoded:
+        """Raises InvalidRequestError."""
         ...
-
-    def format(self, envelope: Envelope) -> Format: ...

@@ -18,12 +18,13 @@ from octavo.http.body import ClientGone, read_json_body, run_while_connected
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.dialect import Dialect, Envelope, Format, Request
+from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.generation import Generation, run_all
 from octavo.server.origin import Origin
 from octavo.server.prompts import PromptEncoder
 from octavo.server.served_model import ServedModel
 from octavo.server.streaming import RelayedAnswer, StreamedAnswer, WholeAnswer
+from octavo.server.token_report import new_report
 from octavo.text.text_stream import TextStream
 
 DRAIN_RETRY_AFTER_SECONDS = 5
@@ -76,6 +77,24 @@ class NewText(Protocol):
     def __call__(self, sampling: SamplingParams, *, skip_special_tokens: bool) -> TextStream: ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a choice stands: its index, and that of the first choice of the same prompt."""
+
+    index: int
+    first: int
+    record: RequestRecord
+    origin: Origin
+
+    @property
+    def request_id(self) -> str:
+        return f"{self.record.completion_id}-{self.index}"
+
+    @property
+    def fork_of(self) -> str | None:
+        return f"{self.record.completion_id}-{self.first}" if self.first < self.index else None
+
+
 class GenerationEndpoint(Generic[Request]):
     """An ASGI application for one dialect. Errors before the first byte are raised; app.py answers them."""
 
@@ -106,13 +125,13 @@ class GenerationEndpoint(Generic[Request]):
         services = self._services
         services.model.check(request.model)
         sampling = request.sampling_params()
-        prompts = await self._dialect.encode(request, services.prompts)
-        record.allowance.take_prompt(sum(map(len, prompts)))
+        encoded = await self._dialect.encode(request, services.prompts)
+        record.allowance.take_prompt(sum(map(len, encoded.prompts)))
         record.completion_id = self._dialect.id_prefix + origin.identity.id
-        generations = self._admit(request, prompts, sampling, record, origin)
+        generations = self._admit(request, encoded, sampling, record, origin)
         try:
             envelope = self._envelope(request, record.completion_id, origin.identity.created)
-            answer = self._sink(request, send, generations, self._dialect.format(envelope), origin)
+            answer = self._sink(request, send, generations, encoded.new_format(envelope), origin)
             await self._generate(generations, answer)
         finally:
             for generation in generations:
@@ -145,56 +164,26 @@ class GenerationEndpoint(Generic[Request]):
     def _admit(
         self,
         request: Request,
-        prompts: list[list[int]],
+        encoded: Encoded,
         sampling: SamplingParams,
         record: RequestRecord,
         origin: Origin,
     ) -> list[Generation]:
         """Hand every choice of every prompt to the engine, or none. Raises OctavoError."""
         services = self._services
-        seed = origin.identity.seed if sampling.seed is None else sampling.seed
         num_choices = 1 if request.n is None else request.n
-        services.prompts.check_choices(num_choices, len(prompts))
+        services.prompts.check_choices(num_choices, len(encoded.prompts))
         fitted = [
             (prompt, services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens))
-            for prompt in prompts
+            for prompt in encoded.prompts
             for _ in range(num_choices)
         ]
         generations: list[Generation] = []
-        skip_special_tokens = request.skip_special_tokens is not False
         try:
             for index, (prompt, params) in enumerate(fitted):
-                progress = origin.progress.get(index)
-                request_id = f"{record.completion_id}-{index}"
                 first = index - index % num_choices  # of this prompt's choices: the others share its blocks
-                if progress is not None and progress.finish_reason is not None:
-                    stream = ended_stream(request_id)
-                else:
-                    stream = services.engine.submit(
-                        prompt,
-                        params,
-                        request_id=request_id,
-                        seed=seed,
-                        branch=index,
-                        salt=origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared),
-                        tenant=origin.tenant,
-                        fork_of=f"{record.completion_id}-{first}" if first < index else None,
-                        output_token_ids=() if progress is None else progress.token_ids,
-                    )
-                generations.append(
-                    Generation(
-                        index,
-                        len(prompt),
-                        params,
-                        stream=stream,
-                        text=services.new_text(params, skip_special_tokens=skip_special_tokens),
-                        arrival=record.arrival,
-                        metrics=services.metrics,
-                        clock=services.clock,
-                        progress=progress,
-                        shares_prompt=first < index,
-                    )
-                )
+                place = _Place(index, first, record, origin)
+                generations.append(self._start(request, prompt, params, place))
         except OctavoError as error:
             if isinstance(error, OverloadedError):
                 services.metrics.observe_rejection()
@@ -202,6 +191,41 @@ class GenerationEndpoint(Generic[Request]):
                 generation.close(record)
             raise
         return generations
+
+    def _start(
+        self, request: Request, prompt: list[int], sampling: SamplingParams, place: "_Place"
+    ) -> Generation:
+        services, record, origin = self._services, place.record, place.origin
+        progress = origin.progress.get(place.index)
+        if progress is not None and progress.finish_reason is not None:
+            stream = ended_stream(place.request_id)
+        else:
+            stream = services.engine.submit(
+                prompt,
+                sampling,
+                request_id=place.request_id,
+                seed=origin.identity.seed if sampling.seed is None else sampling.seed,
+                branch=place.index,
+                salt=origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared),
+                tenant=origin.tenant,
+                fork_of=place.fork_of,
+                output_token_ids=() if progress is None else progress.token_ids,
+            )
+        text = services.new_text(sampling, skip_special_tokens=request.skip_special_tokens is not False)
+        has_logprobs, has_ids = sampling.logprobs is not None, bool(request.return_token_ids)
+        return Generation(
+            place.index,
+            len(prompt),
+            sampling,
+            stream=stream,
+            text=text,
+            report=new_report(text, has_logprobs=has_logprobs, has_ids=has_ids),
+            arrival=record.arrival,
+            metrics=services.metrics,
+            clock=services.clock,
+            progress=progress,
+            shares_prompt=place.fork_of is not None,
+        )
 
     def _envelope(self, request: Request, completion_id: str, created: int) -> Envelope:
         return Envelope(

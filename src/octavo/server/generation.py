@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from octavo.core.errors import EngineError
-from octavo.core.messages import RequestOutput
+from octavo.core.messages import RequestOutput, TokenLogprobs
 from octavo.core.relay import ChoiceProgress
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
@@ -14,6 +14,7 @@ from octavo.http.errors import HttpError
 from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics, FinishedRequest
 from octavo.server.schema import PromptTokensDetails, Usage
+from octavo.server.token_report import NoReport, ReportedTokens, TokenReport
 from octavo.text.text_stream import TextStream
 
 
@@ -33,6 +34,7 @@ class Generation:
         clock: Callable[[], float] = time.monotonic,
         progress: ChoiceProgress | None = None,
         shares_prompt: bool = False,
+        report: TokenReport | None = None,
     ) -> None:
         """index is the choice's among those of its HTTP request; arrival is that request's, on clock.
 
@@ -48,6 +50,7 @@ class Generation:
         self._max_tokens = sampling.max_tokens or 0
         self._stream = stream
         self._text = text
+        self._report = report or NoReport()
         self._metrics = metrics
         self._clock = clock
         self._arrival = arrival
@@ -72,6 +75,7 @@ class Generation:
                 "resume_mismatch",
                 f"The client has {progress.num_characters} characters; here the tokens make {len(text)}.",
             )
+        self._report.take_up(progress.token_ids, progress.held_logprobs)
         self.num_cached_tokens = progress.num_cached_tokens
 
     @property
@@ -82,6 +86,15 @@ class Generation:
         """Those generated since the last call."""
         token_ids, self._token_ids = self._token_ids, []
         return token_ids
+
+    def take_reported(self) -> ReportedTokens | None:
+        """What is to be told of the tokens whose text has been emitted since the last call, if anything."""
+        return self._report.take()
+
+    @property
+    def held_logprobs(self) -> TokenLogprobs | None:
+        """Of tokens that take_reported() has not given yet."""
+        return self._report.held_logprobs
 
     @property
     def num_output_tokens(self) -> int:
@@ -108,6 +121,7 @@ class Generation:
             self._observe(output)
             self._token_ids += output.token_ids
             text += self._text.push(output.token_ids)
+            self._report.add(output.token_ids, output.logprobs)
             if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
                 text += self._text.finish()
                 self.finish_reason = output.finish_reason

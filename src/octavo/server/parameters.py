@@ -105,6 +105,22 @@ PARAMETERS = (
     _honoured("min_tokens", "0 to `max_tokens`; until then nothing ends the answer", "0"),
     _honoured("ignore_eos", "boolean; the model's end-of-turn tokens do not end the answer", "false"),
     _honoured("skip_special_tokens", "boolean; false: control tokens appear in the text", "true"),
+    _honoured("logprobs", "boolean; the log-probability of each token of the answer", "false", ONLY_CHAT),
+    _honoured(
+        "top_logprobs", "0 to 20 most probable tokens beside each; with `logprobs: true`", "0", ONLY_CHAT
+    ),
+    _honoured(
+        "logprobs",
+        "0 to 20: the log-probability of each token of the answer, and so many most probable ones beside it",
+        "none",
+        ONLY_COMPLETIONS,
+    ),
+    _honoured("return_token_ids", "boolean; `token_ids` of each choice, and `prompt_token_ids`", "false"),
+    _honoured(
+        "return_tokens_as_token_ids",
+        "boolean; tokens of logprobs are called `token_id:N`, as in vLLM",
+        "false",
+    ),
     _honoured(
         "cache_salt",
         "string of 1 to 256 characters; only requests with the same key and salt share prefix-cache blocks",
@@ -124,9 +140,6 @@ PARAMETERS = (
     _recorded("prompt_cache_key", "blocks are found by what they hold"),
     _recorded("prompt_cache_retention", "blocks stay as long as there is room", "in_memory", "in-memory"),
     _refused("best_of", "choices are not ranked; n gives as many as wanted", 1, apis=ONLY_COMPLETIONS),
-    _refused("logprobs", "no log-probabilities", False, apis=ONLY_CHAT),
-    _refused("logprobs", "no log-probabilities", apis=ONLY_COMPLETIONS),
-    _refused("top_logprobs", "no log-probabilities", apis=ONLY_CHAT),
     _refused("prompt_logprobs", "no log-probabilities"),
     _refused("bad_words", "no bans", []),
     _refused("echo", "the prompt is not repeated", False),
@@ -157,8 +170,6 @@ PARAMETERS = (
     _refused("use_beam_search", "no beams", False),
     _refused("length_penalty", "no beams", 1),
     _refused("spaces_between_special_tokens", "text is what the tokens spell", True),
-    _refused("return_token_ids", "text only", False),
-    _refused("return_tokens_as_token_ids", "text only", False),
     _refused("priority", "the order is the server's", 0),
     _refused("request_id", "send the header `X-Request-Id`"),
     _refused("prompt_embeds", "tensors are not taken from clients", apis=ONLY_COMPLETIONS),

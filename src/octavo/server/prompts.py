@@ -92,6 +92,11 @@ class PromptEncoder:
         decode = self.tokenizer.decode
         return await _run(lambda: decode(token_ids, skip_control=False), len(token_ids))
 
+    @property
+    def spelling(self) -> Sequence[bytes]:
+        """By token id, the bytes of its text."""
+        return self.tokenizer.vocabulary.token_bytes
+
     def spell(self, token_ids: list[int]) -> list[str]:
         """The tokens as the vocabulary has them."""
         tokens = self.tokenizer.vocabulary.tokens

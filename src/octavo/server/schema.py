@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.sampling_params import SamplingParams
+from octavo.core.sampling_params import MAX_LOGPROBS, SamplingParams
 from octavo.server.messages import ChatMessage
 
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Alternatives = Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)]
 StopTokenIds = Annotated[list[int], msgspec.Meta(max_length=64)]
 Metadata = Annotated[
     dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
@@ -49,6 +50,8 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     ignore_eos: bool | None = None
     min_tokens: int | None = None
     skip_special_tokens: bool | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
     cache_salt: Salt | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -65,6 +68,11 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
         """Whether the stream ends with a chunk that holds the usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def num_logprobs(self) -> int | None:
+        """Alternatives to be reported with the log-probability of each token; None: nothing is."""
+        raise NotImplementedError
+
     def sampling_params(self) -> SamplingParams:
         """Raises InvalidRequestError, naming the field, for a value out of range."""
         if self.stream_options is not None and not self.stream:
@@ -76,6 +84,7 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
             for field in dataclasses.fields(SamplingParams)
             if (value := getattr(self, field.name, None)) is not None
         }
+        given["logprobs"] = self.num_logprobs
         if self.stop is not None:
             given["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         if self.stop_token_ids is not None:
@@ -99,6 +108,12 @@ def _token_id(key: str) -> int:
 class ChatRequest(GenerationRequest, kw_only=True):
     messages: list[ChatMessage]
     max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Alternatives | None = None
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def sampling_params(self) -> SamplingParams:
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
@@ -108,12 +123,21 @@ class ChatRequest(GenerationRequest, kw_only=True):
                 "they mean the same: send one of them.",
                 param="max_completion_tokens",
             )
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidRequestError(
+                "top_logprobs is allowed only with logprobs: true.", param="top_logprobs"
+            )
         sampling = super().sampling_params()
         return dataclasses.replace(sampling, max_tokens=limits.pop()) if limits else sampling
 
 
 class CompletionRequest(GenerationRequest, kw_only=True):
     prompt: str | list[str | int]
+    logprobs: Alternatives | None = None
+
+    @property
+    def num_logprobs(self) -> int | None:
+        return self.logprobs
 
 
 class PromptTokensDetails(msgspec.Struct):

@@ -12,6 +12,7 @@ from octavo.http.heartbeat import COMMENT, Heartbeat
 from octavo.server.dialect import DONE, Format, WholeChoice
 from octavo.server.generation import Generation, usage_of
 from octavo.server.origin import Origin
+from octavo.server.token_report import ReportedTokens
 
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -69,8 +70,9 @@ class StreamedAnswer:
         if index not in self._opened:
             self._opened.add(index)
             data += self._format.opening(index)
-        if text:
-            data += self._format.text(index, text)
+        tokens = generation.take_reported()
+        if text or tokens:
+            data += self._format.text(index, text, tokens)
         if generation.finish_reason is not None:
             data += self._format.ending(index, generation.finish_reason)
             self._num_unfinished -= 1
@@ -143,6 +145,7 @@ class RelayedAnswer(StreamedAnswer):
             num_cached_tokens=generation.num_cached_tokens,
             finish_reason=None if reason is None else reason.value,
             token_ids=generation.take_token_ids(),
+            held_logprobs=generation.held_logprobs,
         )
         await self._write(mark.encode() + data)
 
@@ -162,18 +165,22 @@ class WholeAnswer:
         self._generations = generations
         self._format = form
         self._texts: list[list[str]] = [[] for _ in generations]
+        self._tokens: dict[int, ReportedTokens] = {}
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     async def emit(self, generation: Generation, text: str) -> None:
         self._texts[generation.index].append(text)
+        tokens = generation.take_reported()
+        if tokens is not None:
+            self._tokens.setdefault(generation.index, ReportedTokens()).extend(tokens)
 
     async def end(self) -> None:
         choices = [
-            WholeChoice(generation.index, "".join(self._texts[generation.index]), generation.finish_reason)
-            for generation in self._generations
-            if generation.finish_reason is not None
+            WholeChoice(index, "".join(self._texts[index]), reason, self._tokens.get(index))
+            for index, reason in ((choice.index, choice.finish_reason) for choice in self._generations)
+            if reason is not None
         ]
         await send_json(self._send, 200, self._format.whole(choices, usage_of(self._generations)))
 

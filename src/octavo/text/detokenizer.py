@@ -25,6 +25,11 @@ class Detokenizer:
         spelled = [table[i] for i in token_ids if i not in skipped and i < len(table)]
         return self._decoder.decode(b"".join(spelled))
 
+    @property
+    def is_inside_a_character(self) -> bool:
+        """Bytes are held back."""
+        return bool(self._decoder.getstate()[0])
+
     def flush(self) -> str:
         """The held-back bytes at the end of the answer: U+FFFD, since no character came of them."""
         return self._decoder.decode(b"", final=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.stop import StopMatcher
+from octavo.text.token_spans import TokenSpans
 
 
 class TextStream:
@@ -22,6 +23,9 @@ class TextStream:
         self._has_stop = bool(stop)
         self._min_tokens = min_tokens
         self.num_tokens = 0  # that make up the answer; the last one may have completed a stop string
+        self._num_sent = 0  # characters
+        self._is_finished = False
+        self._spans: TokenSpans | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -34,7 +38,7 @@ class TextStream:
 
     def push(self, token_ids: Sequence[int]) -> str:
         """The text these tokens add. Tokens after a stop string are ignored."""
-        if not self._has_stop:
+        if not self._has_stop and self._spans is None:
             self.num_tokens += len(token_ids)
             return self._detokenizer.push(token_ids)
         sent = []
@@ -43,12 +47,32 @@ class TextStream:
                 break
             self.num_tokens += 1
             text = self._detokenizer.push((token_id,))
+            if self._spans is not None:
+                self._spans.add(len(text), is_incomplete=self._detokenizer.is_inside_a_character)
             sent.append(self._matcher.push(text, can_match=self.num_tokens >= self._min_tokens))
-        return "".join(sent)
+        return self._sent("".join(sent))
 
     def finish(self) -> str:
         """The rest, when no token will follow."""
+        self._is_finished = True
         if self.is_stopped:
             return ""
         text = self._matcher.push(self._detokenizer.flush(), can_match=self.num_tokens >= self._min_tokens)
-        return text + self._matcher.flush()
+        return self._sent(text + self._matcher.flush())
+
+    def track_tokens(self) -> None:
+        """From the first token on, keep what take_settled() tells."""
+        self._spans = TokenSpans()
+
+    def take_settled(self) -> list[int]:
+        """An entry for each token of the answer, in order, once its text is out: the character of the answer
+        it begins in. Only what is new since the last call."""
+        if self._spans is None:
+            return []
+        if self.is_stopped or self._is_finished:
+            return self._spans.take_rest(self._num_sent)
+        return self._spans.take(self._num_sent)
+
+    def _sent(self, text: str) -> str:
+        self._num_sent += len(text)
+        return text
