@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from octavo.http.connection import ConnectionLimits
+from octavo.http.errors import ErrorAnswer, send_error
 from tests.over_socket import over_socket
 
 pytestmark = pytest.mark.asyncio
@@ -148,3 +149,17 @@ async def test_requests_sent_at_once_are_answered_in_turn() -> None:
         writer.write(GET * 300)
         for _ in range(300):
             assert await reader.readuntil(b"ok") and await reader.readuntil(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", ("/", "/ no"), ids=("by the application", "by the parser"))
+async def test_who_is_refused_while_sending_reads_why(path: str) -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_error(send, ErrorAnswer("request_too_large", "No."))
+
+    async with over_socket(refuse) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + b" " * 4_000_000)
+        answer = await reader.read()
+        assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 ")) and answer.endswith(b"}}")
+        writer.close()

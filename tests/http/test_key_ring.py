@@ -46,7 +46,7 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
         ({"authorization": "Basic k"}, b""),
         ({"api-key": " k "}, b"k"),
         ({"authorization": "Bearer k", "api-key": "other"}, b"k"),
-        ({"authorization": "Bearer é\x00"}, b"\xe9\x00"),
+        ({"authorization": "Bearer é\x00\xa0"}, b"\xe9\x00\xa0"),
     ),
 )
 def test_a_key_stands_in_one_of_two_headers(headers: dict[str, str], key: bytes) -> None:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from octavo.http.errors import ErrorAnswer
+from octavo.http.lingering import LingeringTransport
 from octavo.http.request_log import request_id_of
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
@@ -24,6 +25,7 @@ MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before 
 class ConnectionLimits:
     max_head_bytes: int = 1 << 16  # of a head that is still incomplete, beyond the packet it began in
     head_seconds: float = 30.0  # from a connection's start, or a request's first byte, to its whole head
+    linger_seconds: float = 2.0  # that a client may go on sending to a connection that is closed
     stall_seconds: float = 60.0  # how long a client may leave an answer unread once the send buffer is full
 
 
@@ -71,6 +73,7 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = limits or ConnectionLimits()
         self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
         self._is_in_head = False
+        self._is_refused = False
         self._num_head_bytes = 0
         self._head_deadline = Deadline(self.loop, self._limits.head_seconds, self._on_no_head)
         self._stall_deadline = Deadline(self.loop, self._limits.stall_seconds, self._on_stall)
@@ -80,10 +83,21 @@ class HttpConnection(HttpToolsProtocol):
         return self._answering is not None and not self._answering.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._lingering = LingeringTransport(
+            transport, self.loop, self._limits.linger_seconds, self._has_more_to_come
+        )
+        super().connection_made(cast(asyncio.Transport, self._lingering))
         self._head_deadline.start()
 
+    def _has_more_to_come(self) -> bool:
+        """A head that is not whole, a body that nobody read, or what is no HTTP at all. A connection whose
+        answer is broken off has nothing to be read in peace.
+        """
+        has_unread_body = self.cycle is not None and self.cycle.more_body
+        return not self._is_answering and (self._is_refused or self._is_in_head or has_unread_body)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lingering.ended()
         self._head_deadline.stop()
         self._stall_deadline.stop()
         if self._answering is not None:  # uvicorn tells the newest request only
@@ -94,6 +108,8 @@ class HttpConnection(HttpToolsProtocol):
     # The request
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering.is_lingering:
+            return
         was_in_head = self._is_in_head
         super().data_received(data)
         if self.transport.is_closing():
@@ -156,6 +172,7 @@ class HttpConnection(HttpToolsProtocol):
             )
             lines = (b"%b: %b\r\n" % header for header in headers)
             self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
+        self._is_refused = True
         self.transport.close()
 
     # The answer

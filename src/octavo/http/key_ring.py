@@ -112,4 +112,4 @@ def key_of(headers: Headers) -> bytes:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         key = headers.get("api-key", "")
-    return key.strip().encode("latin-1")
+    return key.strip(" \t").encode("latin-1")
