@@ -43,6 +43,18 @@ MAY_IMPORT = {
 }
 MAY_IMPORT_ANYTHING = ("fleet", "cli")
 
+CODE_FROM_DATA = ("pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "diskcache")
+CODE_CALLS = (
+    "eval",
+    "exec",
+    "compile",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "torch.load",
+    "os.system",
+    "os.popen",
+)
+
 MUTABLE_TYPES = ("list", "dict", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter")
 MUTABLE_LITERALS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 DICT_MUTATORS = ("clear", "pop", "popitem", "setdefault", "update")
@@ -264,6 +276,23 @@ def environment_in_config(source: Source) -> Complaints:
     for node in source.nodes(ast.Name, ast.Attribute, ast.alias):
         if identifier(node) in ("environ", "environb", "getenv", "putenv"):
             yield node.lineno, "the environment is read in config.py only"
+
+
+# Rules on what may become code
+
+
+def no_code_from_data(source: Source) -> Complaints:
+    """Nothing that is read from a file or a socket can be run: there is nothing that could run it."""
+    for node in source.nodes(ast.Import, ast.ImportFrom):
+        for name in imports_of(node):
+            if name.split(".")[0] in CODE_FROM_DATA:
+                yield node.lineno, f"{name} runs what it reads"
+    for node in source.nodes(ast.Call):
+        name = ast.unparse(node.func)
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        is_unsafe_option = options.get("shell") == "True" or options.get("allow_pickle") == "True"
+        if name in CODE_CALLS or is_unsafe_option:
+            yield node.lineno, f"{name} runs what it is given"
 
 
 # Rules on tests and on the repository as a whole

@@ -23,6 +23,7 @@ PACKAGE_PYTHON = [
     rules.no_class_state,
     rules.tables_are_constant,
     rules.environment_in_config,
+    rules.no_code_from_data,
 ]
 
 
@@ -130,6 +131,12 @@ LONG_BODY = "    x = 1\n" * rules.MAX_FUNCTION_LINES
         (rules.tables_are_constant, "from octavo.models.ops import TABLE\nTABLE.update(a=1)"),
         (rules.environment_in_config, "import os\nos.environ['HOME']"),
         (rules.environment_in_config, "from os import getenv"),
+        (rules.no_code_from_data, "import pickle"),
+        (rules.no_code_from_data, "from cloudpickle import loads"),
+        (rules.no_code_from_data, "eval('1')"),
+        (rules.no_code_from_data, "import torch\ntorch.load('x')"),
+        (rules.no_code_from_data, "import subprocess\nsubprocess.run('ls', shell=True)"),
+        (rules.no_code_from_data, "import numpy as np\nnp.load('x', allow_pickle=True)"),
     ],
 )
 def test_rule_refuses(rule: Rule, text: str) -> None:
@@ -154,6 +161,7 @@ def test_rule_refuses(rule: Rule, text: str) -> None:
             rules.no_class_state,
             "import dataclasses\nclass A:\n    b: list[int] = dataclasses.field(default_factory=list)",
         ),
+        (rules.no_code_from_data, "import re, yaml\nre.compile('x')\nyaml.safe_load('x')"),
         (rules.tables_are_constant, "TABLE = {1: 2}\ndef f(M):\n    M[0] = TABLE[1]\n    M.update(TABLE)"),
     ],
 )
