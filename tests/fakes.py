@@ -50,6 +50,9 @@ class ByteTokenizer:
     def encode_prompt(self, text: str) -> list[int]:
         return list(text.encode())
 
+    def encode_infill(self, before: str, after: str) -> list[int]:
+        return [0, *before.encode(), 1, *after.encode(), 2]
+
     def encode(self, text: str, *, allow_special: bool) -> list[int]:
         return list(text.encode())
 

@@ -135,3 +135,13 @@ async def test_alternatives_have_a_limit(logprobs: int) -> None:
         await client.completions.create(model="tiny", prompt="a", logprobs=20)
         with pytest.raises(openai.BadRequestError, match=r"logprobs: expected `int` (>= 0|<= 20)"):
             await client.completions.create(model="tiny", prompt="a", logprobs=logprobs)
+
+
+async def test_lists_of_token_ids_are_several_prompts() -> None:
+    engine = FakeEngine()
+    fields = {"truncate_prompt_tokens": 2, "bad_words": ["no"]}
+    async with serving(engine) as (_, url), sdk(url) as client:
+        await client.completions.create(model="tiny", prompt=[[1, 2, 256], [3]], extra_body=fields)
+        await client.completions.create(model="tiny", prompt="a", suffix="b")
+    assert [submitted.token_ids for submitted in engine.submitted] == [[2, 256], [3], [0, 97, 1, 98, 2]]
+    assert engine.submitted[0].sampling.bad_words_token_ids == (tuple(b"no"),)

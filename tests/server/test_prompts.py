@@ -24,6 +24,7 @@ async def test_each_kind_of_prompt() -> None:
     assert await prompts.encode_prompts("ab") == [[97, 98]]
     assert await prompts.encode_prompts([0, 256]) == [[0, 256]]
     assert await prompts.encode_prompts(["a", "bc"]) == [[97], [98, 99]]
+    assert await prompts.encode_prompts([[0, 256], [1]]) == [[0, 256], [1]]
     assert await prompts.encode_chat([{"role": "user", "content": "a"}]) == list(b"user:a\n")
 
 
@@ -41,7 +42,7 @@ async def test_the_number_of_prompts_is_bounded() -> None:
     assert len(await encoder().encode_prompts(["a"] * MAX_PROMPTS)) == MAX_PROMPTS
     small = dataclasses.replace(encoder(), max_prompts=4)
     assert len(await small.encode_prompts(["a"] * 4)) == 4
-    with pytest.raises(InvalidRequestError, match="holds 5 texts; allowed: 4"):
+    with pytest.raises(InvalidRequestError, match="holds 5 prompts; allowed: 4"):
         await small.encode_prompts(["a"] * 5)
     with pytest.raises(InvalidRequestError, match=f"allowed: {MAX_PROMPTS}"):
         await encoder().encode_prompts(["a"] * (MAX_PROMPTS + 1))
@@ -99,3 +100,34 @@ def test_more_than_fits_is_refused_when_asked_for() -> None:
     ) as caught:
         encoder().fit(SamplingParams(max_tokens=61), 40, 16)
     assert (caught.value.param, caught.value.code) == ("max_tokens", "context_length_exceeded")
+
+
+@pytest.mark.asyncio
+async def test_only_the_last_tokens_of_a_prompt_are_used() -> None:
+    prompts = encoder()
+    assert await prompts.encode_prompts("abc", num_kept=2) == [[98, 99]]
+    assert await prompts.encode_prompts([[1, 2, 3], [4]], num_kept=1) == [[3], [4]]
+    assert await prompts.encode_chat([{"role": "user", "content": "a"}], num_kept=2) == list(b"a\n")
+    assert prompts.num_kept(None, 5) is None and prompts.num_kept(7, 5) == 7
+    longest = prompts.num_kept(-1, None)
+    assert await prompts.encode_prompts([1] * LIMIT, num_kept=longest) == [[1] * (LIMIT - 1)]
+    assert prompts.num_kept(-1, 5) == LIMIT - 5 and prompts.num_kept(-1, 10**6) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_follows_the_answer_goes_between_the_models_own_tokens() -> None:
+    prompts = encoder()
+    assert await prompts.encode_prompts(["ab", ""], suffix="c") == [[0, 97, 98, 1, 99, 2], [0, 1, 99, 2]]
+    assert await prompts.encode_prompts([5], suffix="") == [[5]]
+    with pytest.raises(InvalidRequestError, match="suffix needs a prompt of text"):
+        await prompts.encode_prompts([5], suffix="c")
+    with pytest.raises(InvalidRequestError, match="context holds"):
+        await prompts.encode_prompts("a", suffix="c" * MAX_CHARACTERS_PER_TOKEN * LIMIT)
+
+
+def test_words_are_banned_as_tokens() -> None:
+    sampling = SamplingParams(seed=1)
+    assert encoder().without(None, sampling) is encoder().without([], sampling) is sampling
+    assert encoder().without(["ab"], sampling) == dataclasses.replace(
+        sampling, bad_words_token_ids=((97, 98),)
+    )

@@ -94,3 +94,10 @@ def test_logprobs_are_a_flag_in_chats_and_a_number_in_completions() -> None:
         chat(top_logprobs=1).sampling_params()
     with pytest.raises(InvalidRequestError, match="top_logprobs: expected `int` <= 20"):
         chat(logprobs=True, top_logprobs=21)
+
+
+@pytest.mark.parametrize("value", (0, -2))
+def test_a_prompt_is_not_cut_to_nothing(value: int) -> None:
+    assert chat(truncate_prompt_tokens=-1).sampling_params() == SamplingParams()
+    with pytest.raises(InvalidRequestError, match="truncate_prompt_tokens"):
+        chat(truncate_prompt_tokens=value).sampling_params()

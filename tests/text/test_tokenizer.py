@@ -9,10 +9,12 @@ from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import open_text
 from octavo.models.source import resolve
+from octavo.text.encoders import byte_level_encoder
+from octavo.text.pre_tokenizers import PRE_TOKENIZERS
 from octavo.text.tokenizer import Tokenizer
 from octavo.text.vocabulary import SPACE_MARK, Vocabulary
 from tests.text import tiny_sentencepiece
-from tests.text.tiny_text import END, START, TOKENS, ids_of, tokenizer
+from tests.text.tiny_text import CONTROL, END, MERGES, START, TOKENS, ids_of, tokenizer
 
 TOKENIZER = tokenizer()
 TOKENIZERS = [tokenizer(name) for name in ("gpt-2", "smollm", "llama-bpe")]
@@ -174,3 +176,16 @@ def test_the_built_in_tokenizer() -> None:
     assert text.end_ids == {0, 2}
     for sample in SAMPLES:
         assert text.tokenizer.decode(encode(sample)) == sample
+
+
+def test_a_gap_is_described_by_the_models_own_tokens() -> None:
+    names = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
+    gapped = Vocabulary((*TOKENS, *names), control_ids=range(len(CONTROL)), bos_id=START)
+    encoder = byte_level_encoder(gapped, MERGES, PRE_TOKENIZERS["smollm"])
+    prefix, suffix, middle = (len(TOKENS) + i for i in range(3))
+    before, after = ids_of("he"), ids_of("<|", *"im_end", "|", ">")
+    expected = [START, prefix, *before, suffix, *after, middle]
+    assert Tokenizer(gapped, encoder, adds_bos=True).encode_infill("he", "<|im_end|>") == expected
+    with pytest.raises(InvalidRequestError, match="no tokens for filling in the middle") as caught:
+        tokenizer().encode_infill("he", "lo")
+    assert caught.value.param == "suffix"

@@ -26,7 +26,9 @@ class ChatDialect:
         self.decoder = BodyDecoder(ChatRequest, parameters_of(Api.CHAT), allows_unknown=allows_unknown)
 
     async def encode(self, request: ChatRequest, prompts: PromptEncoder) -> Encoded:
-        prompt = await prompts.encode_chat(conversation(request.messages))
+        max_tokens = request.max_completion_tokens or request.max_tokens
+        num_kept = prompts.num_kept(request.truncate_prompt_tokens, max_tokens)
+        prompt = await prompts.encode_chat(conversation(request.messages), num_kept=num_kept)
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
         tokens = ChatTokens(names, has_ids=has_ids)

@@ -26,7 +26,8 @@ class CompletionDialect:
         self.decoder = BodyDecoder(CompletionRequest, parameters, allows_unknown=allows_unknown)
 
     async def encode(self, request: CompletionRequest, prompts: PromptEncoder) -> Encoded:
-        encoded = await prompts.encode_prompts(request.prompt)
+        num_kept = prompts.num_kept(request.truncate_prompt_tokens, request.max_tokens)
+        encoded = await prompts.encode_prompts(request.prompt, suffix=request.suffix, num_kept=num_kept)
         has_ids = bool(request.return_token_ids)
         uses_ids = bool(request.return_tokens_as_token_ids)
         tokens = CompletionTokens(TokenNames(prompts.spelling, uses_ids=uses_ids, prefix="bytes:"), has_ids)

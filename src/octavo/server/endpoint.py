@@ -124,7 +124,7 @@ class GenerationEndpoint(Generic[Request]):
     async def _answer(self, request: Request, record: RequestRecord, send: Send, origin: Origin) -> None:
         services = self._services
         services.model.check(request.model)
-        sampling = request.sampling_params()
+        sampling = services.prompts.without(request.bad_words, request.sampling_params())
         encoded = await self._dialect.encode(request, services.prompts)
         record.allowance.take_prompt(sum(map(len, encoded.prompts)))
         record.completion_id = self._dialect.id_prefix + origin.identity.id

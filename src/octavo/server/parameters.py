@@ -66,9 +66,22 @@ PARAMETERS = (
     ),
     _honoured(
         "prompt",
-        "a string, a list of token ids, or a list of 1 to 128 strings, which are answered as so many choices",
+        "a string, a list of token ids, or a list of 1 to 128 of either, answered as so many choices",
         "required, not empty",
         ONLY_COMPLETIONS,
+    ),
+    _honoured(
+        "suffix",
+        "string; what follows the answer, for models with fill-in-the-middle tokens; prompt is then text, in "
+        "which names of special tokens are text",
+        "none",
+        ONLY_COMPLETIONS,
+    ),
+    _honoured(
+        "truncate_prompt_tokens",
+        "1 and more: only so many last tokens of the prompt are used; -1: as many as the context holds "
+        "beside `max_tokens`",
+        "all",
     ),
     _honoured(
         "max_tokens",
@@ -95,6 +108,12 @@ PARAMETERS = (
     _honoured("repetition_penalty", "above 0, up to 100; divides logits of tokens in prompt and answer", "1"),
     _honoured("logit_bias", "object of up to 1,024 token ids, each with -100 to 100", "none"),
     _honoured("allowed_token_ids", "list of token ids; nothing else is sampled", "all"),
+    _honoured(
+        "bad_words",
+        "list of up to 512 words of 1 to 256 characters and at most 32 tokens; the tokens that spell one, at "
+        "the beginning of a text or after a space, are not sampled in a row",
+        "none",
+    ),
     _honoured("seed", "64-bit integer", "a random one"),
     _honoured(
         "stop",
@@ -141,9 +160,7 @@ PARAMETERS = (
     _recorded("prompt_cache_retention", "blocks stay as long as there is room", "in_memory", "in-memory"),
     _refused("best_of", "choices are not ranked; n gives as many as wanted", 1, apis=ONLY_COMPLETIONS),
     _refused("prompt_logprobs", "no log-probabilities"),
-    _refused("bad_words", "no bans", []),
     _refused("echo", "the prompt is not repeated", False),
-    _refused("suffix", "no filling in the middle", "", apis=ONLY_COMPLETIONS),
     _refused("response_format", "no structured output", {"type": "text"}),
     _refused("structured_outputs", "no structured output"),
     _refused("guided_json", "no structured output"),
@@ -166,7 +183,6 @@ PARAMETERS = (
     _refused("documents", "the template takes none", [], apis=ONLY_CHAT),
     _refused("add_generation_prompt", "the answer is always the assistant's", True, apis=ONLY_CHAT),
     _refused("continue_final_message", "an answer is always a new message", False, apis=ONLY_CHAT),
-    _refused("truncate_prompt_tokens", "a prompt is never cut"),
     _refused("use_beam_search", "no beams", False),
     _refused("length_penalty", "no beams", 1),
     _refused("spaces_between_special_tokens", "text is what the tokens spell", True),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
+from octavo.server.bad_words import spellings
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.tokenizer import Tokenizer
 
@@ -17,6 +18,7 @@ MAX_CHARACTERS_PER_TOKEN = 64  # a longer text cannot fit the context and does n
 MAX_PROMPTS = 128  # in one completions request
 _INLINE_CHARACTERS = 2048  # a shorter text is encoded at once: a thread would cost more
 
+Prompts = str | list[str | int | list[int]]
 Value = TypeVar("Value")
 
 
@@ -30,8 +32,8 @@ class PromptEncoder:
     max_model_len: int
     max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 
-    async def encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
-        return self._checked(await self.tokenize_chat(messages), "messages")
+    async def encode_chat(self, messages: list[dict[str, str]], *, num_kept: int | None = None) -> list[int]:
+        return self._checked(await self.tokenize_chat(messages), "messages", num_kept)
 
     async def tokenize_chat(
         self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
@@ -47,28 +49,52 @@ class PromptEncoder:
             num_characters,
         )
 
-    async def encode_prompts(self, prompt: str | Sequence[str | int]) -> list[list[int]]:
-        """A text, token ids, or several texts; the last are several prompts, answered as so many choices.
+    async def encode_prompts(
+        self, prompt: Prompts, *, suffix: str | None = None, num_kept: int | None = None
+    ) -> list[list[int]]:
+        """A text, token ids, or several of either: these are several prompts, answered as so many choices.
 
-        Special tokens written in a text count as such: the client does its own templating here.
+        Special tokens written in a text count as such: the client does its own templating here. suffix: what
+        follows the answer; num_kept: only so many last tokens of each prompt are used.
         """
+        one_by_one = _each(prompt)
+        if len(one_by_one) > self.max_prompts:
+            raise InvalidRequestError(
+                f"prompt holds {len(one_by_one)} prompts; allowed: {self.max_prompts}.", param="prompt"
+            )
+        return [
+            await self._encode_prompt(item, param, suffix, num_kept) for param, item in one_by_one.items()
+        ]
+
+    async def _encode_prompt(
+        self, prompt: str | list[int], param: str, suffix: str | None, num_kept: int | None
+    ) -> list[int]:
         if isinstance(prompt, str):
-            return [await self._encode_text(prompt, "prompt")]
-        if not prompt:
-            raise InvalidRequestError("prompt is an empty list.", param="prompt")
-        token_ids = [item for item in prompt if isinstance(item, int)]
-        if len(token_ids) == len(prompt):
-            return [self._checked(token_ids, "prompt")]
-        texts = [item for item in prompt if isinstance(item, str)]
-        if len(texts) < len(prompt):
-            raise InvalidRequestError(
-                "prompt mixes texts and token ids; a list holds one kind.", param="prompt"
-            )
-        if len(texts) > self.max_prompts:
-            raise InvalidRequestError(
-                f"prompt holds {len(texts)} texts; allowed: {self.max_prompts}.", param="prompt"
-            )
-        return [await self._encode_text(text, f"prompt[{index}]") for index, text in enumerate(texts)]
+            if not prompt and not suffix:
+                raise _empty(param)
+            self._check_characters(len(prompt) + len(suffix or ""), param)
+            prompt = await self._encode_text(prompt, suffix)
+        elif suffix:
+            raise InvalidRequestError("suffix needs a prompt of text, not of token ids.", param="suffix")
+        return self._checked(prompt, param, num_kept)
+
+    async def _encode_text(self, text: str, suffix: str | None) -> list[int]:
+        encode = self.tokenizer
+        if suffix:
+            return await _run(lambda: encode.encode_infill(text, suffix), len(text) + len(suffix))
+        return await _run(lambda: encode.encode_prompt(text), len(text))
+
+    def num_kept(self, truncate_prompt_tokens: int | None, max_tokens: int | None) -> int | None:
+        """How many last tokens of a prompt are used; None: all. -1: as many as max_tokens leave room for."""
+        if truncate_prompt_tokens != -1:
+            return truncate_prompt_tokens
+        return max(1, self.max_model_len - (max_tokens or 1))
+
+    def without(self, bad_words: Sequence[str] | None, sampling: SamplingParams) -> SamplingParams:
+        """sampling without these words. Raises InvalidRequestError for one that is too long."""
+        if not bad_words:
+            return sampling
+        return dataclasses.replace(sampling, bad_words_token_ids=spellings(bad_words, self.tokenizer))
 
     def check_choices(self, n: int, num_prompts: int) -> None:
         """n choices for each prompt."""
@@ -102,19 +128,14 @@ class PromptEncoder:
         tokens = self.tokenizer.vocabulary.tokens
         return [tokens[token_id] if token_id < len(tokens) else "" for token_id in token_ids]
 
-    async def _encode_text(self, text: str, param: str) -> list[int]:
-        if not text:
-            raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
-        self._check_characters(len(text), param)
-        token_ids = await _run(lambda: self.tokenizer.encode_prompt(text), len(text))
-        return self._checked(token_ids, param)
-
-    def _checked(self, token_ids: list[int], param: str) -> list[int]:
+    def _checked(self, token_ids: list[int], param: str, num_kept: int | None = None) -> list[int]:
         if not token_ids:
-            raise InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
+            raise _empty(param)
+        self._check_range(token_ids, param)
+        if num_kept is not None:
+            token_ids = token_ids[-num_kept:]
         if len(token_ids) >= self.max_model_len:
             raise self._too_long(f"{len(token_ids)} tokens", param)
-        self._check_range(token_ids, param)
         return token_ids
 
     def _check_range(self, token_ids: Sequence[int], param: str) -> None:
@@ -153,6 +174,26 @@ class PromptEncoder:
                 code="context_length_exceeded",
             )
         return sampling
+
+
+def _each(prompt: Prompts) -> dict[str, str | list[int]]:
+    """The prompts of a request, by what they are called in an error."""
+    if isinstance(prompt, str):
+        return {"prompt": prompt}
+    if not prompt:
+        raise InvalidRequestError("prompt is an empty list.", param="prompt")
+    if all(isinstance(item, int) for item in prompt):
+        return {"prompt": [item for item in prompt if isinstance(item, int)]}
+    items = [item for item in prompt if not isinstance(item, int)]
+    if len(items) < len(prompt) or len({type(item) for item in items}) > 1:
+        raise InvalidRequestError(
+            "prompt mixes texts, token ids and lists of them; a list holds one kind.", param="prompt"
+        )
+    return {f"prompt[{index}]": item for index, item in enumerate(items)}
+
+
+def _empty(param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{param} is empty; at least one token is needed.", param=param)
 
 
 async def _run(encode: Callable[[], Value], num_characters: int) -> Value:

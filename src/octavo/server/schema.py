@@ -16,6 +16,7 @@ from octavo.server.messages import ChatMessage
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Alternatives = Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)]
+KeptTokens = Annotated[int, msgspec.Meta(ge=-1)]
 StopTokenIds = Annotated[list[int], msgspec.Meta(max_length=64)]
 Metadata = Annotated[
     dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
@@ -49,6 +50,8 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     stop_token_ids: StopTokenIds | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
+    bad_words: list[str] | None = None
+    truncate_prompt_tokens: KeptTokens | None = None
     skip_special_tokens: bool | None = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
@@ -75,6 +78,10 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
     def sampling_params(self) -> SamplingParams:
         """Raises InvalidRequestError, naming the field, for a value out of range."""
+        if self.truncate_prompt_tokens == 0:
+            raise InvalidRequestError(
+                "truncate_prompt_tokens is 0; allowed: -1, or 1 and more.", param="truncate_prompt_tokens"
+            )
         if self.stream_options is not None and not self.stream:
             raise InvalidRequestError(
                 "stream_options is allowed only with stream: true.", param="stream_options"
@@ -132,7 +139,8 @@ class ChatRequest(GenerationRequest, kw_only=True):
 
 
 class CompletionRequest(GenerationRequest, kw_only=True):
-    prompt: str | list[str | int]
+    prompt: str | list[str | int | list[int]]
+    suffix: str | None = None
     logprobs: Alternatives | None = None
 
     @property

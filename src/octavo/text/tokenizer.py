@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Encoder
 from tokenizers.models import BPE
 
-from octavo.core.errors import ModelFileError
+from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.text.encoders import (
     byte_level_encoder,
@@ -80,7 +80,24 @@ class Tokenizer:
 
     def encode_prompt(self, text: str) -> list[int]:
         """A raw prompt: control tokens parsed, the model's begin token in front where it wants one."""
-        ids = self.encode(text, allow_special=True)
+        return self._begun(self.encode(text, allow_special=True))
+
+    def encode_infill(self, before: str, after: str) -> list[int]:
+        """A prompt for what stands between two texts; control tokens named in them stay text.
+
+        Raises InvalidRequestError where the model has no tokens for it.
+        """
+        infill = self.vocabulary.infill
+        if infill is None:
+            raise InvalidRequestError(
+                "suffix is not supported by this model: it has no tokens for filling in the middle.",
+                param="suffix",
+                code="unsupported_parameter",
+            )
+        gap = (infill.prefix, before, infill.suffix, after, infill.middle)
+        return self._begun(self.encode_pieces(gap))
+
+    def _begun(self, ids: list[int]) -> list[int]:
         bos_id = self.vocabulary.bos_id
         if self._adds_bos and bos_id is not None and ids[:1] != [bos_id]:
             ids.insert(0, bos_id)

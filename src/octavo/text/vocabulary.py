@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.text.end_tokens import CONTROL_TYPES, USER_DEFINED_TYPE, ends_an_answer, named_end_ids
+from octavo.text.infill import InfillTokens, infill_of_gguf, infill_of_names
 
 
 class Spelling(enum.Enum):
@@ -45,6 +46,7 @@ class Vocabulary:
     user_defined_ids   plain text that is one token wherever it appears
     end_ids            end an answer: named by the file, or control tokens known to do so
     lstrip_ids, rstrip_ids   control tokens that swallow the white space before or after them
+    infill             the tokens for filling in the middle, if there are any
     token_bytes        by id, the bytes of the text a token stands for; for a control token, of its name
     """
 
@@ -60,6 +62,7 @@ class Vocabulary:
         lstrip_ids: Iterable[int] = (),
         rstrip_ids: Iterable[int] = (),
         spelling: Spelling = Spelling.BYTE_LEVEL,
+        infill: InfillTokens | None = None,
     ) -> None:
         """Raises ValueError for a token listed twice, or an ordinary one outside the byte alphabet."""
         self.tokens = list(tokens)
@@ -77,6 +80,7 @@ class Vocabulary:
         self.lstrip_ids = frozenset(lstrip_ids)
         self.rstrip_ids = frozenset(rstrip_ids)
         self.spelling = spelling
+        self.infill = infill or infill_of_names(self.ids)
         self.token_bytes = _spell(self)
 
     @classmethod
@@ -104,6 +108,7 @@ class Vocabulary:
                 end_ids=named_end_ids(metadata, len(tokens)),
                 rstrip_ids=_rstrip_ids(metadata, {i: tokens[i] for i in control_ids}, spelling),
                 spelling=spelling,
+                infill=infill_of_gguf(metadata, len(tokens)),
             )
         except ValueError as error:
             raise ModelFileError(f"{metadata.source}: {error}") from error
