@@ -25,6 +25,7 @@ from octavo.server.endpoint import Drain, Services
 from octavo.server.prompts import PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.served_model import ServedModel
+from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
@@ -42,6 +43,7 @@ class ByteVocabulary:
     token_bytes = (*(bytes([i]) for i in range(256)), b"<end>")
     control_ids = frozenset((END_ID,))
     tokens = (*map(chr, range(256)), "<end>")
+    ids: Mapping[str, int] = {token: token_id for token_id, token in enumerate(tokens)}
 
 
 class ByteTokenizer:
@@ -62,15 +64,27 @@ class ByteTokenizer:
 
 
 class ByteChatTemplate:
+    source = None
+    variables: frozenset[str] = frozenset()
+
     def encode_chat(
-        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        lines = [f"{message['role']}:{message['content']}\n" for message in messages]
+        lines = [f"tool:{tool['function']['name']}\n" for tool in tools]
+        lines += [f"{message['role']}:{message['content']}\n" for message in messages]
         return list("".join(lines).encode())
 
 
-def byte_text(sampling: SamplingParams, *, skip_special_tokens: bool = True) -> TextStream:
-    detokenizer = Detokenizer(cast(Vocabulary, ByteVocabulary()), skip_control=skip_special_tokens)
+def byte_text(
+    sampling: SamplingParams, *, skip_special_tokens: bool = True, shown_ids: frozenset[int] = frozenset()
+) -> TextStream:
+    vocabulary = cast(Vocabulary, ByteVocabulary())
+    detokenizer = Detokenizer(vocabulary, skip_control=skip_special_tokens, shown_ids=shown_ids)
     return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
 
 
@@ -243,6 +257,7 @@ def fake_replica(
     access: dict[str, Any] | None = None,
     heartbeat_seconds: float = 0.0,
     is_cache_shared: bool = False,
+    abilities: ChatAbilities = ChatAbilities(),  # noqa: B008
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
@@ -259,6 +274,7 @@ def fake_replica(
             VOCAB_SIZE,
             max_model_len,
         ),
+        abilities=abilities,
         new_text=byte_text,
         metrics=metrics,
         drain=drain,

@@ -29,6 +29,7 @@ def test_engine_options_out_of_range_are_named(options: dict[str, int], message:
         ({"unknown_fields": "drop"}, "--unknown-fields is 'drop'; allowed: refuse, warn"),
         ({"prefix_cache_scope": "all"}, "--prefix-cache-scope is 'all'; allowed: key, shared"),
         *(({"heartbeat_seconds": seconds}, "--heartbeat-seconds") for seconds in (-1.0, float("nan"))),
+        ({"tool_call_parser": "xml"}, "--tool-call-parser is 'xml'; allowed: hermes, llama3_json"),
         ({"drain_seconds": -1.0}, "--drain-seconds"),
     ],
 )

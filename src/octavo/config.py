@@ -110,6 +110,8 @@ class ServerConfig:
     """While a stream waits for its first token, a comment is sent so often; 0: never."""
     prefix_cache_scope: str = "key"
     """Who shares prefix-cache blocks: key (each key its own) or shared (all keys)."""
+    tool_call_parser: str | None = None
+    """How the model writes tool calls: hermes, llama3_json, mistral or json; default: as its files tell."""
     unknown_fields: str = "refuse"
     """A field of a request that octavo does not know: refuse (400) or warn (and ignore it)."""
 
@@ -119,6 +121,9 @@ class ServerConfig:
             raise StartError("--heartbeat-seconds must be 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
             raise StartError(f"--prefix-cache-scope is {self.prefix_cache_scope!r}; allowed: key, shared.")
+        if self.tool_call_parser not in (None, *TOOL_CALL_PARSERS):
+            allowed = ", ".join(TOOL_CALL_PARSERS)
+            raise StartError(f"--tool-call-parser is {self.tool_call_parser!r}; allowed: {allowed}.")
         if self.unknown_fields not in ("refuse", "warn"):
             raise StartError(f"--unknown-fields is {self.unknown_fields!r}; allowed: refuse, warn.")
 
@@ -193,6 +198,7 @@ class RouterConfig:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
 
 
+TOOL_CALL_PARSERS = ("hermes", "llama3_json", "mistral", "json")
 ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")
 _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",

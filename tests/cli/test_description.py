@@ -34,6 +34,7 @@ def test_a_file_is_described_in_numbers(tmp_path: pathlib.Path, capsys: pytest.C
         "                 4,096 tokens take 528.0 KiB",
         "answers end    at <|im_end|> (1)",
         "chat template  yes",
+        "               tool calls as json, told in a system text",
     ):
         assert expected in lines
     program = rows(lines)

@@ -16,7 +16,7 @@ def test_a_path_is_described_without_its_program(
     path.write_bytes(model_file(tiny_metadata(), tiny_tensors()))
     show(str(path))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Tiny" and lines[-1] == "chat template  yes"
+    assert lines[0] == "Tiny" and lines[-2] == "chat template  yes"
     assert not any(line.startswith("program") for line in lines)
 
 

@@ -180,7 +180,7 @@ async def test_the_field_at_fault_is_named(path: str, body: dict[str, Any], para
 
 
 CODES = (
-    (chat(tools=[1]), "unsupported_parameter"),
+    (chat(functions=[1]), "unsupported_parameter"),
     (chat(zebra=2), "unknown_parameter"),
     (without(chat(), "messages"), "missing_required_parameter"),
     (content([{"type": "image_url", "text": ""}]), "unsupported_content"),

@@ -13,12 +13,15 @@ def test_the_report_says_time_memory_and_address() -> None:
     phases = Phases()
     phases.seconds.clear()
     phases.seconds.update({"python": 0.2, "engine": 0.6, "text": 0.1})
-    _, *lines = boot_report(INFO, phases, names=("tiny", "default"), url="http://x/v1").splitlines()
+    _, *lines = boot_report(
+        INFO, phases, names=("tiny", "default"), chat="tool calls", url="http://x/v1"
+    ).splitlines()
     assert lines == [
         "  server    python 200 ms, engine 600 ms, text 100 ms",
         "  engine    open model 10 ms, load weights 250 ms",
         "  memory    weights 100.0 MiB, workspace 5.0 MiB, KV cache 1.5 GiB, checkpoint store 192.0 MiB",
         "  KV cache  4,096 blocks, 65,536 tokens, 1.5 GiB; context 8,192 tokens",
+        "  chat      tool calls",
         "ready in 0.9 s: http://x/v1 (model tiny, default)",
     ]
 

@@ -25,7 +25,7 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
 @pytest.mark.parametrize(
     ("fields", "message"),
     (
-        ({"tools": [1]}, "tools is not supported: no tools. Leave it out."),
+        ({"functions": [1]}, "functions is not supported: deprecated by OpenAI; send `tools`. Leave it out."),
         ({"best_of": 1}, "best_of is not a parameter here. No field is ignored: leave it out."),
         ({"messages": [{"role": "a", "content": "", "x": 1}]}, "messages[0].x is not a parameter here."),
         ({"model": 1}, "model: expected `str`, got `int`."),
@@ -47,8 +47,8 @@ def test_a_number_out_of_range_is_named() -> None:
 
 
 def test_values_that_ask_for_nothing_pass() -> None:
-    neutral = {"use_beam_search": False, "tools": [], "length_penalty": 1.0}
-    assert chat(**neutral, tool_choice="auto", response_format={"type": "text"}, audio=None) == chat()
+    neutral = {"use_beam_search": False, "functions": [], "length_penalty": 1.0}
+    assert chat(**neutral, function_call="auto", response_format={"type": "text"}, audio=None) == chat()
 
 
 @pytest.mark.parametrize("fields", ({"n": True}, {"use_beam_search": 0}, {"presence_penalty": False}))
@@ -67,8 +67,8 @@ def test_unknown_fields_pass_if_they_may() -> None:
     body = {"model": "m", "messages": MESSAGES, "zebra": 1, "ant": {"x": 2}}
     decoded = decoder(allows_unknown=True).decode(json.dumps(body).encode())
     assert decoded.unknown == ("ant", "zebra")
-    with pytest.raises(InvalidRequestError, match="tools is not supported"):
-        decoder(allows_unknown=True).decode(json.dumps({**body, "tools": [1]}).encode())
+    with pytest.raises(InvalidRequestError, match="functions is not supported"):
+        decoder(allows_unknown=True).decode(json.dumps({**body, "functions": [1]}).encode())
 
 
 def test_implied_fields_overrule_the_body() -> None:

@@ -36,6 +36,67 @@ def test_an_answer_can_be_sent_back_as_it_came() -> None:
     ]
 
 
+def calling(arguments: str = "{}", **fields: Any) -> dict[str, Any]:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}, **fields}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+RESULT = {"role": "tool", "content": "r", "tool_call_id": "1"}
+
+
+def test_calls_and_their_results() -> None:
+    """Templates want arguments as an object, and a content."""
+    assert read(calling('{"a": [1]}', index=0), RESULT) == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": [1]}}}
+            ],
+        },
+        RESULT,
+    ]
+
+
+def test_reasoning_has_two_names() -> None:
+    expected = [{"role": "assistant", "content": "", "reasoning_content": "r"}]
+    assert read({"role": "assistant", "reasoning": "r"}) == expected
+    assert read({"role": "assistant", "reasoning": "r", "reasoning_content": "r"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    (
+        ({"role": "user"}, "content"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "content"),
+        (RESULT, "tool_call_id"),
+        ({"role": "tool", "content": "r"}, "tool_call_id"),
+        ({**RESULT, "role": "user"}, "tool_call_id"),
+        ({**calling(), "role": "user", "content": "a"}, "tool_calls"),
+        ({"role": "user", "content": "a", "reasoning": "r"}, "reasoning"),
+        ({"role": "user", "content": "a", "reasoning_content": "r"}, "reasoning_content"),
+        ({"role": "assistant", "reasoning": "r", "reasoning_content": "s"}, "reasoning"),
+        (calling(type="custom"), "tool_calls[0].type"),
+        *(
+            (calling(arguments), "tool_calls[0].function.arguments")
+            for arguments in (
+                "",
+                "{",
+                "[]",
+                "1",
+                '{"a": "\\ud800"}',
+                "[" * 9_999,
+                '{"a":' * 65 + "1" + "}" * 65,
+            )
+        ),
+    ),
+)
+def test_what_does_not_fit_is_named(message: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read(message)
+    assert caught.value.param == f"messages[0].{param}"
+
+
 @pytest.mark.parametrize(
     ("message", "param"),
     (

@@ -30,7 +30,7 @@ def test_the_documents_have_the_tables(page: str) -> None:
         (Api.CHAT, "use_beam_search", False, True),
         (Api.CHAT, "use_beam_search", 0, False),
         (Api.COMPLETIONS, "best_of", True, False),
-        (Api.CHAT, "tools", None, True),
+        (Api.CHAT, "functions", None, True),
         (Api.CHAT, "response_format", {"type": "json_object"}, False),
     ),
 )

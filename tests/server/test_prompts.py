@@ -7,7 +7,7 @@ import pytest
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
-from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN, MAX_PROMPTS, PromptEncoder
+from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN, MAX_PROMPTS, ChatPrompt, PromptEncoder
 from tests.fakes import ByteChatTemplate, ByteTokenizer
 
 LIMIT = 100
@@ -25,7 +25,8 @@ async def test_each_kind_of_prompt() -> None:
     assert await prompts.encode_prompts([0, 256]) == [[0, 256]]
     assert await prompts.encode_prompts(["a", "bc"]) == [[97], [98, 99]]
     assert await prompts.encode_prompts([[0, 256], [1]]) == [[0, 256], [1]]
-    assert await prompts.encode_chat([{"role": "user", "content": "a"}]) == list(b"user:a\n")
+    chat = ChatPrompt([{"role": "user", "content": "a"}])
+    assert await prompts.encode_chat(chat) == list(b"user:a\n")
 
 
 @pytest.mark.asyncio
@@ -107,7 +108,9 @@ async def test_only_the_last_tokens_of_a_prompt_are_used() -> None:
     prompts = encoder()
     assert await prompts.encode_prompts("abc", num_kept=2) == [[98, 99]]
     assert await prompts.encode_prompts([[1, 2, 3], [4]], num_kept=1) == [[3], [4]]
-    assert await prompts.encode_chat([{"role": "user", "content": "a"}], num_kept=2) == list(b"a\n")
+    assert await prompts.encode_chat(ChatPrompt([{"role": "user", "content": "a"}]), num_kept=2) == list(
+        b"a\n"
+    )
     assert prompts.num_kept(None, 5) is None and prompts.num_kept(7, 5) == 7
     longest = prompts.num_kept(-1, None)
     assert await prompts.encode_prompts([1] * LIMIT, num_kept=longest) == [[1] * (LIMIT - 1)]

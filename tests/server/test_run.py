@@ -17,6 +17,7 @@ from octavo.server import run
 from octavo.server.boot_report import Phases
 from octavo.server.replica import Replica
 from octavo.server.served_model import ServedModel
+from octavo.text.chat_abilities import ChatAbilities
 from tests.fakes import FakeEngine, fake_replica, send
 
 pytestmark = pytest.mark.asyncio
@@ -35,7 +36,7 @@ class Server:
     async def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake = fake_replica(self.engine)
         model = ServedModel(("tiny",), 0, 64)
-        replica = Replica(cast(Any, self.engine), fake.drain, model, fake.app)
+        replica = Replica(cast(Any, self.engine), fake.drain, model, ChatAbilities(), fake.app)
 
         async def start_replica(options: object, phases: Phases) -> Replica:
             return replica

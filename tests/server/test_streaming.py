@@ -8,7 +8,7 @@ from starlette.types import Message
 
 from octavo.core.request import FinishReason
 from octavo.http.errors import ErrorAnswer
-from octavo.server.chat import ChatFormat
+from octavo.server.chat_format import ChatFormat
 from octavo.server.dialect import Envelope
 from octavo.server.generation import Generation
 from octavo.server.logprobs import ChatTokens, TokenNames

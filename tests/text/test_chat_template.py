@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import open_text
 from octavo.models.source import resolve
 from octavo.text.chat_template import ChatTemplate, telling_characters
+from octavo.text.encoders import byte_level_encoder
+from octavo.text.pre_tokenizers import PRE_TOKENIZERS
+from octavo.text.tokenizer import Tokenizer
+from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary
 from tests.text.tiny_text import CONTROL, END, START, ids_of, tokenizer
 
 CHATML = (
@@ -112,6 +117,40 @@ def test_what_a_template_raises_is_the_requests_error(source: str | None, compla
     with pytest.raises(InvalidRequestError, match=complaint) as caught:
         chat.encode_chat(user("hello"))
     assert caught.value.param == "messages"
+
+
+TOOLED = (
+    "{% for tool in tools or [] %}{{ tool['function'] | tojson }}{% endfor %}{{ mood or '' }}"
+    "{{ '<|im_start|>' + messages[0]['content'] + '<|im_end|>' }}"
+)
+
+
+@given(hostile_content, hostile_content)
+def test_tools_and_variables_are_a_users_words_too(name: str, mood: str) -> None:
+    chat = ChatTemplate(TOOLED, TOKENIZER)
+    tool = {"type": "function", "function": {"name": "f", "description": name, "parameters": {name: [name]}}}
+    ids = chat.encode_chat(user("<|im_end|>"), tools=[tool], variables={"mood": mood})
+    assert control_ids(ids) == [START, END]
+    expected = json.dumps(tool["function"], ensure_ascii=False) + mood + "<|im_start|><|im_end|><|im_end|>"
+    assert TOKENIZER.decode(ids, skip_control=False) == expected
+
+
+def test_keys_that_templates_look_for_are_kept_whole() -> None:
+    vocabulary = Vocabulary([*BYTE_ALPHABET, "pad_1", "pad_2"], control_ids=[256, 257])
+    byte_tokenizer = Tokenizer(vocabulary, byte_level_encoder(vocabulary, [], PRE_TOKENIZERS["smollm"]))
+    source = "{{ messages[0].tool_call_id ~ enable_thinking ~ tools[0].x_y }}"
+    chat = ChatTemplate(source, byte_tokenizer)
+    message = {"role": "tool", "content": "pad_1", "tool_call_id": "a_b"}
+    ids = chat.encode_chat([message], tools=[{"x_y": "lost"}], variables={"enable_thinking": "c_d"})
+    assert byte_tokenizer.decode(ids) == "a_bc_d"
+
+
+def test_the_variables_a_template_reads() -> None:
+    assert ChatTemplate(TOOLED, TOKENIZER).variables == {"tools", "mood", "messages"}
+    assert ChatTemplate("{% set a = b %}{{ a }}{% for c in d %}{{ c }}{% endfor %}", TOKENIZER).variables == {
+        *("b", "d")
+    }
+    assert ChatTemplate(None, TOKENIZER).variables == frozenset()
 
 
 def test_all_private_characters_at_once_are_refused() -> None:

@@ -47,3 +47,9 @@ def test_chunks_add_up_to_the_whole(ids: list[int], cuts: list[int]) -> None:
     detokenizer = Detokenizer(VOCABULARY)
     pieces = [detokenizer.push(chunk) for chunk in chunks(ids, cuts)]
     assert "".join(pieces) + detokenizer.flush() == TOKENIZER.decode(ids)
+
+
+def test_some_control_tokens_may_show() -> None:
+    start, end = 0, END
+    assert Detokenizer(VOCABULARY, shown_ids=frozenset((start,))).push([start, end]) == "<|im_start|>"
+    assert Detokenizer(VOCABULARY, skip_control=False).push([start, end]) == "<|im_start|><|im_end|>"

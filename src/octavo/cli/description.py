@@ -19,6 +19,7 @@ from octavo.models.loading import from_config
 from octavo.models.lowering import lower
 from octavo.models.program import Op, Program, Weight
 from octavo.models.source import resolve
+from octavo.text.chat_abilities import abilities_of
 from octavo.weights.formats import Tensor
 
 _CONTEXTS = (2048, 8192, 32768)  # tokens, for the KV cache's size
@@ -128,7 +129,11 @@ def _text_lines(text: TextModel) -> Iterable[str]:
     yield _line("tokenizer", f"{vocabulary.spelling.value}, {counts}")
     ends = ", ".join(f"{vocabulary.tokens[token_id]} ({token_id})" for token_id in sorted(text.end_ids))
     yield _line("answers end", f"at {ends}" if ends else "only at max_tokens: the file names no such token")
-    yield _line("chat template", "yes" if text.chat_template.is_present else "none: completions only")
+    if text.chat_template.is_present:
+        yield _line("chat template", "yes")
+        yield _line("", str(abilities_of(text.chat_template, vocabulary)))
+    else:
+        yield _line("chat template", "none: completions only")
 
 
 def _program_lines(program: Program, parts: Mapping[str, Tensor]) -> Iterable[str]:

@@ -35,7 +35,7 @@ def build_app(
 ) -> ASGIApp:
     """The ASGI application. Everything in it is given, so that tests can give their own."""
     surface = Surface(services, readiness)
-    chat = GenerationEndpoint(ChatDialect(allows_unknown=allows_unknown_fields), services)
+    chat = GenerationEndpoint(ChatDialect(services.abilities, allows_unknown=allows_unknown_fields), services)
     completions = GenerationEndpoint(CompletionDialect(allows_unknown=allows_unknown_fields), services)
     tokenization = Tokenization(services)
     generation = [

@@ -32,8 +32,11 @@ class Phases:
         self._last = now
 
 
-def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], url: str) -> str:
-    """A few lines. phases are the server's own; the engine's ran within the server's phase `engine`."""
+def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str, url: str) -> str:
+    """A few lines. phases are the server's own; the engine's ran within the server's phase `engine`.
+
+    chat: what the model can do in one, in words.
+    """
     return "\n".join(
         (
             f"octavo {__version__}: {names[0]}, {_count(info.threads, 'thread')}, {info.isa}",
@@ -41,6 +44,7 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], url: str) 
             f"  engine    {_timeline(info.boot_seconds)}",
             f"  memory    {_memory(info.memory)}",
             f"  KV cache  {_kv_cache(info)}; context {info.max_model_len:,} tokens",
+            f"  chat      {chat}",
             f"ready in {sum(phases.seconds.values()):.1f} s: {url} (model {', '.join(names)})",
         )
     )

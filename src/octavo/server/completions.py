@@ -68,6 +68,9 @@ class CompletionFormat:
     def _of_prompt(self, index: int) -> dict[str, object]:
         return {"prompt_token_ids": self._shown_prompts[index]} if self._shown_prompts else {}
 
+    def take_up(self, index: int, text: str) -> None:
+        pass  # a text is rendered the same, whatever came before it
+
     def ending(self, index: int, finish_reason: FinishReason) -> bytes:
         reason = finish_reason.value.encode()
         return b'%b%d,"text":"","logprobs":null,"finish_reason":"%b"}]%b' % (

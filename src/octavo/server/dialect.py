@@ -64,6 +64,10 @@ class Format(Protocol):
 
     def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes: ...
 
+    def take_up(self, index: int, text: str) -> None:
+        """The client has what this text came to, from another replica."""
+        ...
+
     def ending(self, index: int, finish_reason: FinishReason) -> bytes: ...
 
     def usage(self, usage: Usage) -> bytes: ...
@@ -75,10 +79,11 @@ class Format(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a request comes to: prompts, and how the answer is rendered."""
+    """What a request comes to: prompts of as many choices, and how these are rendered."""
 
     prompts: list[list[int]]
     new_format: Callable[[Envelope], Format]
+    shown_ids: frozenset[int] = frozenset()  # control tokens that the format wants to see in the text
 
 
 class Dialect(Protocol[Request]):

@@ -25,6 +25,7 @@ from octavo.server.prompts import PromptEncoder
 from octavo.server.served_model import ServedModel
 from octavo.server.streaming import RelayedAnswer, StreamedAnswer, WholeAnswer
 from octavo.server.token_report import new_report
+from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.text_stream import TextStream
 
 DRAIN_RETRY_AFTER_SECONDS = 5
@@ -51,6 +52,7 @@ class Services:
     engine: EngineClient
     model: ServedModel
     prompts: PromptEncoder
+    abilities: ChatAbilities
     new_text: "NewText"
     metrics: EngineMetrics
     drain: Drain
@@ -74,7 +76,11 @@ class Services:
 
 
 class NewText(Protocol):
-    def __call__(self, sampling: SamplingParams, *, skip_special_tokens: bool) -> TextStream: ...
+    def __call__(
+        self, sampling: SamplingParams, *, skip_special_tokens: bool, shown_ids: frozenset[int]
+    ) -> TextStream:
+        """shown_ids: control tokens that appear in the text even if the others do not."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,7 +189,7 @@ class GenerationEndpoint(Generic[Request]):
             for index, (prompt, params) in enumerate(fitted):
                 first = index - index % num_choices  # of this prompt's choices: the others share its blocks
                 place = _Place(index, first, record, origin)
-                generations.append(self._start(request, prompt, params, place))
+                generations.append(self._start(request, encoded, prompt, params, place))
         except OctavoError as error:
             if isinstance(error, OverloadedError):
                 services.metrics.observe_rejection()
@@ -193,7 +199,12 @@ class GenerationEndpoint(Generic[Request]):
         return generations
 
     def _start(
-        self, request: Request, prompt: list[int], sampling: SamplingParams, place: "_Place"
+        self,
+        request: Request,
+        encoded: Encoded,
+        prompt: list[int],
+        sampling: SamplingParams,
+        place: "_Place",
     ) -> Generation:
         services, record, origin = self._services, place.record, place.origin
         progress = origin.progress.get(place.index)
@@ -211,7 +222,10 @@ class GenerationEndpoint(Generic[Request]):
                 fork_of=place.fork_of,
                 output_token_ids=() if progress is None else progress.token_ids,
             )
-        text = services.new_text(sampling, skip_special_tokens=request.skip_special_tokens is not False)
+        skip_special_tokens = request.skip_special_tokens is not False
+        text = services.new_text(
+            sampling, skip_special_tokens=skip_special_tokens, shown_ids=encoded.shown_ids
+        )
         has_logprobs, has_ids = sampling.logprobs is not None, bool(request.return_token_ids)
         return Generation(
             place.index,

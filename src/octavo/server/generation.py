@@ -47,6 +47,7 @@ class Generation:
         self.num_cached_tokens = 0
         self.shares_prompt = shares_prompt
         self.finish_reason: FinishReason | None = None
+        self.taken_up = ""  # text that the client has from another replica
         self._max_tokens = sampling.max_tokens or 0
         self._stream = stream
         self._text = text
@@ -76,6 +77,7 @@ class Generation:
                 f"The client has {progress.num_characters} characters; here the tokens make {len(text)}.",
             )
         self._report.take_up(progress.token_ids, progress.held_logprobs)
+        self.taken_up = text
         self.num_cached_tokens = progress.num_cached_tokens
 
     @property

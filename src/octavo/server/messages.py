@@ -1,14 +1,18 @@
 """The messages of a chat, as clients send them and as the chat template takes them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from octavo.core.errors import InvalidRequestError
+from octavo.server.tools import check_depth
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """What clients call a role, and what templates call it: OpenAI renamed system, no template did."""
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+
+Message = dict[str, Any]
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -16,36 +20,132 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     text: str | None = None
 
 
+class CalledFunction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    arguments: str  # JSON
+
+
+class ToolCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    id: str
+    function: CalledFunction
+    type: str = "function"
+    index: int | None = None  # of the delta that it came in
+
+
 class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A client may send back a message as it came in an answer: the fields that were null or empty there are
     taken when they still are."""
 
     role: str
-    content: str | list[TextPart]
+    content: str | list[TextPart] | None = None
     name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
     refusal: None = None
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
     annotations: tuple[()] | None = None
 
 
-def conversation(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+def conversation(messages: Sequence[ChatMessage]) -> list[Message]:
     """The messages, their contents as one text each. Raises InvalidRequestError for what we lack."""
     if not messages:
         raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
-    return [_as_dict(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    called: set[str] = set()  # ids of the calls so far
+    return [_as_dict(message, f"messages[{index}]", called) for index, message in enumerate(messages)]
 
 
-def _as_dict(message: ChatMessage, param: str) -> dict[str, str]:
+def _as_dict(message: ChatMessage, param: str, called: set[str]) -> Message:
     role = ROLES.get(message.role)
     if role is None:
         raise InvalidRequestError(
             f"{param}.role is {message.role[:_ECHO_LIMIT]!r}; allowed: {', '.join(ROLES)}.",
             param=f"{param}.role",
         )
-    plain = {"role": role, "content": _text(message.content, f"{param}.content")}
-    return plain if message.name is None else {**plain, "name": message.name}
+    calls = message.tool_calls or []
+    plain: Message = {"role": role}
+    if message.content is None and not (role == "assistant" and (calls or _reasoning(message, param))):
+        raise _missing(f"{param}.content")
+    plain["content"] = "" if message.content is None else _text(message.content, f"{param}.content")
+    if message.name is not None:
+        plain["name"] = message.name
+    if role == "assistant":
+        plain |= _of_assistant(message, calls, param)
+        called |= {call.id for call in calls}
+    else:
+        _refuse(f"{param}.tool_calls", calls)
+        _refuse(f"{param}.reasoning_content", message.reasoning_content)
+        _refuse(f"{param}.reasoning", message.reasoning)
+    if role == "tool":
+        plain["tool_call_id"] = _answered(message.tool_call_id, called, f"{param}.tool_call_id")
+    else:
+        _refuse(f"{param}.tool_call_id", message.tool_call_id)
+    return plain
+
+
+def _of_assistant(message: ChatMessage, calls: list[ToolCall], param: str) -> Message:
+    found: Message = {}
+    if reasoning := _reasoning(message, param):
+        found["reasoning_content"] = reasoning
+    if calls:
+        found["tool_calls"] = [
+            _call(call, f"{param}.tool_calls[{index}]") for index, call in enumerate(calls)
+        ]
+    return found
+
+
+def _reasoning(message: ChatMessage, param: str) -> str | None:
+    """Under either name; answers have it under both."""
+    one, other = message.reasoning_content, message.reasoning
+    if one is not None and other is not None and one != other:
+        raise InvalidRequestError(
+            f"{param}.reasoning and {param}.reasoning_content differ; they mean the same: send one of them.",
+            param=f"{param}.reasoning",
+        )
+    return one or other
+
+
+def _call(call: ToolCall, param: str) -> Message:
+    """Templates want the arguments as an object."""
+    if call.type != "function":
+        raise InvalidRequestError(
+            f"{param}.type is {call.type[:_ECHO_LIMIT]!r}; allowed: 'function'.", param=f"{param}.type"
+        )
+    param += ".function.arguments"
+    try:
+        arguments = msgspec.json.decode(call.function.arguments)
+    except (msgspec.DecodeError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InvalidRequestError(f"{param} is not the JSON of an object.", param=param)
+    check_depth(arguments, param)
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.function.name, "arguments": arguments},
+    }
+
+
+def _answered(call_id: str | None, called: set[str], param: str) -> str:
+    if call_id is None:
+        raise _missing(param)
+    if call_id not in called:
+        raise InvalidRequestError(
+            f"{param} is {call_id[:_ECHO_LIMIT]!r}; no message before it has a tool call of that id.",
+            param=param,
+        )
+    return call_id
+
+
+def _refuse(param: str, value: object) -> None:
+    if value:
+        raise InvalidRequestError(f"{param} does not belong to a message of this role.", param=param)
+
+
+def _missing(param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")
 
 
 def _text(content: str | list[TextPart], param: str) -> str:
@@ -64,7 +164,5 @@ def _text_of_part(part: TextPart, param: str) -> str:
             code="unsupported_content",
         )
     if part.text is None:
-        raise InvalidRequestError(
-            f"{param}.text is missing.", param=f"{param}.text", code="missing_required_parameter"
-        )
+        raise _missing(f"{param}.text")
     return part.text

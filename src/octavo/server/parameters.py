@@ -59,8 +59,9 @@ PARAMETERS = (
     _honoured("model", "string; on Azure's paths the deployment's name stands for it", "required"),
     _honoured(
         "messages",
-        'list of `{"role", "content", "name"}`; role `system`, `developer` (the same), `user` or '
-        '`assistant`; content a string or a list of `{"type": "text", "text"}`; name goes to the template',
+        'list of `{"role", "content", "name"}`; role `system`, `developer` (the same), `user`, `assistant` '
+        "(which may have `tool_calls`, `reasoning_content`) or `tool` (which has a `tool_call_id`); content "
+        'a string or a list of `{"type": "text", "text"}`; name goes to the template',
         "required, at least one",
         ONLY_CHAT,
     ),
@@ -151,6 +152,29 @@ PARAMETERS = (
         '`{"include_usage": boolean}`, only with `stream`: a last chunk with the usage',
         "",
     ),
+    _honoured(
+        "tools",
+        "up to 128 functions: name 1 to 64 of `A-Z a-z 0-9 _ -`, description up to 16,384 characters, "
+        "parameters up to 65,536 bytes of JSON nested 64 deep; see [tools.md](tools.md)",
+        "none",
+        ONLY_CHAT,
+    ),
+    _honoured("tool_choice", "`auto`, `none`, or `allowed_tools` of mode `auto`", "`auto`", ONLY_CHAT),
+    _honoured(
+        "parallel_tool_calls", "boolean; false: the answer ends with its first call", "true", ONLY_CHAT
+    ),
+    _honoured(
+        "reasoning_effort",
+        "what the model's template knows; `none` where it can do without reasoning, or never reasons",
+        "the template's",
+        ONLY_CHAT,
+    ),
+    _honoured(
+        "chat_template_kwargs",
+        "up to 16 variables that the model's template reads: booleans, numbers, strings up to 1,024 long",
+        "none",
+        ONLY_CHAT,
+    ),
     _recorded("user", "who asks; there are no limits per user"),
     _recorded("safety_identifier", "who asks; there are no limits per user"),
     _recorded("metadata", "nothing is stored to find by it", {}),
@@ -167,19 +191,14 @@ PARAMETERS = (
     _refused("guided_regex", "no structured output"),
     _refused("guided_choice", "no structured output"),
     _refused("guided_grammar", "no structured output"),
-    _refused("tools", "no tools", [], apis=ONLY_CHAT),
-    _refused("tool_choice", "no tools", "none", "auto", apis=ONLY_CHAT),
-    _refused("parallel_tool_calls", "no tools", True, False, apis=ONLY_CHAT),
-    _refused("functions", "no tools", [], apis=ONLY_CHAT),
-    _refused("function_call", "no tools", "none", "auto", apis=ONLY_CHAT),
-    _refused("reasoning_effort", "no control of reasoning", "none", apis=ONLY_CHAT),
+    _refused("functions", "deprecated by OpenAI; send `tools`", [], apis=ONLY_CHAT),
+    _refused("function_call", "deprecated by OpenAI; send `tool_choice`", "none", "auto", apis=ONLY_CHAT),
     _refused("verbosity", "no control of verbosity", "medium", apis=ONLY_CHAT),
     _refused("modalities", "text only", ["text"], apis=ONLY_CHAT),
     _refused("audio", "text only", apis=ONLY_CHAT),
     _refused("prediction", "no predicted output", apis=ONLY_CHAT),
     _refused("web_search_options", "no search", apis=ONLY_CHAT),
     _refused("chat_template", "the model's own is used", apis=ONLY_CHAT),
-    _refused("chat_template_kwargs", "the template takes none", {}, apis=ONLY_CHAT),
     _refused("documents", "the template takes none", [], apis=ONLY_CHAT),
     _refused("add_generation_prompt", "the answer is always the assistant's", True, apis=ONLY_CHAT),
     _refused("continue_final_message", "an answer is always a new message", False, apis=ONLY_CHAT),

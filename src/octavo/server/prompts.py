@@ -5,21 +5,31 @@ Long texts are encoded in a thread, so that they hold up nobody's stream.
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
 from octavo.server.bad_words import spellings
-from octavo.text.chat_template import ChatTemplate
+from octavo.text.chat_template import ChatTemplate, Message, strings_in
 from octavo.text.tokenizer import Tokenizer
 
 MAX_CHARACTERS_PER_TOKEN = 64  # a longer text cannot fit the context and does not reach the tokenizer
 MAX_PROMPTS = 128  # in one completions request
 _INLINE_CHARACTERS = 2048  # a shorter text is encoded at once: a thread would cost more
+_TAIL_TOKENS = 16  # of a prompt, among them the tag that opens the reasoning, if the template writes it
 
 Prompts = str | list[str | int | list[int]]
 Value = TypeVar("Value")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """What a chat template is given; variables beside what every template gets."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Mapping[str, Any]] = ()
+    variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,20 +42,23 @@ class PromptEncoder:
     max_model_len: int
     max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 
-    async def encode_chat(self, messages: list[dict[str, str]], *, num_kept: int | None = None) -> list[int]:
-        return self._checked(await self.tokenize_chat(messages), "messages", num_kept)
+    async def encode_chat(self, chat: ChatPrompt, *, num_kept: int | None = None) -> list[int]:
+        return self._checked(await self.tokenize_chat(chat), "messages", num_kept)
 
-    async def tokenize_chat(
-        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
-    ) -> list[int]:
+    async def tokenize_chat(self, chat: ChatPrompt, *, add_generation_prompt: bool = True) -> list[int]:
         """What encode_chat gives, also where it leaves no room for an answer."""
-        num_characters = sum(len(message["content"]) for message in messages)
-        if len(messages) > self.max_model_len:
-            raise self._too_long(f"{len(messages)} messages", "messages")
+        if len(chat.messages) > self.max_model_len:
+            raise self._too_long(f"{len(chat.messages)} messages", "messages")
+        num_characters = sum(map(len, strings_in((chat.messages, chat.tools))))
         self._check_characters(num_characters, "messages")
         template = self.chat_template
         return await _run(
-            lambda: template.encode_chat(messages, add_generation_prompt=add_generation_prompt),
+            lambda: template.encode_chat(
+                chat.messages,
+                add_generation_prompt=add_generation_prompt,
+                tools=chat.tools,
+                variables=chat.variables,
+            ),
             num_characters,
         )
 
@@ -122,6 +135,10 @@ class PromptEncoder:
     def spelling(self) -> Sequence[bytes]:
         """By token id, the bytes of its text."""
         return self.tokenizer.vocabulary.token_bytes
+
+    def tail(self, token_ids: list[int]) -> str:
+        """The text that a prompt ends with, control tokens spelled out."""
+        return self.tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_control=False)
 
     def spell(self, token_ids: list[int]) -> list[str]:
         """The tokens as the vocabulary has them."""

@@ -25,6 +25,7 @@ from octavo.server.options import ServeOptions
 from octavo.server.prompts import MAX_PROMPTS, PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.served_model import ServedModel
+from octavo.text.chat_abilities import ChatAbilities, abilities_of
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
 
@@ -37,6 +38,7 @@ class Replica:
     engine: EngineClient
     drain: Drain
     model: ServedModel
+    abilities: ChatAbilities
     app: ASGIApp
 
 
@@ -83,6 +85,9 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
             engine.info.max_model_len,
             min(MAX_PROMPTS, max_requests),
         ),
+        abilities=abilities_of(
+            text.chat_template, text.tokenizer.vocabulary, tool_call_parser=options.server.tool_call_parser
+        ),
         new_text=functools.partial(_new_text, text),
         metrics=metrics,
         drain=drain,
@@ -106,11 +111,15 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
         log=log,
         allows_unknown_fields=options.server.unknown_fields == "warn",
     )
-    return Replica(engine, drain, model, app)
+    return Replica(engine, drain, model, services.abilities, app)
 
 
-def _new_text(text: TextModel, sampling: SamplingParams, *, skip_special_tokens: bool) -> TextStream:
-    detokenizer = Detokenizer(text.tokenizer.vocabulary, skip_control=skip_special_tokens)
+def _new_text(
+    text: TextModel, sampling: SamplingParams, *, skip_special_tokens: bool, shown_ids: frozenset[int]
+) -> TextStream:
+    detokenizer = Detokenizer(
+        text.tokenizer.vocabulary, skip_control=skip_special_tokens, shown_ids=shown_ids
+    )
     return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
 
 

@@ -52,8 +52,14 @@ async def serve(
     _settle(replica)
     server = HttpServer.of(replica.app, tls)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    info, names = replica.engine.info, replica.model.all_names
-    _say(boot_report(info, phases, names=names, url=url_of(listener, is_tls=tls is not None)))
+    report = boot_report(
+        replica.engine.info,
+        phases,
+        names=replica.model.all_names,
+        chat=str(replica.abilities),
+        url=url_of(listener, is_tls=tls is not None),
+    )
+    _say(report)
     try:
         return await _until_end(replica, signals, options.server.drain_seconds)
     finally:

@@ -12,6 +12,7 @@ import msgspec
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import MAX_LOGPROBS, SamplingParams
 from octavo.server.messages import ChatMessage
+from octavo.server.tools import Tool, ToolChoice
 
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -23,6 +24,10 @@ Metadata = Annotated[
     msgspec.Meta(max_length=16),
 ]
 """OpenAI's limits."""
+TemplateVariables = Annotated[
+    dict[Name, bool | int | float | Annotated[str, msgspec.Meta(max_length=1024)]],
+    msgspec.Meta(max_length=16),
+]
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -115,6 +120,11 @@ def _token_id(key: str) -> int:
 class ChatRequest(GenerationRequest, kw_only=True):
     messages: list[ChatMessage]
     max_completion_tokens: int | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Name | None = None
+    chat_template_kwargs: TemplateVariables | None = None
     logprobs: bool | None = None
     top_logprobs: Alternatives | None = None
 

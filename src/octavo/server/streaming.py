@@ -124,6 +124,8 @@ class RelayedAnswer(StreamedAnswer):
         """can_others_resume: whether an error now is this replica's, not the request's."""
         super().__init__(send, generations, form, includes_usage=includes_usage)
         self._opened = set(origin.progress)
+        for generation in generations:
+            form.take_up(generation.index, generation.taken_up)
         self._num_unfinished -= sum(generation.has_ended for generation in generations)
         self._num_characters = {
             generation.index: origin.progress[generation.index].num_characters

@@ -14,6 +14,7 @@ from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.endpoint import Services
 from octavo.server.messages import ChatMessage, conversation
 from octavo.server.parameters import Api, parameters_of
+from octavo.server.prompts import ChatPrompt
 
 
 class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -73,9 +74,9 @@ class Tokenization:
                 "add_special_tokens is for a prompt; with messages the chat template adds them.",
                 param="add_special_tokens",
             )
-        messages = conversation(request.messages)
+        chat = ChatPrompt(conversation(request.messages))
         with_head = request.add_generation_prompt is not False
-        return await prompts.tokenize_chat(messages, add_generation_prompt=with_head)
+        return await prompts.tokenize_chat(chat, add_generation_prompt=with_head)
 
     async def _detokenize(self, request: DetokenizeRequest) -> DetokenizeResponse:
         if request.model is not None:

@@ -24,6 +24,12 @@ TIME_LIMIT_SECONDS = 1.0  # of CPU; templates of today take well under a millise
 
 Message = Mapping[str, Any]
 
+_KEYS = frozenset(
+    (
+        *("role", "content", "name", "reasoning_content", "tool_calls", "tool_call_id", "id", "type"),
+        *("function", "arguments", "description", "parameters"),
+    )
+)
 _PRIVATE_CHARACTERS = range(0xF0000, 0x10FFFE)
 
 
@@ -34,6 +40,7 @@ class ChatTemplate:
         self, source: str | None, tokenizer: Tokenizer, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
     ) -> None:
         """Raises what SandboxedTemplate raises for a source that cannot be compiled."""
+        self.source = source
         self._tokenizer = tokenizer
         self._template = None
         if source is not None:
@@ -68,30 +75,60 @@ class ChatTemplate:
     def is_present(self) -> bool:
         return self._template is not None
 
-    def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """The prompt's token ids. Raises InvalidRequestError (param messages) if that fails."""
-        swap = self._swap_for(messages)
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads and does not set."""
+        return frozenset() if self._template is None else self._template.variables
+
+    def encode_chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """The prompt's token ids. Raises InvalidRequestError (param messages) if that fails.
+
+        variables: what else the template reads; tools and they are as much a user's as the messages are.
+        """
+        variables = variables or {}
+        given = (messages, tools, tuple(variables.values()))
+        swap = self._swap_for(given)
         restore = {ord(private): telling for telling, private in swap.items()}
-        guarded = _translated(messages, str.maketrans(swap)) if swap else messages
-        rendered = self.render(guarded, add_generation_prompt=add_generation_prompt)
+        messages, tools, values = _translated(given, str.maketrans(swap)) if swap else given
+        rendered = self.render(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            tools=tools,
+            variables=dict(zip(variables, values, strict=True)),
+        )
         pieces = self._tokenizer.split_control(rendered)
         return self._tokenizer.encode_pieces(
             piece.translate(restore) if isinstance(piece, str) else piece for piece in pieces
         )
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
         """The prompt as text, for people to read: a user's and the template's control tokens look alike."""
         if self._template is None:
             raise _refusal("This model's file has no chat template; use /v1/completions with a prompt.")
-        variables = {
+        context = {
+            **(variables or {}),
             "messages": messages,
             "add_generation_prompt": add_generation_prompt,
-            "tools": None,
+            "tools": list(tools) or None,
             "documents": None,
             **self._names,
         }
         try:
-            return self._template.render(variables)
+            return self._template.render(context)
         except TemplateRaisedError as error:
             raise _refusal(f"The model's chat template refuses: {error}") from error
         except TemplateLimitError as error:
@@ -99,9 +136,10 @@ class ChatTemplate:
         except Exception as error:  # foreign code: whatever it raises concerns this request only
             raise _refusal(f"The model's chat template cannot render these messages: {error}") from error
 
-    def _swap_for(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Telling character -> a private one that messages and template do not use; empty if not needed."""
-        text = "".join(_strings(messages))
+    def _swap_for(self, given: object) -> dict[str, str]:
+        """Telling character -> a private one that neither what users gave nor the template uses; empty if not
+        needed."""
+        text = "".join(strings_in(given))
         if not any(character in text for character in self._telling):
             return {}
         taken = self._source_characters | set(text)
@@ -134,25 +172,28 @@ def telling_characters(names: Iterable[str]) -> str:
     return chosen
 
 
-def _strings(value: Any) -> Iterable[str]:
+def strings_in(value: Any) -> Iterable[str]:
     """Every string in a JSON-like value, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _strings(key)
-            yield from _strings(item)
+            yield from strings_in(key)
+            yield from strings_in(item)
     elif isinstance(value, Sequence):
         for item in value:
-            yield from _strings(item)
+            yield from strings_in(item)
 
 
 def _translated(value: Any, table: Mapping[int, str]) -> Any:
-    """The value with every string in it translated."""
+    """The value with every string in it translated, but for the keys that templates look for."""
     if isinstance(value, str):
         return value.translate(table)
     if isinstance(value, Mapping):
-        return {_translated(key, table): _translated(item, table) for key, item in value.items()}
+        return {
+            key if key in _KEYS else _translated(key, table): _translated(item, table)
+            for key, item in value.items()
+        }
     if isinstance(value, Sequence):
         return [_translated(item, table) for item in value]
     return value

@@ -11,13 +11,15 @@ _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 class Detokenizer:
     """One answer's text: whatever the chunking, what push and flush return adds up to the same.
 
-    Control tokens have no text unless skip_control is False. Ids outside the vocabulary have none: a model's
-    head may be wider than its tokenizer.
+    Control tokens other than shown_ids have no text unless skip_control is False. Ids outside the vocabulary
+    have none: a model's head may be wider than its tokenizer.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, skip_control: bool = True) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, *, skip_control: bool = True, shown_ids: frozenset[int] = frozenset()
+    ) -> None:
         self._table = vocabulary.token_bytes
-        self._skipped = vocabulary.control_ids if skip_control else frozenset()
+        self._skipped = vocabulary.control_ids - shown_ids if skip_control else frozenset()
         self._decoder = _Utf8Decoder(errors="replace")
 
     def push(self, token_ids: Iterable[int]) -> str:

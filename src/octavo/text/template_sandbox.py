@@ -5,13 +5,14 @@ output; the size of whatever operators, filters, methods and captured blocks bui
 """
 
 import datetime
+import functools
 import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from jinja2 import Environment, nodes
+from jinja2 import Environment, meta, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
@@ -48,6 +49,12 @@ class SandboxedTemplate:
         """
         self._environment = _GuardedEnvironment(time_limit_seconds)
         self._template = self._environment.from_string(source)
+        self._source = source
+
+    @functools.cached_property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads and does not set, functions it may call among them."""
+        return frozenset(meta.find_undeclared_variables(self._environment.parse(self._source)))
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Raises TemplateLimitError, TemplateRaisedError, or whatever the template's own mistakes raise."""

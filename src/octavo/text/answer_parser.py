@@ -1,0 +1,57 @@
+"""The text of a chat's answer, taken apart: reasoning first, then calls of tools in what follows it."""
+
+from typing import Protocol
+
+from octavo.text.deltas import Delta, TextDelta, merged
+from octavo.text.reasoning import ReasoningSplitter
+from octavo.text.tool_calls import ToolCallParser
+
+
+class AnswerParser(Protocol):
+    """Text in, deltas out; what has come out depends on the text so far alone, not on how it was cut."""
+
+    @property
+    def num_calls(self) -> int: ...
+
+    def push(self, text: str) -> list[Delta]: ...
+
+    def finish(self) -> list[Delta]:
+        """What is held back, when nothing will follow."""
+        ...
+
+
+class PlainAnswer:
+    """All of it is text."""
+
+    num_calls = 0
+
+    def push(self, text: str) -> list[Delta]:
+        return [TextDelta(text)] if text else []
+
+    def finish(self) -> list[Delta]:
+        return []
+
+
+class ParsedAnswer:
+    def __init__(
+        self, reasoning: ReasoningSplitter | PlainAnswer, calls: ToolCallParser | PlainAnswer
+    ) -> None:
+        self._reasoning = reasoning
+        self._calls = calls
+
+    @property
+    def num_calls(self) -> int:
+        return self._calls.num_calls
+
+    def push(self, text: str) -> list[Delta]:
+        return self._forward(self._reasoning.push(text))
+
+    def finish(self) -> list[Delta]:
+        return merged([*self._forward(self._reasoning.finish()), *self._calls.finish()])
+
+    def _forward(self, deltas: list[Delta]) -> list[Delta]:
+        """The text among them goes through the search for calls."""
+        forwarded: list[Delta] = []
+        for delta in deltas:
+            forwarded += self._calls.push(delta.text) if isinstance(delta, TextDelta) else [delta]
+        return forwarded

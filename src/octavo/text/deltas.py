@@ -1,0 +1,51 @@
+"""What an answer of a chat is made of, piece by piece: reasoning, text, and calls of tools."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A call begins. index counts the answer's calls."""
+
+    index: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArgumentsDelta:
+    """More of the JSON of a call's arguments."""
+
+    index: int
+    text: str
+
+
+Delta = TextDelta | ReasoningDelta | CallDelta | ArgumentsDelta
+
+
+def merged(deltas: Iterable[Delta]) -> list[Delta]:
+    """Neighbours that go on with the same thing as one; none is empty."""
+    result: list[Delta] = []
+    for _, group in itertools.groupby(deltas, key=_kind):
+        first, *others = group
+        if isinstance(first, CallDelta):
+            result += [first, *others]
+        elif text := first.text + "".join(other.text for other in others if not isinstance(other, CallDelta)):
+            result.append(dataclasses.replace(first, text=text))
+    return result
+
+
+def _kind(delta: Delta) -> tuple[type[Delta], int | None]:
+    """Equal for neighbours that go on with the same thing."""
+    return type(delta), delta.index if isinstance(delta, CallDelta | ArgumentsDelta) else None
