@@ -4,6 +4,7 @@
 import json
 import pathlib
 
+from octavo.core.limits import LIMITS
 from octavo.http.error_codes import ERROR_CODES
 from octavo.server.parameters import PARAMETERS, Api, Kind, Parameter
 
@@ -34,6 +35,11 @@ def errors() -> str:
     return _table(("status", "type", "code", "meaning", "what to do"), rows)
 
 
+def limits() -> str:
+    rows = [(item.what, item.limit, item.beyond, item.flag and f"`{item.flag}`") for item in LIMITS]
+    return _table(("what", "limit", "beyond", "where to change it"), rows)
+
+
 def _rows(kind: Kind) -> list[tuple[str, ...]]:
     return [
         (f"`{item.name}`{_scope(item)}", item.about, ", ".join(f"`{json.dumps(v)}`" for v in item.neutral))
@@ -52,7 +58,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 TABLES = {
-    "api.md": {"honoured": honoured, "recorded": recorded, "refused": refused},
+    "api.md": {"honoured": honoured, "recorded": recorded, "refused": refused, "limits": limits},
     "errors.md": {"errors": errors},
 }
 

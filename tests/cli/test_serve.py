@@ -90,3 +90,5 @@ def test_help_names_every_option_and_imports_nothing_heavy(capsys: pytest.Captur
     ):
         assert flag in done.stdout
     assert "Address to listen on." in done.stdout
+    assert "URL                          8 KiB, else 414" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80

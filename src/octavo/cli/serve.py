@@ -12,8 +12,10 @@ import cyclopts
 from cyclopts import Parameter
 
 from octavo.cli.config_file import ConfigFile
+from octavo.cli.help import columns
 from octavo.config import EngineConfig, Environment, ServerConfig
 from octavo.core.errors import StartError
+from octavo.core.limits import LIMITS
 from octavo.models.source import resolve, served_name
 from octavo.server.options import ServeOptions
 
@@ -40,12 +42,21 @@ class EngineFlags(EngineConfig):
     """Memory for KV blocks, like 2GiB; default: a quarter of what this process may use, 4 GiB at most."""
 
 
+def limits_of_requests() -> str:
+    """The end of --help, for a terminal of 80 columns."""
+    rows = [
+        (item.what, f"{item.limit}, else {item.beyond}{item.flag and f' ({item.flag})'}") for item in LIMITS
+    ]
+    return "\n".join(("Limits of requests:", *columns(rows, width=80)))
+
+
 serve = cyclopts.App(
     name="serve",
     usage="octavo serve [MODEL] [OPTIONS]",
     config=[ConfigFile()],
     group_parameters="Options",
     default_parameter=Parameter(negative_iterable=()),
+    help_epilogue=limits_of_requests(),
     result_action="return_value",
 )
 

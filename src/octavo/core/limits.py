@@ -1,0 +1,41 @@
+"""What a request may be at most. One table: `octavo serve --help` and docs/api.md print it, and
+tests/server/test_limits.py asks for each limit, and for one more.
+
+Plain data, so that --help need not import what enforces them.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limit:
+    what: str
+    limit: str
+    beyond: str  # what is answered
+    flag: str = ""  # where it can be changed
+
+
+LIMITS = (
+    Limit("body", "32 MiB", "413", "--max-body-bytes"),
+    Limit("URL", "8 KiB", "414"),
+    Limit("header fields", "100, of 32 KiB together", "431"),
+    Limit("head or body on its way", "30 s", "408"),
+    Limit("answer left unread", "64 KiB for 60 s", "cut off"),
+    Limit("idle connection", "65 s", "closed"),
+    Limit("requests sent ahead", "100", "not read"),
+    Limit("prompt and answer", "the context", "400", "--max-model-len"),
+    Limit("text of a prompt", "64 characters per token of the context", "400"),
+    Limit("messages", "one per token of the context", "400"),
+    Limit("prompts", "128", "400"),
+    Limit("choices: n times prompts", "128", "400"),
+    Limit("stop strings", "64, of 1,024 characters", "400"),
+    Limit("stop_token_ids", "64", "400"),
+    Limit("logit_bias", "1,024 entries", "400"),
+    Limit("cache_salt, user", "256 characters", "400"),
+    Limit("metadata", "16 entries, of 64 and 512 characters", "400"),
+    Limit("requests that run", "128", "waits", "--max-num-seqs"),
+    Limit("requests that wait", "1,024", "503", "--max-num-queued-requests"),
+    Limit("requests of one key", "8/9 of those places", "429", "--api-key-file"),
+    Limit("requests, tokens per minute", "per key", "429", "--api-key-file"),
+    Limit("requests at once", "per key", "429", "--api-key-file"),
+)

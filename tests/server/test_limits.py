@@ -1,0 +1,142 @@
+"""Every limit of the table: what is just allowed passes, one more is refused as the table says."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from octavo.config import EngineConfig, ServerConfig
+from octavo.core.errors import InvalidRequestError
+from octavo.core.limits import LIMITS
+from octavo.core.sampling_params import MAX_LOGIT_BIAS, SamplingParams
+from octavo.engine.queue_bound import TENANT_SHARE
+from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
+from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from octavo.http.process import KEEP_ALIVE_SECONDS
+from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
+from octavo.server.replica import BODY_TIMEOUT_SECONDS
+from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
+from tests.server.serving import asgi_client
+
+MAX_BODY_BYTES = ServerConfig().max_body_bytes
+COMPLETIONS = "/v1/completions"
+
+Request = dict[str, Any]  # of httpx: method, url, json ...
+
+
+def completion(**fields: Any) -> Request:
+    return {
+        "method": "POST",
+        "url": COMPLETIONS,
+        "json": {"model": "tiny", "prompt": "hi", "max_tokens": 1, **fields},
+    }
+
+
+def tokenize(**fields: Any) -> Request:
+    return {"method": "POST", "url": "/tokenize", "json": fields}
+
+
+def get(url: str = "/livez", headers: dict[str, str] | None = None) -> Request:
+    return {"method": "GET", "url": url, "headers": headers or {}}
+
+
+def padded(num_bytes: int) -> Request:
+    body = b'{"model":"tiny","prompt":"hi"}'
+    headers = {"content-type": "application/json"}
+    return {"method": "POST", "url": COMPLETIONS, "content": body.ljust(num_bytes), "headers": headers}
+
+
+NUM_USUAL_HEADERS = 5  # that the client sends besides: host, accept, accept-encoding, connection, user-agent
+
+
+def many_headers(count: int) -> Request:
+    return get(headers={f"x-{index}": "" for index in range(count - NUM_USUAL_HEADERS)})
+
+
+def messages(count: int) -> Request:
+    return tokenize(messages=[{"role": "user", "content": "a"}] * count)
+
+
+def metadata(count: int = 1, key: int = 8, value: int = 1) -> Request:
+    return completion(metadata={f"{index:0{key}}": "x" * value for index in range(count)})
+
+
+CHARACTERS = MAX_CHARACTERS_PER_TOKEN * MAX_MODEL_LEN
+AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
+    "body": [(padded(MAX_BODY_BYTES), padded(MAX_BODY_BYTES + 1))],
+    "URL": [(get("/livez?" + "a" * (MAX_URL_BYTES - 6)), get("/livez?" + "a" * (MAX_URL_BYTES - 5)))],
+    "header fields": [
+        (many_headers(MAX_HEADERS), many_headers(MAX_HEADERS + 1)),
+        (
+            get(headers={"x": "a" * (MAX_HEAD_BYTES - 500)}),
+            get(headers={"x": "a" * MAX_HEAD_BYTES}),
+        ),
+    ],
+    "prompt and answer": [
+        (completion(prompt="a" * 60, max_tokens=4), completion(prompt="a" * 60, max_tokens=5)),
+        (
+            completion(prompt="a" * (MAX_MODEL_LEN - 1)),
+            completion(prompt="a" * MAX_MODEL_LEN),
+        ),
+    ],
+    "text of a prompt": [(tokenize(prompt="a" * CHARACTERS), tokenize(prompt="a" * (CHARACTERS + 1)))],
+    "messages": [(messages(MAX_MODEL_LEN), messages(MAX_MODEL_LEN + 1))],
+    "prompts": [(completion(prompt=["a"] * 128), completion(prompt=["a"] * 129))],
+    "choices: n times prompts": [
+        (completion(n=128), completion(n=129)),
+        (completion(prompt=["a", "b"], n=64), completion(prompt=["a", "b"], n=65)),
+    ],
+    "stop strings": [
+        (completion(stop=["a"] * 64), completion(stop=["a"] * 65)),
+        (completion(stop="a" * 1024), completion(stop="a" * 1025)),
+    ],
+    "stop_token_ids": [(completion(stop_token_ids=[1] * 64), completion(stop_token_ids=[1] * 65))],
+    "cache_salt, user": [
+        (completion(**{field: "a" * 256}), completion(**{field: "a" * 257}))
+        for field in ("cache_salt", "user", "safety_identifier", "prompt_cache_key")
+    ],
+    "metadata": [
+        (metadata(count=16), metadata(count=17)),
+        (metadata(key=64), metadata(key=65)),
+        (metadata(value=512), metadata(value=513)),
+    ],
+}
+# Of time, and of many requests together: the tests of these have the edge, here is the number.
+ELSEWHERE = {
+    "head or body on its way": (30 == ConnectionLimits().head_seconds == BODY_TIMEOUT_SECONDS),
+    "answer left unread": (ConnectionLimits().stall_seconds == 60 and HIGH_WATER_LIMIT == 64 << 10),
+    "idle connection": KEEP_ALIVE_SECONDS == 65,
+    "requests sent ahead": MAX_PIPELINED == 100,
+    "logit_bias": MAX_LOGIT_BIAS == 1024,
+    "requests that run": EngineConfig().max_num_seqs == 128,
+    "requests that wait": EngineConfig().max_num_queued_requests == 1024,
+    "requests of one key": TENANT_SHARE == 8,
+    "requests, tokens per minute": True,
+    "requests at once": True,
+}
+
+
+def test_the_table_is_complete_and_true() -> None:
+    assert AT_THE_EDGE.keys() | ELSEWHERE.keys() == {item.what for item in LIMITS}
+    assert all(ELSEWHERE.values())
+    assert MAX_BODY_BYTES == 32 << 20 and MAX_URL_BYTES == 8 << 10
+    assert MAX_HEADERS == 100 and MAX_HEAD_BYTES == 32 << 10 and MAX_CHARACTERS_PER_TOKEN == 64
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("what", AT_THE_EDGE)
+async def test_a_limit_is_where_the_table_says(what: str) -> None:
+    beyond = next(item.beyond for item in LIMITS if item.what == what)
+    async with asgi_client(fake_replica(FakeEngine(), max_body_bytes=MAX_BODY_BYTES)) as client:
+        for allowed, refused in AT_THE_EDGE[what]:
+            assert (await client.request(**allowed)).status_code == 200
+            answer: httpx2.Response = await client.request(**refused)
+            assert answer.status_code == int(beyond)
+            assert answer.json()["error"]["message"].endswith(".")
+
+
+def test_biases_are_bounded_in_number() -> None:
+    SamplingParams(logit_bias=tuple((token, 1.0) for token in range(MAX_LOGIT_BIAS)))
+    with pytest.raises(InvalidRequestError, match="logit_bias"):
+        SamplingParams(logit_bias=tuple((token, 1.0) for token in range(MAX_LOGIT_BIAS + 1)))
