@@ -43,6 +43,12 @@ class Environment:
             no_color=bool(os.environ.get("NO_COLOR")),
         )
 
+    @staticmethod
+    def for_members(secret: str, api_key: str | None) -> dict[str, str]:
+        """All variables of this process, for those it starts, who share the secret and the key."""
+        key = {} if api_key is None else {"OCTAVO_API_KEY": api_key}
+        return {**os.environ, "OCTAVO_SECRET": secret, **key}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineConfig:

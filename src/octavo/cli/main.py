@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 COMMANDS = {
     "run": ("run:run", None, "Chat with a model in the terminal, or answer one prompt."),
     "serve": ("serve:serve", None, "Serve a model over an OpenAI-compatible API."),
+    "up": ("up:up", None, "Start a router and several engines on this machine."),
     "route": ("route:route", None, "Route requests to several servers."),
     "bench": ("bench:bench", None, "Measure the engine, a server, or other engines beside it."),
     "pull": ("pull:pull", "[MODEL]", "Fetch a model, by name or from a hub."),

@@ -7,7 +7,6 @@ supervisor.py finds in the journal what it was doing.
 
 import argparse
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import os
@@ -34,8 +33,8 @@ from octavo.core.messages import (
 from octavo.core.request import FinishReason
 from octavo.engine.frames import FrameDecoder, Start, encode_frame
 from octavo.engine.journal import Journal
+from octavo.engine.parent import die_with_parent
 
-PR_SET_PDEATHSIG = 1
 RECEIVE_BYTES = 1 << 20
 EXIT_CRASHED = 70
 
@@ -101,9 +100,7 @@ def _obey_the_parent_only(parent_pid: int) -> None:
     signal.pthread_sigmask(
         signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM)
     )  # blocked by the parent until here
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before the line above
-        raise SystemExit("The server that started this engine is gone.")
+    die_with_parent(parent_pid)
 
 
 def _undo_lowered_priority() -> None:

@@ -1,0 +1,98 @@
+"""`octavo up`: a whole fleet on this machine, from a few flags or from the values of the Helm chart."""
+
+import dataclasses
+import pathlib
+import pkgutil
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from octavo.config import ROUTING_POLICIES, Environment
+from octavo.core.errors import StartError
+from octavo.fleet.values import MAX_REPLICAS, FleetValues, ModelValues, RouterValues, read_values
+
+DEFAULT_REPLICAS = 2  # without a file
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UpFlags:
+    """A fleet of one model, as it is typed."""
+
+    model: str | None = None
+    """A GGUF file, a model's folder, a name `octavo list` knows, or a hub's org/name."""
+    replicas: int | None = None
+    """How many engines serve it; default: what FILE says, else 2."""
+    host: str | None = None
+    """Address the router listens on."""
+    port: int | None = None
+    """Port the router listens on; 0 takes a free one."""
+    policy: str | None = None
+    """Who gets a request: round-robin, least-load, session, prefix or cost."""
+
+    def applied(self, values: FleetValues) -> FleetValues:
+        """values, but where a flag speaks. Raises StartError."""
+        return dataclasses.replace(
+            values, models=self._models(values.models), router=self._router(values.router)
+        )
+
+    def _models(self, models: tuple[ModelValues, ...]) -> tuple[ModelValues, ...]:
+        if self.model is None and self.replicas is None:
+            return models
+        if len(models) > 1:
+            raise StartError("--model and --replicas are for a fleet of one model; the file has several.")
+        if self.replicas is not None and not 1 <= self.replicas <= MAX_REPLICAS:
+            raise StartError(f"--replicas is {self.replicas}; allowed: 1 to {MAX_REPLICAS}.")
+        name, replicas = self.model or models[0].name, self.replicas or models[0].replicas
+        return (dataclasses.replace(models[0], name=name, replicas=replicas),)
+
+    def _router(self, router: RouterValues) -> RouterValues:
+        if self.port is not None and not 0 <= self.port < 65536:
+            raise StartError(f"--port is {self.port}; allowed: 0 to 65535.")
+        if self.policy is not None and self.policy not in ROUTING_POLICIES:
+            raise StartError(f"--policy is {self.policy!r}; allowed: {', '.join(ROUTING_POLICIES)}.")
+        if self.policy == "session" and router.session_key is None:
+            raise StartError("--policy session needs a file whose router has a sessionKey.")
+        return dataclasses.replace(
+            router,
+            host=self.host or router.host,
+            port=router.port if self.port is None else self.port,
+            policy=self.policy or router.policy,
+        )
+
+
+up = cyclopts.App(
+    name="up",
+    usage="octavo up [FILE] [OPTIONS]",
+    group_parameters="Options",
+    default_parameter=Parameter(negative_iterable=()),
+    result_action="return_value",
+)
+
+
+@up.default
+def run(
+    file: pathlib.Path | None = None,
+    /,
+    *,
+    flags: Annotated[UpFlags, Parameter(name="*")] = UpFlags(),
+    check: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Start a router and several engines on this machine, and keep them running.
+
+    Parameters
+    ----------
+    file
+        Values of the Helm chart, in YAML. Where both speak, the command line decides.
+    check
+        Say what FILE asks for, or what is wrong with it, and start nothing.
+    """
+    values = flags.applied(FleetValues() if file is None else read_values(file))
+    if file is None and flags.replicas is None:
+        values = UpFlags(replicas=DEFAULT_REPLICAS).applied(values)
+    if check:
+        _, lines = pkgutil.resolve_name("octavo.fleet.run:describe_fleet")(values)
+        print("\n".join(lines))
+        return 0
+    exit_code: int = pkgutil.resolve_name("octavo.fleet.run:run_fleet")(values, Environment.read())
+    return exit_code

@@ -1,0 +1,1 @@
+"""`octavo up`: a router and its replicas on one machine, under one supervisor."""

@@ -1,0 +1,43 @@
+"""What a fleet's router says of its endpoints: GET /debug/endpoints, asked by the supervisor."""
+
+import asyncio
+
+import msgspec
+
+from octavo.router.upstream import Address, Headers, Upstream, UpstreamError
+
+MAX_ANSWER_BYTES = 1 << 20
+
+
+class Row(msgspec.Struct):
+    """One endpoint, as the router sees it."""
+
+    name: str
+    ready: bool
+    requests: int
+
+
+class RouterView:
+    def __init__(self, url: str, *, api_key: str | None, seconds: float = 2.0) -> None:
+        """seconds: how long the router may take to answer."""
+        self._upstream = Upstream(Address.parse(url))
+        self._headers: Headers = [] if api_key is None else [(b"authorization", f"Bearer {api_key}".encode())]
+        self._seconds = seconds
+
+    async def rows(self) -> list[Row] | None:
+        """None: the router does not answer now."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = await self._upstream.request(
+                    "GET", "/debug/endpoints", self._headers, b"", seconds=self._seconds
+                )
+                try:
+                    body = await answer.read_all(self._seconds, MAX_ANSWER_BYTES)
+                finally:
+                    answer.close()
+            return msgspec.json.decode(body, type=list[Row])
+        except (UpstreamError, TimeoutError, msgspec.MsgspecError):
+            return None
+
+    def close(self) -> None:
+        self._upstream.close()

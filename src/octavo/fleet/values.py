@@ -1,0 +1,177 @@
+"""What a fleet is made of: the values of octavo's Helm chart, read from a file or made of flags.
+
+A field that one machine cannot honour is listed as such; one that is not known is a mistake.
+"""
+
+import dataclasses
+import pathlib
+
+from octavo.config import ROUTING_POLICIES
+from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+MAX_REPLICAS = 64
+PREFIX_AWARE_POLICIES = ("prefix", "cost")
+MAX_TOKENS = 1 << 24
+MAX_CORES = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelValues:
+    """One model and its replicas. None: what `octavo serve` takes by itself, or this machine gives."""
+
+    name: str = DEFAULT_MODEL
+    replicas: int = 1
+    served_names: tuple[str, ...] = ()
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    kv_cache_memory: int | None = None  # bytes, each replica
+    threads: int | None = None  # each replica
+    max_threads: int | None = None  # each replica's, where they are not given
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouterValues:
+    is_enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8000
+    policy: str = "cost"
+    session_key: str | None = None
+    api_key_file: pathlib.Path | None = None
+    drain_seconds: float = 30.0
+    inter_token_seconds: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FleetValues:
+    models: tuple[ModelValues, ...] = (ModelValues(),)
+    router: RouterValues = RouterValues()
+    not_honoured: tuple[str, ...] = ()  # sentences
+
+    @property
+    def num_replicas(self) -> int:
+        return sum(model.replicas for model in self.models)
+
+
+def read_values(path: pathlib.Path) -> FleetValues:
+    """Raises StartError, naming line and field of every mistake."""
+    fields, mistakes = read_fields(path)
+    notes = Notes()
+    limits = _limits(fields.fields("resources"), notes)
+    models = _models(fields, mistakes, limits, notes)
+    router = _router(fields.fields("router"))
+    _observability(fields.fields("observability"), notes)
+    fields.close()
+    mistakes.raise_any()
+    return FleetValues(models, router, tuple(notes.lines))
+
+
+class Notes:
+    """What is not honoured."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, str]] = []
+
+    def add(self, fields: Fields, name: str, value: object, why: str) -> None:
+        line = fields.line_of(name)
+        self._found.append((line, f"line {line}: {fields.name_of(name)}: {value}: {why}"))
+
+    @property
+    def lines(self) -> list[str]:
+        return [text for _, text in sorted(self._found)]
+
+
+def _models(
+    fields: Fields, mistakes: Mistakes, max_threads: int | None, notes: Notes
+) -> tuple[ModelValues, ...]:
+    """`model` with `replicaCount`, or `models`, each with its `replicas`."""
+    if not fields.has("models"):
+        replicas = fields.whole("replicaCount", 1, 1, MAX_REPLICAS)
+        fields.each("models")
+        return (_model(fields.fields("model"), replicas, max_threads, notes),)
+    for name in ("model", "replicaCount"):
+        fields.refuse(name, "is for a fleet of one model; with models, each item says its own")
+    each = fields.each("models")
+    models = tuple(
+        _model(item, item.whole("replicas", 1, 1, MAX_REPLICAS), max_threads, notes) for item in each
+    )
+    if not models:
+        fields.complain("models", "is empty")
+    taken: set[str] = set()
+    for item, model in zip(each, models, strict=True):
+        for name in model.served_names or (model.name,):
+            if name in taken:
+                mistakes.add(item.line_of("name"), f"{item.name_of('name')}: {name} is served already.")
+            taken.add(name)
+    return models
+
+
+def _model(fields: Fields, replicas: int, max_threads: int | None, notes: Notes) -> ModelValues:
+    model = ModelValues(
+        name=fields.text("name", DEFAULT_MODEL),
+        replicas=replicas,
+        served_names=fields.texts("servedName"),
+        max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
+        max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, 1 << 16),
+        kv_cache_memory=fields.size("kvCacheMemory"),
+        threads=fields.whole_or_none("threads", 1, MAX_CORES),
+        max_threads=max_threads,
+    )
+    width = fields.whole("tensorParallelism", 1, 1, 1024)
+    if width > 1:
+        why = "a replica on a CPU is one engine, whose threads share each layer's work"
+        notes.add(fields, "tensorParallelism", width, why)
+    fields.close()
+    return model
+
+
+def _limits(resources: Fields, notes: Notes) -> int | None:
+    """Returns the most threads of a replica, if that is limited. Kubernetes' names, and what they do here."""
+    threads = None
+    for kind in ("limits", "requests"):
+        fields = resources.fields(kind)
+        for name, value in fields.values().items():
+            if kind == "limits" and name == "cpu":
+                threads = fields.whole_or_none("cpu", 1, MAX_CORES)
+            elif kind == "requests":
+                notes.add(fields, name, value, "nothing is reserved on one machine")
+            elif name == "memory":
+                why = "no limit is enforced here; kvCacheMemory of a model says what its KV cache takes"
+                notes.add(fields, name, value, why)
+            else:
+                notes.add(fields, name, value, "not on this machine: octavo computes on its CPUs")
+    resources.close()
+    return threads
+
+
+def _router(fields: Fields) -> RouterValues:
+    default = RouterValues()
+    is_prefix_aware = fields.flag("prefixAwareRouting", True)
+    policy = fields.text("policy", default.policy if is_prefix_aware else "least-load", ROUTING_POLICIES)
+    if fields.has("prefixAwareRouting") and is_prefix_aware != (policy in PREFIX_AWARE_POLICIES):
+        fields.complain("policy", f"is {policy}, and prefixAwareRouting {str(is_prefix_aware).lower()}")
+    session_key = fields.text("sessionKey") or None
+    if policy == "session" and session_key is None:
+        fields.complain("policy", "is session; sessionKey must name the header that tells sessions apart")
+    api_key_file = fields.text("apiKeyFile")
+    router = RouterValues(
+        is_enabled=fields.flag("enabled", True),
+        host=fields.text("host", default.host),
+        port=fields.whole("port", default.port, 0, 65535),
+        policy=policy,
+        session_key=session_key,
+        api_key_file=pathlib.Path(api_key_file) if api_key_file else None,
+        drain_seconds=fields.seconds("drainTimeout") or default.drain_seconds,
+        inter_token_seconds=fields.seconds("interTokenTimeout") or default.inter_token_seconds,
+    )
+    fields.close()
+    return router
+
+
+def _observability(fields: Fields, notes: Notes) -> None:
+    """/metrics is always there; a dashboard is a cluster's."""
+    if not fields.flag("prometheus", True):
+        notes.add(fields, "prometheus", "false", "/metrics is always served; nobody has to ask for it")
+    if fields.flag("grafana", False):
+        notes.add(fields, "grafana", "true", "no dashboard is started here; /metrics has what one would show")
+    fields.close()

@@ -1,0 +1,83 @@
+"""`octavo up`: flags over a file's values, --check, and one sentence for what is wrong."""
+
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+from octavo.cli import main as cli
+from octavo.config import Environment
+from octavo.fleet.values import FleetValues, ModelValues, RouterValues
+
+Up = Callable[..., FleetValues]
+
+
+@pytest.fixture
+def up(monkeypatch: pytest.MonkeyPatch) -> Up:
+    given: list[FleetValues] = []
+
+    def run_fleet(values: FleetValues, environment: Environment) -> int:
+        given.append(values)
+        return 7
+
+    monkeypatch.setattr("pkgutil.resolve_name", lambda name: run_fleet)
+
+    def run(*arguments: str) -> FleetValues:
+        assert cli.main(["up", *arguments]) == 7
+        return given.pop()
+
+    return run
+
+
+def test_without_a_word_it_is_two_replicas_of_the_built_in_model(up: Up) -> None:
+    assert up() == FleetValues((ModelValues(replicas=2),))
+
+
+def test_flags_make_a_fleet(up: Up) -> None:
+    values = up(
+        "--replicas", "3", "--model", "m.gguf", "--port", "0", "--host", "::", "--policy", "round-robin"
+    )
+    router = RouterValues(host="::", port=0, policy="round-robin")
+    assert values == FleetValues((ModelValues("m.gguf", 3),), router)
+
+
+def test_flags_go_before_the_file(up: Up, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text("replicaCount: 4\nmodel: {name: a.gguf, maxModelLen: 64}\nrouter: {port: 81}\n")
+    assert up(str(path)).models == (ModelValues("a.gguf", 4, max_model_len=64),)
+    values = up(str(path), "--replicas", "1", "--port", "82")
+    assert (values.models, values.router.port) == ((ModelValues("a.gguf", 1, max_model_len=64),), 82)
+
+
+def test_check_says_what_would_be_and_starts_nothing(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text("replicaCount: 2\nmodel: {tensorParallelism: 4}\n")
+    assert cli.main(["up", str(path), "--check"]) == 0
+    out = capsys.readouterr().out
+    assert ": 2 replicas on " in out and "  r1      smollm2-135m-instruct, " in out
+    assert "without effect on one machine:\n  line 2: model.tensorParallelism: 4: " in out
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "expected"),
+    [
+        ("replicaCount: x", ("--check",), "line 1: replicaCount is 'x'"),
+        ("models: [{name: a}, {name: b}]", ("--replicas", "2"), "the file has several"),
+        ("", ("--replicas", "0"), "--replicas is 0; allowed: 1 to 64"),
+        ("", ("--port", "70000"), "--port is 70000"),
+        ("", ("--policy", "luck"), "--policy is 'luck'; allowed: round-robin"),
+        ("", ("--policy", "session"), "needs a file whose router has a sessionKey"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    complaint: Callable[..., str],
+    tmp_path: pathlib.Path,
+    text: str,
+    arguments: tuple[str, ...],
+    expected: str,
+) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(text)
+    assert expected in complaint(str(path), *arguments, command="up")

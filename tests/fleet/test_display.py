@@ -1,0 +1,68 @@
+"""What a terminal shows, and what a file gets instead."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from octavo.fleet.display import Display, duration
+from octavo.fleet.member import Member
+
+
+@dataclasses.dataclass
+class Row:
+    member: Member
+    num_requests: int = 3
+
+
+def member(state: str, reason: str = "") -> Member:
+    made = Member("r0", [], {}, on_line=lambda name, text: None, on_change=lambda member: None)
+    made.become(state, reason)
+    return made
+
+
+def shown(is_terminal: bool) -> tuple[Display, io.StringIO]:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=is_terminal, width=100, no_color=True)
+    return Display(console, ["router", "r0"], url_of=lambda name: f"http://{name}"), output
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "line"),
+    [
+        ("ready", "", "r0 is ready\n"),
+        ("unready", "too full", "r0 is not ready: too full\n"),
+        ("waiting", "was killed", "r0 was killed\n"),
+        ("ended", "", "r0 has ended\n"),
+        ("starting", "", ""),
+    ],
+)
+def test_a_new_state_is_a_line(state: str, reason: str, line: str) -> None:
+    display, output = shown(False)
+    display.change(member(state, reason))
+    assert output.getvalue() == line
+
+
+def test_lines_stand_behind_their_names_as_they_are() -> None:
+    display, output = shown(False)
+    with display.show(lambda: [Row(member("ready"))]):
+        display.line("r0", "[bold] :smile: " + "x" * 200)
+    assert output.getvalue() == "r0     | [bold] :smile: " + "x" * 200 + "\n"
+
+
+def test_a_terminal_has_a_table() -> None:
+    display, output = shown(True)
+    row = Row(member("waiting", "was killed by SIGKILL"))
+    with display.show(lambda: [row]):
+        display.change(row.member)
+    last = output.getvalue()
+    for text in ("waiting", "0 s", "3", "http://r0", "was killed by SIGKILL"):
+        assert text in last
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.9, "0 s"), (59, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

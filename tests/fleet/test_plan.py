@@ -1,0 +1,68 @@
+"""A machine divided: cores and memory to replicas, options to processes."""
+
+import pathlib
+
+import pytest
+
+from octavo.config import GIB
+from octavo.core.errors import StartError
+from octavo.fleet.plan import FleetPlan, Machine, plan_fleet
+from octavo.fleet.values import FleetValues, ModelValues, RouterValues
+
+ROUTER = RouterValues()
+MACHINE = Machine(cores=5, free_memory=32 * GIB)
+
+
+def plan(*models: ModelValues, machine: Machine = MACHINE, router: RouterValues = ROUTER) -> FleetPlan:
+    return plan_fleet(FleetValues(models, router), machine)
+
+
+def test_cores_and_memory_are_divided() -> None:
+    replicas = plan(ModelValues(replicas=2)).replicas
+    assert [(replica.name, replica.threads) for replica in replicas] == [("r0", 3), ("r1", 2)]
+    assert {replica.kv_cache_memory for replica in replicas} == {4 * GIB}
+    assert {r.kv_cache_memory for r in plan(ModelValues(replicas=4)).replicas} == {2 * GIB}
+
+
+def test_nobody_computes_on_less_than_a_core_and_it_is_said() -> None:
+    crowded = plan(ModelValues(replicas=4), machine=Machine(2, GIB))
+    assert [replica.threads for replica in crowded.replicas] == [1] * 4
+    assert crowded.lines()[-1] == "warning 4 threads on 2 cores: replicas wait for each other"
+    assert not any("warning" in line for line in plan(ModelValues(replicas=5)).lines())
+
+
+def test_what_is_given_is_taken() -> None:
+    given = ModelValues(replicas=2, threads=4, kv_cache_memory=100, max_threads=1)
+    assert [(r.threads, r.kv_cache_memory) for r in plan(given).replicas] == [(4, 100)] * 2
+    assert [r.threads for r in plan(ModelValues(max_threads=2)).replicas] == [2]
+
+
+def test_the_commands_say_it_all() -> None:
+    router = RouterValues(port=81, policy="session", session_key="x-user", api_key_file=pathlib.Path("keys"))
+    made = plan(ModelValues(served_names=("a", "b"), max_model_len=64), router=router)
+    (replica,) = made.replicas
+    assert replica.arguments(pathlib.Path("m.gguf"), 9, router) == [
+        "serve", "m.gguf", "--host=127.0.0.1", "--port=9", "--threads=5", f"--kv-cache-memory={4 * GIB}",
+        "--max-model-len=64", "--api-key-file=keys", "--drain-seconds=30.0",
+        "--served-model-name=a", "--served-model-name=b",
+    ]  # fmt: skip
+    assert made.router_arguments(81, ["http://x:9"]) == [
+        "route", "http://x:9", "--host=127.0.0.1", "--port=81", "--policy=session", "--session-key=x-user",
+        "--api-key-file=keys", "--drain-seconds=30.0", "--inter-token-seconds=30.0",
+        "--health-interval-seconds=0.5",
+    ]  # fmt: skip
+
+
+def test_of_several_models_the_first_is_the_default() -> None:
+    made = plan(ModelValues("x.gguf", 2, ("x", "y")), ModelValues("z.gguf"))
+    assert made.router_arguments(1, ["u", "v", "w"])[-5:] == [
+        "--static-models=x", "--static-models=x", "--static-models=z",
+        "--static-aliases=default:x", "--static-aliases=y:x",
+    ]  # fmt: skip
+
+
+def test_an_option_that_an_engine_would_refuse_is_refused_at_once() -> None:
+    with pytest.raises(StartError, match="--max-num-batched-tokens is 512; allowed: 600 or more"):
+        plan(ModelValues(max_num_seqs=600))
+    assert "one replica, no failover" in plan(ModelValues()).lines()[0]
+    assert plan(ModelValues(), router=RouterValues(is_enabled=False)).lines()[0].startswith("r0")
