@@ -1,6 +1,8 @@
 """Results as they might have been found."""
 
-from octavo.bench.result import Percentiles, Report, Result
+from octavo.bench.lag import ClientLag
+from octavo.bench.percentiles import Percentiles
+from octavo.bench.result import Report, Result, Serving
 
 
 def sample_result(**changes: object) -> Result:
@@ -28,3 +30,25 @@ def sample_report(*results: Result) -> Report:
         workload={"kind": "random", "input_tokens": 128, "output_tokens": 128},
         results=list(results) or [sample_result()],
     )
+
+
+def sample_serving(**changes: object) -> Serving:
+    values: dict[str, object] = {
+        "load": "8 users",
+        "request_rate": None,
+        "seconds": 12.0,
+        "num_failed": 0,
+        "failures": {},
+        "requests_per_second": 2.0,
+        "tpot_seconds": Percentiles.of([0.015]),
+        "mean_prompt_tokens": 128.0,
+        "mean_output_tokens": 128.0,
+        "tokens_counted_by": "usage",
+        "goodput": None,
+        "good_share": None,
+        "client": ClientLag(Percentiles.of([1e-4]), Percentiles.of([1e-4]), 0.1),
+        "void": None,
+        "ttft_quantiles": [0.1 + i / 200 for i in range(41)],
+        "e2e_quantiles": [1.0 + i / 40 for i in range(41)],
+    }
+    return Serving(**(values | changes))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from octavo.bench.result import Percentiles, Result, median
+from octavo.bench.percentiles import Percentiles
+from octavo.bench.result import Result, median
 from octavo.core.errors import EngineError
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.sampling_params import SamplingParams

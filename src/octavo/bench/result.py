@@ -4,30 +4,36 @@ Stable: fields are added, never renamed or given another meaning; SCHEMA_VERSION
 """
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
+from octavo.bench.lag import ClientLag
+from octavo.bench.percentiles import Percentiles
+
 SCHEMA_VERSION = 1
 
 
-class Percentiles(msgspec.Struct, frozen=True):
-    """Of a sample in seconds, interpolated linearly between its order statistics; all 0 without a sample."""
+class Serving(msgspec.Struct, kw_only=True):
+    """What a server's clients saw of one load. Latencies count from the moment a request was to be sent."""
 
-    mean: float = 0.0
-    p50: float = 0.0
-    p90: float = 0.0
-    p99: float = 0.0
-    max: float = 0.0
-
-    @classmethod
-    def of(cls, sample: Iterable[float]) -> "Percentiles":
-        values = np.fromiter(sample, np.float64)
-        if not len(values):
-            return cls()
-        p50, p90, p99 = np.percentile(values, (50, 90, 99)).tolist()
-        return cls(float(values.mean()), p50, p90, p99, float(values.max()))
+    load: str  # its name, for people
+    request_rate: float | None  # requests per second that were to arrive; None: a fixed concurrency
+    seconds: float  # from the first request to the last answer's end
+    num_failed: int  # refused, broken off, timed out, without a token
+    failures: dict[str, int]  # by reason
+    requests_per_second: float  # answered whole
+    tpot_seconds: Percentiles  # of each request: mean time per output token after the first
+    mean_prompt_tokens: float
+    mean_output_tokens: float
+    tokens_counted_by: str  # usage (the server's own count), or events that carried text
+    goodput: float | None  # requests per second that met every target; None without targets
+    good_share: float | None  # of all requests
+    client: ClientLag
+    void: str | None  # why these figures are the client's and not the server's, if they are
+    ttft_quantiles: list[float]  # evenly spaced, from the least to the most
+    e2e_quantiles: list[float]
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -45,6 +51,7 @@ class Result(msgspec.Struct, kw_only=True):
     runs: list[float]  # output_tokens_per_second of each
     num_requests: int
     step_time_error: float | None = None  # mean |predicted - taken| / taken over the engine's steps
+    serving: Serving | None = None  # None: the engine alone
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from cyclopts import App
 
 COMMANDS = {
+    "serve": ("bench_serve:serve", "Measure a server from its clients' side."),
     "offline": ("bench_offline:offline", "Measure the engine alone, in this process."),
 }
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from octavo import __version__
 from octavo.bench.machine import describe_machine, processor_name
 from octavo.bench.offline import Burst, BurstSize, OfflineBench, Step, summarize
-from octavo.bench.result import Percentiles, Report, Result, write_report
+from octavo.bench.percentiles import Percentiles
+from octavo.bench.result import Report, Result, write_report
 from octavo.bench.step_profile import Row, Traffic, profile_rows, read_bytes_per_second
 from octavo.cli.bench_offline import OfflineOptions
 from octavo.cli.run import LoadOptions
