@@ -149,7 +149,9 @@ class FakeEngine:
             return stream
         self.submitted.append(msgspec.structs.replace(submission, token_ids=list(submission.token_ids)))
         self.streams.append(stream)
-        if self.answer is not None:
+        if sampling.max_tokens == 0:
+            send(stream, b"", FinishReason.LENGTH)
+        elif self.answer is not None:
             for byte in self.answer[len(output_token_ids) :]:
                 send(stream, bytes([byte]))
             send(stream, b"", FinishReason.STOP)
@@ -209,6 +211,8 @@ class PacedEngine(FakeEngine):
 
 def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason | None = None) -> None:
     """The engine generated these tokens."""
+    asked = stream.submission("", is_suspect=False)
+    scored = asked.token_ids[1 : asked.num_prompt_tokens]
     stream.accept(
         RequestOutput(
             request_id=stream.request_id,
@@ -218,7 +222,8 @@ def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason 
             num_cached_tokens=2,
             queue_seconds=0.25,
             prefill_seconds=0.5,
-            logprobs=fake_logprobs(token_bytes, stream.submission("", is_suspect=False).sampling.logprobs),
+            logprobs=fake_logprobs(token_bytes, asked.sampling.logprobs),
+            prompt_logprobs=fake_logprobs(scored, asked.sampling.prompt_logprobs),
         ),
         now=0.0,
     )

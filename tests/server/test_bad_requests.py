@@ -100,6 +100,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((COMPLETIONS, completion(**{field: 2}), field) for field in ("echo", "suffix", "messages")),
     *((CHAT, chat(n=value), "n") for value in (0, -1, 129, "2", True)),
     (COMPLETIONS, completion(prompt=["a", "b"], n=65), "n"),
+    (COMPLETIONS, completion(prompt=["a", "b"], best_of=65), "best_of"),
+    (COMPLETIONS, completion(prompt_logprobs=21), "prompt_logprobs"),
     *(
         (CHAT, chat(**{field: value}), field)
         for field in ("frequency_penalty", "presence_penalty")

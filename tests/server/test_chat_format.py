@@ -7,6 +7,7 @@ from octavo.core.request import FinishReason
 from octavo.server.chat_format import ChatFormat
 from octavo.server.dialect import Envelope, WholeChoice
 from octavo.server.logprobs import ChatTokens, TokenNames
+from octavo.server.prompt_report import PromptReport
 from octavo.server.schema import PromptTokensDetails, Usage
 from octavo.server.token_report import ReportedTokens
 from octavo.text.answer_parser import ParsedAnswer, PlainAnswer
@@ -15,6 +16,7 @@ from octavo.text.tool_calls import ToolCallParser
 from octavo.text.tool_formats import HERMES
 
 CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+NAMES = TokenNames([b"a"] * 9)
 
 
 def chat_format(*, is_parsed: bool = True, **options: Any) -> ChatFormat:
@@ -25,8 +27,8 @@ def chat_format(*, is_parsed: bool = True, **options: Any) -> ChatFormat:
 
     return ChatFormat(
         Envelope("id", 1, "m", "fp", False),
-        tokens=ChatTokens(TokenNames([b"a"] * 9), has_ids=True),
-        extra={},
+        tokens=ChatTokens(NAMES, has_ids=True),
+        prompts=PromptReport(NAMES, [[1]], num_choices=1),
         new_parser=new_parser if is_parsed else PlainAnswer,
         **options,
     )

@@ -1,12 +1,14 @@
 """The completions API as OpenAI's own client sees it, over a real socket."""
 
+import asyncio
 import json
 
 import httpx2
 import openai
 import pytest
 
-from tests.fakes import MAX_MODEL_LEN, FakeEngine
+from octavo.core.request import FinishReason
+from tests.fakes import MAX_MODEL_LEN, FakeEngine, send
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.asyncio
@@ -145,3 +147,67 @@ async def test_lists_of_token_ids_are_several_prompts() -> None:
         await client.completions.create(model="tiny", prompt="a", suffix="b")
     assert [submitted.token_ids for submitted in engine.submitted] == [[2, 256], [3], [0, 97, 1, 98, 2]]
     assert engine.submitted[0].sampling.bad_words_token_ids == (tuple(b"no"),)
+
+
+async def test_a_prompt_is_scored_without_an_answer() -> None:
+    """As evaluation harnesses ask for it."""
+    fields = {"prompt": [[97, 98, 99], [100]], "echo": True, "logprobs": 1, "max_tokens": 0}
+    async with serving(FakeEngine()) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(model="tiny", **fields)  # type: ignore[call-overload]
+    first, second = answer.choices
+    assert (first.text, first.finish_reason, second.text) == ("abc", "length", "d")
+    assert first.logprobs.token_logprobs == [None, -98 / 256, -99 / 256]
+    assert first.logprobs.top_logprobs[1] == {"b": -98 / 256, "c": -99 / 256}
+    assert (first.logprobs.tokens, first.logprobs.text_offset) == (["a", "b", "c"], [0, 1, 2])
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (4, 0)
+
+
+@pytest.mark.parametrize("n", (1, 2))
+async def test_an_echo_stands_in_front_of_every_choice(n: int) -> None:
+    engine = FakeEngine(b"xy")
+    fields = {"model": "tiny", "prompt": "ab", "echo": True, "logprobs": 1, "n": n}
+    async with serving(engine) as (_, url), sdk(url) as client:
+        answer = await client.completions.create(**fields)  # type: ignore[call-overload]
+        stream = await client.completions.create(**fields, stream=True)  # type: ignore[call-overload]
+        told = [chunk.choices[0] async for chunk in stream]
+    for choice in answer.choices:
+        mine = [part for part in told if part.index == choice.index]
+        assert choice.text == "".join(part.text for part in mine) == "abxy"
+        assert choice.logprobs.text_offset == [0, 1, 2, 3]
+        assert choice.logprobs.token_logprobs == [None, *(-byte / 256 for byte in b"bxy")]
+        for field in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+            parts = [entry for part in mine if part.logprobs for entry in getattr(part.logprobs, field)]
+            assert parts == getattr(choice.logprobs, field)
+    assert [submitted.sampling.prompt_logprobs for submitted in engine.submitted[:n]] == [1, None][:n]
+
+
+async def test_prompt_logprobs_are_a_field() -> None:
+    body = {"model": "tiny", "prompt": "ab", "prompt_logprobs": 0}
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "b"}], "prompt_logprobs": 0}
+    async with serving(FakeEngine()) as (_, url), httpx2.AsyncClient() as client:
+        answer = (await client.post(f"{url}/v1/completions", json=body)).json()
+        chatted = (await client.post(f"{url}/v1/chat/completions", json=chat)).json()
+    entry = {"98": {"logprob": -98 / 256, "rank": 2, "decoded_token": "b"}}
+    assert answer["choices"][0]["prompt_logprobs"] == [None, entry]
+    assert answer["choices"][0]["text"] == "Hello"
+    assert len(chatted["prompt_logprobs"]) == len(b"user:b\n")
+    assert chatted["prompt_logprobs"][-2] == entry
+
+
+async def test_the_best_of_several_is_answered_and_all_are_counted() -> None:
+    engine = FakeEngine(None)
+    async with serving(engine) as (_, url), sdk(url) as client:
+        asking = asyncio.create_task(
+            client.completions.create(model="tiny", prompt="ab", n=2, best_of=3, seed=1)
+        )
+        while len(engine.streams) < 3:
+            await asyncio.sleep(0)
+        for stream, answer in zip(engine.streams, (b"zz", b"a", b"bbbb"), strict=True):
+            send(stream, answer, FinishReason.STOP)
+        answer = await asking
+    assert [(choice.index, choice.text, choice.logprobs) for choice in answer.choices] == [
+        (0, "a", None),
+        (1, "bbbb", None),
+    ]
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (2, 7)

@@ -83,7 +83,16 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
     "text of a prompt": [(tokenize(prompt="a" * CHARACTERS), tokenize(prompt="a" * (CHARACTERS + 1)))],
     "messages": [(messages(MAX_MODEL_LEN), messages(MAX_MODEL_LEN + 1))],
     "prompts": [(completion(prompt=["a"] * 128), completion(prompt=["a"] * 129))],
-    "choices: n times prompts": [
+    "logprobs of one token": [
+        (completion(**{field: 20}), completion(**{field: 21})) for field in ("logprobs", "prompt_logprobs")
+    ],
+    "bad_words": [
+        (completion(bad_words=["a"] * 512), completion(bad_words=["a"] * 513)),
+        (completion(bad_words=["a" + " " * 31]), completion(bad_words=["a" + " " * 256])),
+        (completion(bad_words=["a" * 32]), completion(bad_words=["a" * 33])),
+    ],
+    "choices: n or best_of, times prompts": [
+        (completion(best_of=128), completion(best_of=129)),
         (completion(n=128), completion(n=129)),
         (completion(prompt=["a", "b"], n=64), completion(prompt=["a", "b"], n=65)),
     ],

@@ -66,3 +66,10 @@ def test_ids_without_logprobs_and_nothing_at_all() -> None:
     for kind in (ChatTokens, CompletionTokens):
         assert kind(TokenNames(SPELLING), has_ids=True).fields(ids) == {"logprobs": None, "token_ids": [3, 1]}
         assert kind(TokenNames(SPELLING)).fields(None) == {"logprobs": None}
+
+
+def test_a_chunk_without_a_whole_token_has_no_entries() -> None:
+    nothing = ReportedTokens([], [], TokenLogprobs())
+    assert ChatTokens(TokenNames(SPELLING)).fields(nothing) == {"logprobs": {"content": [], "refusal": None}}
+    lists = {name: [] for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")}
+    assert CompletionTokens(TokenNames(SPELLING)).fields(nothing) == {"logprobs": lists}

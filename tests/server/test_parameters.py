@@ -29,7 +29,7 @@ def test_the_documents_have_the_tables(page: str) -> None:
         (Api.CHAT, "length_penalty", True, False),
         (Api.CHAT, "use_beam_search", False, True),
         (Api.CHAT, "use_beam_search", 0, False),
-        (Api.COMPLETIONS, "best_of", True, False),
+        (Api.COMPLETIONS, "length_penalty", True, False),
         (Api.CHAT, "functions", None, True),
         (Api.CHAT, "response_format", {"type": "json_object"}, False),
     ),

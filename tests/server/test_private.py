@@ -116,6 +116,7 @@ def progress_after(pieces: list[tuple[Any, bytes]]) -> list[ChoiceProgress]:
         {"max_tokens": 30},
         {"stop": "END", "logprobs": 2},
         {"return_token_ids": True},
+        {"echo": True, "logprobs": 1, "stop": "END"},
     ),
     ids=str,
 )

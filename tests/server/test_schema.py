@@ -101,3 +101,27 @@ def test_a_prompt_is_not_cut_to_nothing(value: int) -> None:
     assert chat(truncate_prompt_tokens=-1).sampling_params() == SamplingParams()
     with pytest.raises(InvalidRequestError, match="truncate_prompt_tokens"):
         chat(truncate_prompt_tokens=value).sampling_params()
+
+
+def test_an_echo_needs_the_prompts_logprobs() -> None:
+    assert completion(echo=True).sampling_params().prompt_logprobs is None
+    assert completion(echo=True, logprobs=3).sampling_params().prompt_logprobs == 3
+    assert completion(echo=True, logprobs=3, prompt_logprobs=5).sampling_params().prompt_logprobs == 5
+    assert completion(logprobs=3).sampling_params().prompt_logprobs is None
+    assert completion(echo=True, max_tokens=0).sampling_params().prompt_logprobs == 0
+    with pytest.raises(InvalidRequestError, match="max_tokens is 0"):
+        completion(max_tokens=0).sampling_params()
+    with pytest.raises(InvalidRequestError, match="echo is allowed only without suffix"):
+        completion(echo=True, suffix="x").sampling_params()
+    with pytest.raises(InvalidRequestError, match="prompt_logprobs is allowed only without stream"):
+        chat(prompt_logprobs=1, stream=True).sampling_params()
+
+
+def test_more_candidates_than_choices_are_ranked() -> None:
+    assert completion(best_of=3).sampling_params().logprobs == 0
+    assert completion(best_of=3, logprobs=2).sampling_params().logprobs == 2
+    assert completion(best_of=2, n=2, stream=True).sampling_params().logprobs is None
+    for fields in ({"best_of": 1, "n": 2}, {"best_of": 0}, {"best_of": 2, "stream": True}):
+        with pytest.raises(InvalidRequestError, match="best_of") as caught:
+            completion(**fields).sampling_params()
+        assert caught.value.param == "best_of"

@@ -12,6 +12,7 @@ from octavo.server.chat_format import ChatFormat
 from octavo.server.dialect import Envelope
 from octavo.server.generation import Generation
 from octavo.server.logprobs import ChatTokens, TokenNames
+from octavo.server.prompt_report import PromptReport
 from octavo.server.streaming import StreamedAnswer, WholeAnswer
 from octavo.server.token_report import ReportedTokens
 
@@ -23,6 +24,8 @@ class Choice:
 
     num_prompt_tokens, num_output_tokens, num_cached_tokens = 3, 2, 1
     shares_prompt = False
+    first = 0
+    prompt_logprobs = None
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -53,7 +56,9 @@ def choices(count: int) -> list[Generation]:
 
 def chat_format(*, includes_usage: bool = False) -> ChatFormat:
     envelope = Envelope("id", 1, "m", "fp", includes_usage)
-    return ChatFormat(envelope, tokens=ChatTokens(TokenNames(()), has_ids=True), extra={})
+    names = TokenNames(())
+    report = PromptReport(names, [[1]], num_choices=1)
+    return ChatFormat(envelope, tokens=ChatTokens(names, has_ids=True), prompts=report)
 
 
 async def test_role_and_first_text_leave_in_one_message() -> None:
@@ -130,7 +135,7 @@ async def test_an_error_is_the_last_event() -> None:
 async def test_a_whole_answer_is_one_body() -> None:
     sent = Sent()
     (choice,) = generations = choices(1)
-    answer = WholeAnswer(sent, generations, chat_format())
+    answer = WholeAnswer(sent, generations, chat_format(), num_shown=1)
     for text in ("a", "b"):
         cast(Any, choice).reported = ReportedTokens(list(text.encode()), [0])
         choice.finish_reason = FinishReason.STOP if text == "b" else None

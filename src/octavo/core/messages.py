@@ -62,6 +62,11 @@ class TokenLogprobs(msgspec.Struct, array_like=True):
             self.logprobs[:count], self.ranks[:count], self.top_ids[:count], self.top_logprobs[:count]
         )
 
+    def with_top(self, count: int) -> "TokenLogprobs":
+        """With at most count alternatives each."""
+        tops = [ids[:count] for ids in self.top_ids], [values[:count] for values in self.top_logprobs]
+        return TokenLogprobs(self.logprobs, self.ranks, *tops)
+
     def beyond(self, count: int) -> "TokenLogprobs":
         """Without the first count tokens."""
         return TokenLogprobs(

@@ -9,6 +9,7 @@ from octavo.server.dialect import Encoded
 from octavo.server.logprobs import ChatTokens, TokenNames
 from octavo.server.messages import conversation
 from octavo.server.parameters import Api, parameters_of
+from octavo.server.prompt_report import PromptReport
 from octavo.server.prompts import ChatPrompt, PromptEncoder
 from octavo.server.reasoning import template_variables
 from octavo.server.schema import ChatRequest
@@ -35,10 +36,17 @@ class ChatDialect:
         prompt = await prompts.encode_chat(self._prompt(request, use), num_kept=num_kept)
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
+        report = PromptReport(
+            names,
+            [prompt],
+            num_choices=request.num_candidates,
+            num_prompt_logprobs=request.prompt_logprobs,
+            has_ids=has_ids,
+        )
         new_format = functools.partial(
             ChatFormat,
             tokens=ChatTokens(names, has_ids=has_ids),
-            extra={"prompt_token_ids": prompt} if has_ids else {},
+            prompts=report,
             new_parser=self._new_parser(use, prompts.tail(prompt)),
             has_short_ids=self._abilities.tool_format.has_short_ids,
         )

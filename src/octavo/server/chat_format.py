@@ -1,14 +1,16 @@
 """A chat's answer as OpenAI's JSON, whole or in chunks: text, reasoning, and calls of tools."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.dialect import Envelope, WholeChoice
 from octavo.server.logprobs import ChatTokens
+from octavo.server.prompt_report import PromptReport
 from octavo.server.schema import Usage
 from octavo.server.token_report import ReportedTokens
 from octavo.text.answer_parser import AnswerParser, PlainAnswer
@@ -26,25 +28,25 @@ class ChatFormat:
         envelope: Envelope,
         *,
         tokens: ChatTokens,
-        extra: Mapping[str, object],
+        prompts: PromptReport,
         new_parser: Callable[[], AnswerParser] = PlainAnswer,
         has_short_ids: bool = False,
     ) -> None:
-        """extra: fields of the whole answer, or of a choice's first chunk. new_parser: for a choice."""
+        """new_parser: for a choice."""
         self._envelope = envelope
         self._tokens = tokens
-        self._extra = extra
+        self._prompts = prompts
         self._new_parser = new_parser
         self._has_short_ids = has_short_ids
         self._parsers: dict[int, AnswerParser] = {}  # by choice
         self._head = envelope.head(_CHUNK) + b',"choices":[{"index":'
         self._tail = b',"logprobs":null,"finish_reason":null}]' + envelope.tail
 
-    def opening(self, index: int) -> bytes:
+    def opening(self, index: int, prompt_logprobs: TokenLogprobs | None = None) -> bytes:
         start = b'%b%d,"delta":{"role":"assistant","content":""}' % (self._head, index)
-        if not self._extra:
+        if not self._prompts.is_told_of:
             return start + self._tail
-        extra = msgspec.json.encode(self._extra)[1:-1]
+        extra = msgspec.json.encode(self._prompts.fields(index, prompt_logprobs))[1:-1]
         return b'%b,"logprobs":null,"finish_reason":null}],%b%b' % (start, extra, self._envelope.tail)
 
     def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
@@ -82,7 +84,7 @@ class ChatFormat:
                 "system_fingerprint": self._envelope.system_fingerprint,
                 "choices": [self._whole_choice(choice) for choice in choices],
                 "usage": usage,
-                **self._extra,
+                **self._prompts.fields(0, choices[0].prompt_logprobs),
             }
         )
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded, Envelope, WholeChoice
 from octavo.server.logprobs import CompletionTokens, TokenNames
 from octavo.server.parameters import Api, parameters_of
+from octavo.server.prompt_report import PromptReport
 from octavo.server.prompts import PromptEncoder
 from octavo.server.schema import CompletionRequest, Usage
 from octavo.server.token_report import ReportedTokens
@@ -28,45 +30,62 @@ class CompletionDialect:
     async def encode(self, request: CompletionRequest, prompts: PromptEncoder) -> Encoded:
         num_kept = prompts.num_kept(request.truncate_prompt_tokens, request.max_tokens)
         encoded = await prompts.encode_prompts(request.prompt, suffix=request.suffix, num_kept=num_kept)
-        has_ids = bool(request.return_token_ids)
         uses_ids = bool(request.return_tokens_as_token_ids)
-        tokens = CompletionTokens(TokenNames(prompts.spelling, uses_ids=uses_ids, prefix="bytes:"), has_ids)
-        num_choices = request.n or 1
-        shown = [prompt for prompt in encoded for _ in range(num_choices)] if has_ids else []
-        return Encoded(encoded, functools.partial(CompletionFormat, tokens=tokens, shown_prompts=shown))
+        names = TokenNames(prompts.spelling, uses_ids=uses_ids, prefix="bytes:")
+        report = PromptReport(
+            names,
+            encoded,
+            num_choices=request.n or 1,
+            echoes=await prompts.echoes(request.prompt, encoded, num_kept) if request.echo else [],
+            num_logprobs=request.logprobs,
+            num_prompt_logprobs=request.prompt_logprobs,
+            has_ids=bool(request.return_token_ids),
+        )
+        tokens = CompletionTokens(names, has_ids=report.has_ids)
+        return Encoded(encoded, functools.partial(CompletionFormat, tokens=tokens, prompts=report))
 
 
 class CompletionFormat:
-    """A chunk is head + index + text + tail; all but the text is rendered once per answer.
+    """A chunk is head + index + text + tail; all but the text is rendered once per answer."""
 
-    shown_prompts: of each choice, for a client that wants their token ids; else empty.
-    """
-
-    def __init__(
-        self, envelope: Envelope, *, tokens: CompletionTokens, shown_prompts: Sequence[list[int]]
-    ) -> None:
+    def __init__(self, envelope: Envelope, *, tokens: CompletionTokens, prompts: PromptReport) -> None:
         self._envelope = envelope
         self._tokens = tokens
-        self._shown_prompts = shown_prompts
+        self._prompts = prompts
         self._head = envelope.head(_KIND) + b',"choices":[{"index":'
         self._tail = b',"logprobs":null,"finish_reason":null}]' + envelope.tail
 
-    def opening(self, index: int) -> bytes:
-        if not self._shown_prompts:
+    def opening(self, index: int, prompt_logprobs: TokenLogprobs | None = None) -> bytes:
+        if not self._prompts.is_told_of:
             return b""
-        return self._chunk(index, {"text": "", "logprobs": None, **self._of_prompt(index)})
+        fields = {
+            "text": self._prompts.text(index),
+            "logprobs": self._prompts.echoed_logprobs(index, prompt_logprobs),
+            **self._prompts.fields(index, prompt_logprobs),
+        }
+        return self._chunk(index, fields)
 
     def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
         if tokens is None:
             return b'%b%d,"text":%b%b' % (self._head, index, msgspec.json.encode(text), self._tail)
-        return self._chunk(index, {"text": text, **self._tokens.fields(tokens)})
+        fields = self._tokens.fields(tokens, num_echoed=len(self._prompts.text(index)))
+        return self._chunk(index, {"text": text, **fields})
 
     def _chunk(self, index: int, fields: Mapping[str, object]) -> bytes:
         rendered = msgspec.json.encode(fields)[1:-1]
         return b'%b%d,%b,"finish_reason":null}]%b' % (self._head, index, rendered, self._envelope.tail)
 
-    def _of_prompt(self, index: int) -> dict[str, object]:
-        return {"prompt_token_ids": self._shown_prompts[index]} if self._shown_prompts else {}
+    def _whole(self, choice: WholeChoice) -> dict[str, object]:
+        index, scores = choice.index, choice.prompt_logprobs
+        echo = self._prompts.text(index)
+        lists = self._prompts.echoed_logprobs(index, scores)
+        return {
+            "index": index,
+            "text": echo + choice.text,
+            **self._tokens.fields(choice.tokens, num_echoed=len(echo), echo=lists),
+            **self._prompts.fields(index, scores),
+            "finish_reason": choice.finish_reason.value,
+        }
 
     def take_up(self, index: int, text: str) -> None:
         pass  # a text is rendered the same, whatever came before it
@@ -91,16 +110,7 @@ class CompletionFormat:
                 "created": self._envelope.created,
                 "model": self._envelope.model,
                 "system_fingerprint": self._envelope.system_fingerprint,
-                "choices": [
-                    {
-                        "index": choice.index,
-                        "text": choice.text,
-                        **self._tokens.fields(choice.tokens),
-                        **self._of_prompt(choice.index),
-                        "finish_reason": choice.finish_reason.value,
-                    }
-                    for choice in choices
-                ],
+                "choices": [self._whole(choice) for choice in choices],
                 "usage": usage,
             }
         )

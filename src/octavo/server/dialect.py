@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
 from octavo.server.prompts import PromptEncoder
@@ -53,12 +54,13 @@ class WholeChoice:
     text: str
     finish_reason: FinishReason
     tokens: ReportedTokens | None = None
+    prompt_logprobs: TokenLogprobs | None = None
 
 
 class Format(Protocol):
     """Renders one answer, as a whole or in chunks: server-sent events, ready to be sent."""
 
-    def opening(self, index: int) -> bytes:
+    def opening(self, index: int, prompt_logprobs: TokenLogprobs | None = None) -> bytes:
         """Before the first text of a choice; may be empty."""
         ...
 

@@ -148,7 +148,7 @@ class GenerationEndpoint(Generic[Request]):
         self, request: Request, send: Send, generations: list[Generation], form: Format, origin: Origin
     ) -> StreamedAnswer | WholeAnswer:
         if not request.stream:
-            return WholeAnswer(send, generations, form)
+            return WholeAnswer(send, generations, form, num_shown=request.n or 1)
         includes_usage = request.includes_usage
         if not origin.is_relayed:
             return StreamedAnswer(
@@ -177,17 +177,20 @@ class GenerationEndpoint(Generic[Request]):
     ) -> list[Generation]:
         """Hand every choice of every prompt to the engine, or none. Raises OctavoError."""
         services = self._services
-        num_choices = 1 if request.n is None else request.n
-        services.prompts.check_choices(num_choices, len(encoded.prompts))
+        num_choices = request.num_candidates
+        services.prompts.check_choices(num_choices, len(encoded.prompts), request.num_candidates_param)
         fitted = [
             (prompt, services.prompts.fit(sampling, len(prompt), self._dialect.default_max_tokens))
             for prompt in encoded.prompts
             for _ in range(num_choices)
         ]
+        is_scored_once = not request.stream and sampling.max_tokens != 0
         generations: list[Generation] = []
         try:
             for index, (prompt, params) in enumerate(fitted):
                 first = index - index % num_choices  # of this prompt's choices: the others share its blocks
+                if first < index and is_scored_once:
+                    params = dataclasses.replace(params, prompt_logprobs=None)
                 place = _Place(index, first, record, origin)
                 generations.append(self._start(request, encoded, prompt, params, place))
         except OctavoError as error:
@@ -226,7 +229,7 @@ class GenerationEndpoint(Generic[Request]):
         text = services.new_text(
             sampling, skip_special_tokens=skip_special_tokens, shown_ids=encoded.shown_ids
         )
-        has_logprobs, has_ids = sampling.logprobs is not None, bool(request.return_token_ids)
+        has_logprobs, has_ids = request.num_logprobs is not None, bool(request.return_token_ids)
         return Generation(
             place.index,
             len(prompt),
@@ -238,7 +241,7 @@ class GenerationEndpoint(Generic[Request]):
             metrics=services.metrics,
             clock=services.clock,
             progress=progress,
-            shares_prompt=place.fork_of is not None,
+            first=place.first,
         )
 
     def _envelope(self, request: Request, completion_id: str, created: int) -> Envelope:

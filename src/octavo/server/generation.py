@@ -33,21 +33,23 @@ class Generation:
         metrics: EngineMetrics,
         clock: Callable[[], float] = time.monotonic,
         progress: ChoiceProgress | None = None,
-        shares_prompt: bool = False,
+        first: int | None = None,
         report: TokenReport | None = None,
     ) -> None:
         """index is the choice's among those of its HTTP request; arrival is that request's, on clock.
 
-        shares_prompt: another choice of the same prompt accounts for it.
+        first: the index of another choice, of the same prompt, that accounts for it and has its logprobs.
         progress: what another replica has generated and sent of it. Raises HttpError if that is not what
         this replica would have sent.
         """
         self.index = index
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
-        self.shares_prompt = shares_prompt
+        self.first = index if first is None else first
         self.finish_reason: FinishReason | None = None
         self.taken_up = ""  # text that the client has from another replica
+        self.prompt_logprobs: TokenLogprobs | None = None  # there with the first emit, if asked for
+        self._sum_logprobs = 0.0
         self._max_tokens = sampling.max_tokens or 0
         self._stream = stream
         self._text = text
@@ -81,6 +83,10 @@ class Generation:
         self.num_cached_tokens = progress.num_cached_tokens
 
     @property
+    def shares_prompt(self) -> bool:
+        return self.first != self.index
+
+    @property
     def has_ended(self) -> bool:
         return self.finish_reason is not None
 
@@ -92,6 +98,11 @@ class Generation:
     def take_reported(self) -> ReportedTokens | None:
         """What is to be told of the tokens whose text has been emitted since the last call, if anything."""
         return self._report.take()
+
+    @property
+    def mean_logprob(self) -> float:
+        """Of a token of the answer; 0 where the engine was not asked for logprobs."""
+        return self._sum_logprobs / max(self.num_output_tokens, 1)
 
     @property
     def held_logprobs(self) -> TokenLogprobs | None:
@@ -122,8 +133,10 @@ class Generation:
         async for output in self._stream:
             self._observe(output)
             self._token_ids += output.token_ids
+            num_before = self.num_output_tokens
             text += self._text.push(output.token_ids)
             self._report.add(output.token_ids, output.logprobs)
+            self._take_logprobs(output, self.num_output_tokens - num_before)
             if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
                 text += self._text.finish()
                 self.finish_reason = output.finish_reason
@@ -138,6 +151,12 @@ class Generation:
                 return
             text = ""
         raise EngineError("The engine ended this request early.")
+
+    def _take_logprobs(self, output: RequestOutput, num_new: int) -> None:
+        if output.prompt_logprobs is not None:
+            self.prompt_logprobs = output.prompt_logprobs
+        if output.logprobs is not None:
+            self._sum_logprobs += sum(output.logprobs.logprobs[:num_new])
 
     def _observe(self, output: RequestOutput) -> None:
         if self._progress is None:

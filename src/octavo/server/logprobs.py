@@ -8,9 +8,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from octavo.core.messages import TokenLogprobs
+from octavo.server.echo import PromptEcho
 from octavo.server.token_report import ReportedTokens
 
 ByteTable = Sequence[bytes]
+Lists = dict[str, list[object]]  # of the older form of logprobs, by name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ class ChatTokens:
         if tokens is None:
             return {"logprobs": None}
         ids = {"token_ids": tokens.token_ids} if self.has_ids else {}
-        return {"logprobs": tokens.logprobs and self._rendered(tokens.token_ids, tokens.logprobs), **ids}
+        return {"logprobs": self._rendered(tokens.token_ids, tokens.logprobs), **ids}
 
-    def _rendered(self, token_ids: list[int], logprobs: TokenLogprobs) -> dict[str, object]:
+    def _rendered(self, token_ids: list[int], logprobs: TokenLogprobs | None) -> dict[str, object] | None:
+        if logprobs is None:
+            return None
         tops = zip(logprobs.top_ids, logprobs.top_logprobs, strict=True)
         content = [
             {**self._entry(token_id, logprob), "top_logprobs": list(map(self._entry, *top))}
@@ -72,22 +76,42 @@ class CompletionTokens:
     names: TokenNames
     has_ids: bool = False
 
-    def fields(self, tokens: ReportedTokens | None) -> dict[str, object]:
-        """Of a choice, or of the part of it in one chunk."""
+    def fields(
+        self, tokens: ReportedTokens | None, *, num_echoed: int = 0, echo: Lists | None = None
+    ) -> dict[str, object]:
+        """Of a choice, or of the part of it in one chunk. num_echoed: characters in front of the answer;
+        echo: the logprobs of a prompt that is repeated in the same place."""
         if tokens is None:
             return {"logprobs": None}
         ids = {"token_ids": tokens.token_ids} if self.has_ids else {}
-        return {"logprobs": tokens.logprobs and self._rendered(tokens, tokens.logprobs), **ids}
+        if tokens.logprobs is None:
+            return {"logprobs": None, **ids}
+        offsets = [num_echoed + offset for offset in tokens.offsets]
+        lists = self._rendered(tokens.token_ids, tokens.logprobs, offsets)
+        if echo is not None:
+            lists = {name: echo[name] + values for name, values in lists.items()}
+        return {"logprobs": lists, **ids}
 
-    def _rendered(self, tokens: ReportedTokens, logprobs: TokenLogprobs) -> dict[str, object]:
-        names = [self.names.name(token_id) for token_id in tokens.token_ids]
+    def of_prompt(self, echo: PromptEcho, logprobs: TokenLogprobs) -> Lists:
+        """logprobs: of all tokens but the first, which has none."""
+        lists = self._rendered(echo.token_ids[1:], logprobs, echo.offsets[1:])
+        first = {
+            "tokens": self.names.name(echo.token_ids[0]),
+            "token_logprobs": None,
+            "top_logprobs": None,
+            "text_offset": 0,
+        }
+        return {name: [first[name], *values] for name, values in lists.items()}
+
+    def _rendered(self, token_ids: list[int], logprobs: TokenLogprobs, offsets: list[int]) -> Lists:
+        names = [self.names.name(token_id) for token_id in token_ids]
         tops = zip(logprobs.top_ids, logprobs.top_logprobs, strict=True)
         entries = zip(names, logprobs.logprobs, tops, strict=True)
         return {
-            "tokens": names,
-            "token_logprobs": logprobs.logprobs,
+            "tokens": list[object](names),
+            "token_logprobs": list[object](logprobs.logprobs),
             "top_logprobs": [self._alternatives(name, logprob, *top) for name, logprob, top in entries],
-            "text_offset": tokens.offsets,
+            "text_offset": list[object](offsets),
         }
 
     def _alternatives(
@@ -97,3 +121,24 @@ class CompletionTokens:
         for other, value in zip(top_ids, top_logprobs, strict=True):
             found.setdefault(self.names.name(other), value)
         return found
+
+
+def prompt_logprobs(
+    names: TokenNames, token_ids: Sequence[int], logprobs: TokenLogprobs
+) -> list[dict[str, object] | None]:
+    """vLLM's form: for each prompt token (null for the first) by id, itself and its alternatives."""
+    entries: list[dict[str, object] | None] = [None]
+    tops = zip(logprobs.top_ids, logprobs.top_logprobs, strict=True)
+    for token_id, logprob, rank, (top_ids, values) in zip(
+        token_ids[1:], logprobs.logprobs, logprobs.ranks, tops, strict=True
+    ):
+        found = {token_id: (logprob, rank)}
+        for place, pair in enumerate(zip(top_ids, values, strict=True), 1):
+            found.setdefault(pair[0], (pair[1], place))
+        entries.append(
+            {
+                str(key): {"logprob": value, "rank": place, "decoded_token": names.name(key)}
+                for key, (value, place) in found.items()
+            }
+        )
+    return entries

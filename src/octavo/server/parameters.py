@@ -86,7 +86,7 @@ PARAMETERS = (
     ),
     _honoured(
         "max_tokens",
-        "integer, 1 or more",
+        "integer, 1 or more; 0 with `echo` or `prompt_logprobs`: nothing is generated",
         "chat: what the context has left; completions: 16, or less if the context has less left",
     ),
     _honoured(
@@ -103,6 +103,13 @@ PARAMETERS = (
         "n",
         "1 to 128 choices for each prompt, which share its blocks; the usage counts the prompt once",
         "1",
+    ),
+    _honoured(
+        "best_of",
+        "`n` to 128: so many choices are generated, and the `n` with the highest mean log-probability of a "
+        "token are answered; the usage counts all; not with `stream`",
+        "n",
+        ONLY_COMPLETIONS,
     ),
     _honoured("presence_penalty", "-2 to 2; subtracted from the logits of tokens in the answer", "0"),
     _honoured("frequency_penalty", "-2 to 2; the same, once for each time the token is there", "0"),
@@ -134,6 +141,18 @@ PARAMETERS = (
         "0 to 20: the log-probability of each token of the answer, and so many most probable ones beside it",
         "none",
         ONLY_COMPLETIONS,
+    ),
+    _honoured(
+        "echo",
+        "boolean; the text begins with the prompt, `logprobs` with the prompt's (null for its first token)",
+        "false",
+        ONLY_COMPLETIONS,
+    ),
+    _honoured(
+        "prompt_logprobs",
+        "0 to 20: the log-probability of each prompt token but the first, its rank, and so many most "
+        "probable tokens, in vLLM's form; not with `stream`",
+        "none",
     ),
     _honoured("return_token_ids", "boolean; `token_ids` of each choice, and `prompt_token_ids`", "false"),
     _honoured(
@@ -182,9 +201,7 @@ PARAMETERS = (
     _recorded("service_tier", "there is one tier", "auto", "default"),
     _recorded("prompt_cache_key", "blocks are found by what they hold"),
     _recorded("prompt_cache_retention", "blocks stay as long as there is room", "in_memory", "in-memory"),
-    _refused("best_of", "choices are not ranked; n gives as many as wanted", 1, apis=ONLY_COMPLETIONS),
-    _refused("prompt_logprobs", "no log-probabilities"),
-    _refused("echo", "the prompt is not repeated", False),
+    _refused("echo", "the prompt is not repeated", False, apis=ONLY_CHAT),
     _refused("response_format", "no structured output", {"type": "text"}),
     _refused("structured_outputs", "no structured output"),
     _refused("guided_json", "no structured output"),

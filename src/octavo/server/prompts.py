@@ -5,12 +5,14 @@ Long texts are encoded in a thread, so that they hold up nobody's stream.
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
 from octavo.server.bad_words import spellings
+from octavo.server.echo import PromptEcho
 from octavo.text.chat_template import ChatTemplate, Message, strings_in
 from octavo.text.tokenizer import Tokenizer
 
@@ -79,6 +81,17 @@ class PromptEncoder:
             await self._encode_prompt(item, param, suffix, num_kept) for param, item in one_by_one.items()
         ]
 
+    async def echoes(
+        self, prompt: Prompts, encoded: Sequence[list[int]], num_kept: int | None
+    ) -> list[PromptEcho]:
+        """How prompts, encoded with encode_prompts(), are repeated."""
+        found = []
+        for item, token_ids in zip(_each(prompt).values(), encoded, strict=True):
+            text = item if isinstance(item, str) and num_kept is None else None
+            echo = functools.partial(PromptEcho.of, text, token_ids, self.tokenizer)
+            found.append(await _run(echo, len(token_ids)))
+        return found
+
     async def _encode_prompt(
         self, prompt: str | list[int], param: str, suffix: str | None, num_kept: int | None
     ) -> list[int]:
@@ -109,12 +122,12 @@ class PromptEncoder:
             return sampling
         return dataclasses.replace(sampling, bad_words_token_ids=spellings(bad_words, self.tokenizer))
 
-    def check_choices(self, n: int, num_prompts: int) -> None:
-        """n choices for each prompt."""
+    def check_choices(self, n: int, num_prompts: int, param: str) -> None:
+        """n choices for each prompt; param: the field that says so."""
         allowed = self.max_prompts // num_prompts
         if not 1 <= n <= allowed:
             prompts = "" if num_prompts == 1 else f" with {num_prompts} prompts"
-            raise InvalidRequestError(f"n is {n}; allowed{prompts}: 1 to {allowed}.", param="n")
+            raise InvalidRequestError(f"{param} is {n}; allowed{prompts}: 1 to {allowed}.", param=param)
 
     async def tokenize(self, text: str, *, with_begin: bool) -> list[int]:
         """A prompt's tokens, however many; with_begin: the begin token in front, if the model wants one."""

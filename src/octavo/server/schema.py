@@ -58,6 +58,7 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     bad_words: list[str] | None = None
     truncate_prompt_tokens: KeptTokens | None = None
     skip_special_tokens: bool | None = None
+    prompt_logprobs: Alternatives | None = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
     cache_salt: Salt | None = None
@@ -81,8 +82,22 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
         """Alternatives to be reported with the log-probability of each token; None: nothing is."""
         raise NotImplementedError
 
+    @property
+    def num_candidates(self) -> int:
+        """Choices to generate for each prompt."""
+        return 1 if self.n is None else self.n
+
+    @property
+    def num_candidates_param(self) -> str:
+        """The field that says so."""
+        return "n"
+
     def sampling_params(self) -> SamplingParams:
         """Raises InvalidRequestError, naming the field, for a value out of range."""
+        if self.prompt_logprobs is not None and self.stream:
+            raise InvalidRequestError(
+                "prompt_logprobs is allowed only without stream.", param="prompt_logprobs"
+            )
         if self.truncate_prompt_tokens == 0:
             raise InvalidRequestError(
                 "truncate_prompt_tokens is 0; allowed: -1, or 1 and more.", param="truncate_prompt_tokens"
@@ -96,7 +111,7 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
             for field in dataclasses.fields(SamplingParams)
             if (value := getattr(self, field.name, None)) is not None
         }
-        given["logprobs"] = self.num_logprobs
+        given["logprobs"], given["prompt_logprobs"] = self._computed_logprobs()
         if self.stop is not None:
             given["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         if self.stop_token_ids is not None:
@@ -106,6 +121,10 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
         if self.logit_bias is not None:
             given["logit_bias"] = tuple((_token_id(key), bias) for key, bias in self.logit_bias.items())
         return SamplingParams(**given)
+
+    def _computed_logprobs(self) -> tuple[int | None, int | None]:
+        """Alternatives that the engine computes: for tokens of the answer, and of the prompt."""
+        return self.num_logprobs, self.prompt_logprobs
 
 
 def _token_id(key: str) -> int:
@@ -152,10 +171,45 @@ class CompletionRequest(GenerationRequest, kw_only=True):
     prompt: str | list[str | int | list[int]]
     suffix: str | None = None
     logprobs: Alternatives | None = None
+    echo: bool | None = None
+    best_of: int | None = None
 
     @property
     def num_logprobs(self) -> int | None:
         return self.logprobs
+
+    @property
+    def num_candidates(self) -> int:
+        return super().num_candidates if self.best_of is None else self.best_of
+
+    @property
+    def num_candidates_param(self) -> str:
+        return "n" if self.best_of is None else "best_of"
+
+    def sampling_params(self) -> SamplingParams:
+        self._check_best_of()
+        if self.echo and self.suffix:
+            raise InvalidRequestError("echo is allowed only without suffix.", param="echo")
+        return super().sampling_params()
+
+    def _check_best_of(self) -> None:
+        if self.best_of is None:
+            return
+        if self.best_of < (self.n or 1):
+            raise InvalidRequestError(
+                f"best_of is {self.best_of}; allowed: n, which is {self.n or 1}, and more.", param="best_of"
+            )
+        if self.stream and self.best_of > (self.n or 1):
+            raise InvalidRequestError("best_of above n is allowed only without stream.", param="best_of")
+
+    def _computed_logprobs(self) -> tuple[int | None, int | None]:
+        """Choices are ranked by theirs; an echo has the prompt's."""
+        is_ranked = self.num_candidates > (self.n or 1)
+        answer = 0 if self.logprobs is None and is_ranked else self.logprobs
+        wanted = [self.prompt_logprobs]
+        if self.echo:
+            wanted += [self.logprobs, 0 if self.max_tokens == 0 else None]
+        return answer, max((count for count in wanted if count is not None), default=None)
 
 
 class PromptTokensDetails(msgspec.Struct):

@@ -12,6 +12,7 @@ from octavo.http.heartbeat import COMMENT, Heartbeat
 from octavo.server.dialect import DONE, Format, WholeChoice
 from octavo.server.generation import Generation, usage_of
 from octavo.server.origin import Origin
+from octavo.server.ranking import best
 from octavo.server.token_report import ReportedTokens
 
 _HEADERS = (
@@ -69,7 +70,7 @@ class StreamedAnswer:
         data = b""
         if index not in self._opened:
             self._opened.add(index)
-            data += self._format.opening(index)
+            data += self._format.opening(index, generation.prompt_logprobs)
         tokens = generation.take_reported()
         if text or tokens:
             data += self._format.text(index, text, tokens)
@@ -162,10 +163,14 @@ class WholeAnswer:
 
     has_started = False  # an error is always still in time for a status of its own
 
-    def __init__(self, send: Send, generations: Sequence[Generation], form: Format) -> None:
+    def __init__(
+        self, send: Send, generations: Sequence[Generation], form: Format, *, num_shown: int
+    ) -> None:
+        """num_shown: of each prompt's generations; the usage counts all."""
         self._send = send
         self._generations = generations
         self._format = form
+        self._num_shown = num_shown
         self._texts: list[list[str]] = [[] for _ in generations]
         self._tokens: dict[int, ReportedTokens] = {}
 
@@ -179,12 +184,15 @@ class WholeAnswer:
             self._tokens.setdefault(generation.index, ReportedTokens()).extend(tokens)
 
     async def end(self) -> None:
-        choices = [
-            WholeChoice(index, "".join(self._texts[index]), reason, self._tokens.get(index))
-            for index, reason in ((choice.index, choice.finish_reason) for choice in self._generations)
-            if reason is not None
-        ]
+        shown = best(self._generations, self._num_shown)
+        choices = [self._choice(index, generation) for index, generation in enumerate(shown)]
         await send_json(self._send, 200, self._format.whole(choices, usage_of(self._generations)))
+
+    def _choice(self, index: int, generation: Generation) -> WholeChoice:
+        assert generation.finish_reason is not None
+        text, tokens = "".join(self._texts[generation.index]), self._tokens.get(generation.index)
+        scored = self._generations[generation.first]
+        return WholeChoice(index, text, generation.finish_reason, tokens, scored.prompt_logprobs)
 
     async def end_with_error(self, answer: ErrorAnswer) -> None:
         raise AssertionError("an answer that has not started is refused with a status")
