@@ -96,6 +96,8 @@ READY = Ready(
     memory={
         "weight_bytes": 100 << 20,
         "workspace_bytes": 5 << 20,
+        "sampling_bytes": 3 << 20,
+        "process_bytes": 40 << 20,
         "block_bytes": 384 << 10,
         "num_blocks": 4096,
         "num_checkpoint_blocks": 512,

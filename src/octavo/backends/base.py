@@ -16,7 +16,6 @@ from octavo.core.step import (
     StepOutput,
     Ticket,
 )
-from octavo.models.program import Program, Rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,15 +25,6 @@ class StepLimits:
     max_num_seqs: int  # slots, and requests in one step
     max_num_batched_tokens: int  # rows in one step
     max_model_len: int  # tokens of one sequence
-
-
-def workspace_bytes(program: Program, limits: StepLimits) -> int:
-    """What the program's buffers take in the largest step."""
-    rows = {Rows.TOKENS: limits.max_num_batched_tokens, Rows.OUTPUTS: limits.max_num_seqs}
-    return sum(
-        rows[buffer.rows] * buffer.rows_per_token * buffer.width * buffer.dtype.num_bytes
-        for buffer in program.buffers
-    )
 
 
 def empty_logprobs(step: StepInput) -> StepLogprobs | None:
@@ -59,10 +49,16 @@ def pooled_status(pooled: Float32Array) -> Int32Array:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by arithmetic, known before anything is allocated."""
+    """Bytes by arithmetic, known before anything is allocated.
+
+    Weights and workspace are resident from the load on. All else is reserved then, so that no allocation can
+    fail later, and resident when first used: KV blocks, checkpoints, lists of sampling parameters. Outside of
+    the plan: Python and its libraries (process_bytes in what the engine reports, measured).
+    """
 
     weight_bytes: int
-    workspace_bytes: int  # activations, logits, tables
+    workspace_bytes: int  # activations, logits, scratch, rotary tables, block tables
+    sampling_bytes: int
     block_bytes: int
     num_blocks: int
     num_checkpoint_blocks: int
@@ -76,8 +72,13 @@ class MemoryPlan:
         return self.block_bytes * self.num_checkpoint_blocks
 
     @property
+    def resident_bytes(self) -> int:
+        """When no request has come yet."""
+        return self.weight_bytes + self.workspace_bytes
+
+    @property
     def total_bytes(self) -> int:
-        return self.weight_bytes + self.workspace_bytes + self.kv_bytes + self.checkpoint_bytes
+        return self.resident_bytes + self.sampling_bytes + self.kv_bytes + self.checkpoint_bytes
 
 
 class Backend(Protocol):

@@ -7,12 +7,14 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from octavo.backends.base import StepLimits, workspace_bytes
+from octavo.backends.base import StepLimits
+from octavo.backends.cpu.memory_plan import workspace_parts
 from octavo.config import EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import TextModel, open_model, open_text
+from octavo.engine.resources import available_cores
 from octavo.kv.manager import max_blocks_held
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config
@@ -33,7 +35,7 @@ def describe(model: str, *, has_program: bool) -> Iterable[str]:
     if model.endswith(".json"):
         program = lower(_read_config(pathlib.Path(model)))
         yield from _overview(model, pathlib.Path(model).parent.name or model, program)
-        yield from _memory_lines(program)
+        yield from _memory_lines(program, {})
         if has_program:
             yield from _program_lines(program, {})
         return
@@ -41,7 +43,7 @@ def describe(model: str, *, has_program: bool) -> Iterable[str]:
     opened, text = open_model(path), open_text(path)
     yield from _overview(str(path), opened.name, opened.program)
     yield from _weight_lines(opened.checkpoint.parts)
-    yield from _memory_lines(opened.program)
+    yield from _memory_lines(opened.program, opened.checkpoint.parts)
     yield from _text_lines(text)
     if has_program:
         yield from _program_lines(opened.program, opened.checkpoint.parts)
@@ -104,12 +106,17 @@ def _weight_lines(parts: Mapping[str, Tensor]) -> Iterable[str]:
     yield _line(label, f"{'total':<5} {_size(_num_bytes(parts.values())):>11}")
 
 
-def _memory_lines(program: Program) -> Iterable[str]:
-    """Besides the weights: what a server with default options plans."""
+def _memory_lines(program: Program, parts: Mapping[str, Tensor]) -> Iterable[str]:
+    """Besides the weights: what a server with default options plans. Python itself is not in it."""
     engine = EngineConfig()
     limits = StepLimits(engine.max_num_seqs, engine.max_num_batched_tokens, program.architecture.max_position)
     largest = f"steps of {limits.max_num_batched_tokens} tokens and {limits.max_num_seqs} requests"
-    yield _line("workspace", f"{_size(workspace_bytes(program, limits))} for {largest}")
+    threads = available_cores()
+    workspace = workspace_parts(program, parts, limits, threads)
+    sampling = workspace.pop("sampling")
+    yield _line("workspace", f"{_size(sum(workspace.values()))} for {largest}, {_count(threads, 'thread')}:")
+    yield _line("", ", ".join(f"{name.replace('_', ' ')} {_size(size)}" for name, size in workspace.items()))
+    yield _line("sampling", f"{_size(sampling)} if every request has penalties, biases and masks")
     groups = program.kv_groups
     windows = tuple(group.window for group in groups)
     block_bytes = sum(group.block_bytes for group in groups)

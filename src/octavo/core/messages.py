@@ -115,7 +115,7 @@ class Ready(msgspec.Struct, tag=True, array_like=True):
     max_model_len: int
     vocab_size: int
     num_blocks: int
-    memory: dict[str, int]  # the fields of MemoryPlan
+    memory: dict[str, int]  # the fields of MemoryPlan; process_bytes: what was resident before it
     boot_seconds: dict[str, float]  # phase -> duration, in order
     fingerprint: str
     threads: int

@@ -8,6 +8,7 @@ from octavo.core.errors import InvalidRequestError
 
 MAX_STOP_STRINGS = 64
 MAX_STOP_STRING_LENGTH = 1024
+MAX_STOP_TOKEN_IDS = 1024
 MAX_SEED = 2**63 - 1
 MAX_REPETITION_PENALTY = 100.0
 MAX_LOGPROBS = 20  # alternatives reported for a token
@@ -90,6 +91,8 @@ class SamplingParams:
         _require(
             "stop", len(self.stop), len(self.stop) <= MAX_STOP_STRINGS, f"at most {MAX_STOP_STRINGS} strings"
         )
+        count = len(self.stop_token_ids)
+        _require("stop_token_ids", count, count <= MAX_STOP_TOKEN_IDS, f"at most {MAX_STOP_TOKEN_IDS}")
         for text in self.stop:
             _require(
                 "stop",

@@ -7,7 +7,8 @@ import dataclasses
 import time
 
 from octavo.backends.base import MemoryPlan, StepLimits
-from octavo.backends.cpu.backend import CpuBackend, default_isa, plan_memory
+from octavo.backends.cpu.backend import CpuBackend, default_isa
+from octavo.backends.cpu.memory_plan import plan_memory
 from octavo.config import GIB, EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import StartError
@@ -15,7 +16,7 @@ from octavo.core.messages import Ready, Submit
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import EngineCore, Journal
 from octavo.engine.model_files import Model, open_model
-from octavo.engine.resources import available_cores, available_memory_bytes
+from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
 from octavo.kv.manager import KVManager
 from octavo.models.source import resolve
 from octavo.scheduler.scheduler import Scheduler
@@ -49,7 +50,10 @@ def load_engine(
     threads = config.threads or available_cores()
     max_model_len = _max_model_len(config, model)
     limits = StepLimits(config.max_num_seqs, config.max_num_batched_tokens, max_model_len)
-    plan = _plan(config, model, limits, available_memory_bytes())
+    isa = environment.cpu_isa or default_isa()
+    fixed = plan_memory(model.program, model.checkpoint.parts, limits, threads, isa)
+    plan = _plan(config, fixed, len(model.program.kv_groups), available_memory_bytes())
+    process_bytes = resident_bytes()
     backend = CpuBackend(
         model.program,
         model.checkpoint.parts,
@@ -57,12 +61,11 @@ def load_engine(
         plan.num_blocks,
         plan.num_checkpoint_blocks,
         num_threads=threads,
-        isa=environment.cpu_isa,
+        isa=isa,
     )
     clock.lap("load weights")
     fingerprint = model.fingerprint()
     clock.lap("fingerprint")
-    isa = environment.cpu_isa or default_isa()
     kv = _kv_manager(config, model, plan)
     core = EngineCore(
         _scheduler(config, kv, _step_cost(model, plan, threads, isa), epoch),
@@ -81,7 +84,7 @@ def load_engine(
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
         num_blocks=plan.num_blocks,
-        memory=dataclasses.asdict(plan),
+        memory={**dataclasses.asdict(plan), "process_bytes": process_bytes},
         boot_seconds=clock.laps,
         fingerprint=fingerprint,
         threads=threads,
@@ -111,9 +114,8 @@ def _max_model_len(config: EngineConfig, model: Model) -> int:
     return config.max_model_len
 
 
-def _plan(config: EngineConfig, model: Model, limits: StepLimits, available: int) -> MemoryPlan:
+def _plan(config: EngineConfig, fixed: MemoryPlan, num_groups: int, available: int) -> MemoryPlan:
     """How many KV blocks fit. Raises StartError when the model does not, or not two blocks."""
-    fixed = plan_memory(model.program, model.checkpoint.parts, limits, 0, 0)
     left = available - fixed.total_bytes
     kv_memory = config.kv_cache_memory
     if kv_memory is None:
@@ -126,10 +128,9 @@ def _plan(config: EngineConfig, model: Model, limits: StepLimits, available: int
         raise StartError(
             f"Not enough memory: {plan.total_bytes // MIB:,} MiB are needed (weights"
             f" {plan.weight_bytes // MIB:,}, KV cache {kv_memory // MIB:,}, workspace"
-            f" {plan.workspace_bytes // MIB:,}), {available // MIB:,} MiB are available;"
-            " --kv-cache-memory makes the KV cache smaller."
+            f" {plan.workspace_bytes // MIB:,}, sampling {plan.sampling_bytes // MIB:,});"
+            f" {available // MIB:,} MiB are available; --kv-cache-memory makes the KV cache smaller."
         )
-    num_groups = len(model.program.kv_groups)
     if num_blocks < 2 * num_groups:
         raise StartError(
             f"--kv-cache-memory is {kv_memory:,} bytes; one block of {BLOCK_SIZE} tokens takes"

@@ -64,6 +64,15 @@ def available_memory_bytes(root: pathlib.Path = SYSTEM_ROOT) -> int:
     return available
 
 
+def resident_bytes(root: pathlib.Path = SYSTEM_ROOT) -> int:
+    """Bytes of this process in memory; of pages that it shares with others, its part (PSS)."""
+    for line in _read(root / "proc/self/smaps_rollup").splitlines():
+        name, _, value = line.partition(":")
+        if name == "Pss":
+            return int(value.split()[0]) * 1024
+    return 0
+
+
 def _machine_memory_bytes(root: pathlib.Path) -> int:
     for line in (root / "proc/meminfo").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -59,9 +59,17 @@ def _memory(plan: Mapping[str, int]) -> str:
     parts = {
         "weights": plan["weight_bytes"],
         "workspace": plan["workspace_bytes"],
+        "Python": plan["process_bytes"],
+    }
+    reserved = {
         "KV cache": plan["block_bytes"] * plan["num_blocks"],
         "checkpoint store": checkpoints,
+        "sampling": plan["sampling_bytes"],
     }
+    return f"{_sizes(parts)}; reserved, taken when used: {_sizes(reserved)}"
+
+
+def _sizes(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
 
 

@@ -1,11 +1,10 @@
 """The CPU back end: hands a program to the native executor and then, per step, the step's arrays in one call.
 
 Runs in the engine process. The native call releases the GIL; nothing is allocated natively after
-construction.
+construction: what a step needs at most is planned (memory_plan.py) and taken then.
 """
 
 import ctypes
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.backends.base import MemoryPlan, StepLimits, workspace_bytes
+from octavo.backends.base import StepLimits
 from octavo.backends.cpu import library as native
-from octavo.backends.cpu.packed_weights import PackedWeights, packed_bytes
+from octavo.backends.cpu.executor_desc import ExecutorSize, describe
+from octavo.backends.cpu.packed_weights import PackedWeights
 from octavo.backends.cpu.step_arrays import StepResults, fill_step
 from octavo.core.errors import ModelFileError, StartError
 from octavo.core.step import Masks, StepInput, StepOutput, Ticket
 from octavo.models.ops import OpKind
-from octavo.models.program import DType, Op, Program, RopeTable, Rows
+from octavo.models.program import DType, Program, RopeTable
 from octavo.weights.formats import Tensor
 
 _ERROR_BYTES = 512
@@ -31,23 +31,6 @@ def default_isa() -> str:
     """The fastest instruction set this processor can run."""
     name: bytes = native.load_library().octavo_default_isa()
     return name.decode()
-
-
-def plan_memory(
-    program: Program,
-    tensors: Mapping[str, Tensor],
-    limits: StepLimits,
-    num_blocks: int,
-    num_checkpoint_blocks: int,
-) -> MemoryPlan:
-    """What such a CpuBackend will hold. Raises ModelFileError for weights the kernels do not read."""
-    return MemoryPlan(
-        weight_bytes=sum(packed_bytes(weight, tensors) for weight in program.weights),
-        workspace_bytes=workspace_bytes(program, limits),
-        block_bytes=max(group.block_bytes for group in program.kv_groups),
-        num_blocks=num_blocks,
-        num_checkpoint_blocks=num_checkpoint_blocks,
-    )
 
 
 class CpuBackend:
@@ -74,16 +57,15 @@ class CpuBackend:
         self._library = native.load_library()
         self._isa = (isa or default_isa()).encode()
         if not self._library.octavo_has_isa(self._isa):
-            raise StartError(
-                f"OCTAVO_CPU_ISA is {isa!r}, which this processor or this build of octavo cannot run."
-            )
+            raise native.missing_isa(isa)
         self._program = program
         self._vocab_size = program.architecture.vocab_size
         self._hidden_size = program.architecture.hidden_size
         self._weights = PackedWeights(program, tensors, num_threads)
         self._buffer_index = {buffer.name: i for i, buffer in enumerate(program.buffers)}
         self._frequencies = [self._divided_frequencies(table) for table in program.rope_tables]
-        self._desc = self._describe(limits, num_blocks, num_checkpoint_blocks, num_threads)
+        size = ExecutorSize(limits, num_blocks, num_checkpoint_blocks, num_threads)
+        self._desc = describe(program, self._weights.descs, self._frequencies, size)
         self._error = ctypes.create_string_buffer(_ERROR_BYTES)
         self._executor = self._library.octavo_executor_create(
             self._desc, self._isa, self._error, _ERROR_BYTES
@@ -130,67 +112,11 @@ class CpuBackend:
         flat = np.ctypeslib.as_array((c_type * (num_rows * stride.value)).from_address(address))
         return flat.reshape(num_rows, stride.value)[:, : buffer.width].copy()
 
-    def _describe(
-        self, limits: StepLimits, num_blocks: int, num_checkpoint_blocks: int, num_threads: int
-    ) -> native.ExecutorDesc:
-        program = self._program
-        buffers = (native.BufferDesc * len(program.buffers))(
-            *(
-                native.BufferDesc(b.rows is Rows.OUTPUTS, b.dtype is DType.BF16, b.width, b.experts_per_token)
-                for b in program.buffers
-            )
-        )
-        groups = (native.KVGroupDesc * len(program.kv_groups))(
-            *(native.KVGroupDesc(group.num_layers, group.block_bytes) for group in program.kv_groups)
-        )
-        tables = (native.RopeTableDesc * len(program.rope_tables))(
-            *(
-                native.RopeTableDesc(frequencies.ctypes.data, table.attention_factor, len(frequencies))
-                for table, frequencies in zip(program.rope_tables, self._frequencies, strict=True)
-            )
-        )
-        ops = (native.OpDesc * len(program.ops))(*(self._op_desc(op) for op in program.ops))
-        return native.ExecutorDesc(
-            ops=ops,
-            buffers=buffers,
-            weights=self._weights.descs,
-            kv_groups=groups,
-            rope_tables=tables,
-            num_ops=len(ops),
-            num_buffers=len(buffers),
-            num_kv_groups=len(groups),
-            num_rope_tables=len(tables),
-            vocab_size=self._vocab_size,
-            logits_buffer=self._buffer_index[Program.logits],
-            max_seqs=limits.max_num_seqs,
-            max_tokens=limits.max_num_batched_tokens,
-            max_model_len=limits.max_model_len,
-            num_blocks=num_blocks,
-            num_tier_blocks=num_checkpoint_blocks,
-            num_threads=num_threads,
-        )
-
     def _divided_frequencies(self, table: RopeTable) -> NDArray[np.float64]:
         frequencies = np.array(table.frequencies)
         if table.factors is None:
             return frequencies
         return frequencies / self._weights.vector(table.factors).astype(np.float64)
-
-    def _op_desc(self, op: Op) -> native.OpDesc:
-        desc = native.OpDesc(
-            kind=op.kind,
-            input=self._buffer_index[op.inputs[0]] if op.inputs else -1,
-            routes=self._buffer_index[op.inputs[1]] if len(op.inputs) > 1 else -1,
-            output=self._buffer_index[op.output] if op.output else -1,
-            weight=self._weights.index[op.weight] if op.weight else -1,
-            bias=self._weights.index[op.bias] if op.bias else -1,
-        )
-        fields = [getattr(op.attrs, field.name) for field in dataclasses.fields(op.attrs)]
-        packed = b"".join(
-            (np.float64 if isinstance(value, float) else np.int64)(value).tobytes() for value in fields
-        )
-        ctypes.memmove(desc.attrs, packed, len(packed))
-        return desc
 
 
 def _mask_rows(masks: Masks, vocab_size: int) -> Masks:

@@ -140,6 +140,16 @@ class ResultDesc(ctypes.Structure):
     )
 
 
+class WorkspaceBytes(ctypes.Structure):
+    _fields_ = (
+        ("buffers", Long),
+        ("scratch", Long),
+        ("rope_tables", Long),
+        ("lists", Long),
+        ("sampling", Long),
+    )
+
+
 _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("octavo_default_isa", ctypes.c_char_p, ()),
     ("octavo_has_isa", Int, (ctypes.c_char_p,)),
@@ -147,6 +157,11 @@ _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
     ("octavo_packed_format", Int, (Int,)),
     ("octavo_packed_bytes", ctypes.c_size_t, (Int, Long, Long)),
     ("octavo_repack", Int, (Int, Pointer, Pointer, Long, Long, Long, Long)),
+    (
+        "octavo_executor_bytes",
+        Int,
+        (ctypes.POINTER(ExecutorDesc), ctypes.c_char_p, ctypes.POINTER(WorkspaceBytes)),
+    ),
     (
         "octavo_executor_create",
         Pointer,
@@ -180,6 +195,10 @@ def load_library() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def missing_isa(isa: str | None) -> StartError:
+    return StartError(f"OCTAVO_CPU_ISA is {isa!r}, which this processor or this build of octavo cannot run.")
 
 
 def _find() -> pathlib.Path:

@@ -5,6 +5,7 @@ at load.
 """
 
 import concurrent.futures
+import ctypes
 import mmap
 from collections.abc import Iterator, Mapping
 
@@ -102,6 +103,22 @@ def packed_bytes(weight: Weight, tensors: Mapping[str, Tensor]) -> int:
             f"Weight {weight.name} is stacked from {len(weight.parts)} tensors; at most {MAX_SEGMENTS}."
         )
     return sum(_segment_bytes(tensors[part]) for part, _ in weight.parts)
+
+
+def weight_shapes(program: Program, tensors: Mapping[str, Tensor]) -> ctypes.Array[WeightDesc]:
+    """The descriptors without data, from which the native library tells what it will hold.
+
+    tensors may be empty: the formats do not matter to that.
+    """
+    descs = (WeightDesc * len(program.weights))()
+    for weight, desc in zip(program.weights, descs, strict=True):
+        if weight.is_vector:
+            continue
+        desc.num_segments = len(weight.parts)
+        for i, (part, num_rows) in enumerate(weight.parts[:MAX_SEGMENTS]):
+            format = _packed_format(tensors[part]) if part in tensors else 0
+            desc.segments[i] = LinearWeight(None, format, num_rows, weight.num_columns)
+    return descs
 
 
 def _segment_bytes(tensor: Tensor) -> int:

@@ -7,6 +7,7 @@
 #include "dispatch.h"
 #include "executor.h"
 #include "tables.h"
+#include "workspace.h"
 
 namespace {
 
@@ -24,6 +25,15 @@ OCTAVO_API int octavo_has_isa(const char *isa) { return octavo::select_kernels(i
 OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies,
                                   double attention_factor, float *cos, float *sin) {
   octavo::rope_table(num_positions, num_pairs, frequencies, attention_factor, cos, sin);
+}
+
+OCTAVO_API int octavo_executor_bytes(const octavo::ExecutorDesc *desc, const char *isa,
+                                     octavo::WorkspaceBytes *bytes) {
+  const octavo::KernelTable *kernels = octavo::select_kernels(isa);
+  if (!kernels)
+    return 1;
+  *bytes = octavo::Workspace(*desc, *kernels).bytes(*desc);
+  return 0;
 }
 
 OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *desc, const char *isa, char *error,

@@ -115,6 +115,12 @@ struct ResultDesc {
   int32_t max_logprobs;
 };
 
+// Bytes an executor holds besides weights and KV blocks.
+struct WorkspaceBytes {
+  int64_t buffers, scratch, rope_tables, lists; // touched from the start
+  int64_t sampling;                             // for all slots; touched as requests use penalties and masks
+};
+
 } // namespace octavo
 
 // The instruction set that runs by default here, and whether `isa` can run here.
@@ -124,6 +130,9 @@ OCTAVO_API int octavo_has_isa(const char *isa);
 OCTAVO_API void octavo_rope_table(int64_t num_positions, int32_t num_pairs, const double *frequencies,
                                   double attention_factor, float *cos, float *sin);
 
+// What an executor would hold. Of the weights only kinds and shapes are read, of rotary tables only sizes.
+// Returns 1 when `isa` cannot run here.
+OCTAVO_API int octavo_executor_bytes(const octavo::ExecutorDesc *, const char *isa, octavo::WorkspaceBytes *);
 OCTAVO_API void *octavo_executor_create(const octavo::ExecutorDesc *, const char *isa, char *error,
                                         size_t error_size);
 OCTAVO_API void octavo_executor_destroy(void *executor);

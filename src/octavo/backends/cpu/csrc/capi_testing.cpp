@@ -8,11 +8,19 @@
 #include "capi.h"
 #include "dispatch.h"
 #include "float_mode.h"
+#include "memory.h"
 
 using namespace octavo;
 
 // The builds that can run here, best first; null past the last.
 OCTAVO_API const char *octavo_test_isa(int32_t index) { return available_kernels(index); }
+
+// How often this library has allocated memory, and how many bytes it holds now.
+OCTAVO_API void octavo_test_allocations(int64_t *count, int64_t *bytes) {
+  const Allocations now = allocations();
+  *count = now.count;
+  *bytes = now.bytes;
+}
 
 OCTAVO_API int32_t octavo_test_linear_num_items(const char *isa, const LinearArgs *args) {
   const KernelTable *kernels = select_kernels(isa);

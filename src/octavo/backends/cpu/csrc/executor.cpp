@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
-#include <sys/mman.h>
 
 #include "float_mode.h"
 #include "tables.h"
@@ -19,10 +17,6 @@ constexpr int ROWS_PER_ITEM = 4;         // of a row-wise op
 constexpr int MIN_QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
 constexpr int MAX_QUERIES_PER_TILE = 128;
 constexpr int TILES_PER_THREAD = 8;
-constexpr int ROW_ALIGN = 16; // matrix units read whole tiles of rows
-constexpr size_t CACHE_LINE = 64;
-
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
@@ -32,69 +26,21 @@ bool is_rowwise(OpKind kind) {
 
 } // namespace
 
-Memory::Memory(size_t bytes) : bytes_(round_up(std::max<size_t>(bytes, 1), 4096)) {
-  void *data =
-      mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data == MAP_FAILED)
-    throw std::bad_alloc();
-  madvise(data, bytes_, MADV_HUGEPAGE);
-  data_ = (uint8_t *)data;
-}
-
-Memory::~Memory() {
-  if (data_)
-    munmap(data_, bytes_);
-}
-
-Memory::Memory(Memory &&other) noexcept { *this = std::move(other); }
-
-Memory &Memory::operator=(Memory &&other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
 Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
-    : desc_(desc), kernels_(kernels), sampler_(desc.max_seqs, desc.vocab_size), team_(desc.num_threads) {
-  blocks_per_slot_ = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
-  block_tables_.resize((size_t)desc.num_kv_groups * desc.max_seqs * blocks_per_slot_);
-  for (int g = 0; g < desc.num_kv_groups; g++)
-    block_bytes_ = std::max(block_bytes_, desc.kv_groups[g].block_bytes);
-  blocks_ = Memory((size_t)desc.num_blocks * block_bytes_);
-  tier_ = Memory((size_t)desc.num_tier_blocks * block_bytes_);
-  allocate_buffers();
+    : desc_(desc), kernels_(kernels), workspace_(desc, kernels),
+      block_tables_((size_t)desc.num_kv_groups * desc.max_seqs * workspace_.blocks_per_slot),
+      buffers_(workspace_.buffer_bytes), scratch_(workspace_.scratch_bytes * desc.num_threads),
+      blocks_((size_t)desc.num_blocks * workspace_.block_bytes),
+      tier_((size_t)desc.num_tier_blocks * workspace_.block_bytes), sampler_(desc),
+      column_best_((size_t)desc.max_seqs * workspace_.num_head_items), token_ids_(desc.max_tokens),
+      row_request_(desc.max_tokens), positions_(desc.max_tokens), team_(desc.num_threads) {
+  buffers_.touch();
+  scratch_.touch();
   plan_phases();
-  make_rope_tables();
-  scratch_bytes_ = round_up(largest_scratch_bytes(), 4096) + CACHE_LINE;
-  scratch_ = Memory(scratch_bytes_ * desc.num_threads);
   plan_head();
-  token_ids_.resize(desc.max_tokens);
-  row_request_.resize(desc.max_tokens);
-  positions_.resize(desc.max_tokens);
+  make_rope_tables();
   tiles_.reserve(desc.max_tokens);
   sampled_.reserve(desc.max_seqs);
-}
-
-// Each buffer at its largest, rows padded to whole cache lines and tiles.
-void Executor::allocate_buffers() {
-  std::vector<size_t> offsets;
-  size_t total = 0;
-  for (int b = 0; b < desc_.num_buffers; b++) {
-    const BufferDesc &buffer = desc_.buffers[b];
-    const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
-    size_t rows = round_up(buffer.is_per_output ? desc_.max_seqs : desc_.max_tokens, ROW_ALIGN);
-    if (buffer.experts_per_token) // an expert's last tile of rows may begin anywhere
-      rows = rows * buffer.experts_per_token + ROW_ALIGN;
-    size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
-    if (row_bytes % 4096 == 0) // rows a power of two apart would share cache sets
-      row_bytes += CACHE_LINE;
-    strides_.push_back(row_bytes / element);
-    offsets.push_back(total);
-    total += round_up(rows * row_bytes, 4096) + 2 * CACHE_LINE;
-  }
-  arena_ = Memory(total);
-  for (size_t offset : offsets)
-    buffers_.push_back(arena_.data() + offset);
 }
 
 // Consecutive row-wise ops share a phase: a row's values only depend on that row.
@@ -122,7 +68,7 @@ void Executor::make_rope_tables() {
   for (int t = 0; t < desc_.num_rope_tables; t++) {
     const RopeTableDesc &desc = desc_.rope_tables[t];
     const size_t count = (size_t)desc_.max_model_len * desc.num_pairs;
-    Memory memory(2 * count * sizeof(float));
+    Memory memory(2 * count * sizeof(float), Memory::Pages::SMALL);
     float *cos = (float *)memory.data(), *sin = cos + count;
     rope_table(desc_.max_model_len, (int32_t)desc.num_pairs, desc.frequencies, desc.attention_factor, cos,
                sin);
@@ -130,27 +76,17 @@ void Executor::make_rope_tables() {
   }
 }
 
-size_t Executor::largest_scratch_bytes() const {
-  size_t largest = kernels_.sample_scratch_bytes(desc_.vocab_size);
-  for (const OpDesc *op = desc_.ops; op < desc_.ops + desc_.num_ops; op++) {
-    if (op->kind == OpKind::ATTENTION)
-      largest = std::max(largest, kernels_.attention_scratch_bytes(op->as<AttentionAttrs>().head_dim));
-    if (op->kind != OpKind::LINEAR && op->kind != OpKind::EXPERT_LINEAR)
-      continue;
-    const WeightDesc &weight = desc_.weights[op->weight];
-    for (int s = 0; s < weight.num_segments; s++)
-      largest = std::max(largest, kernels_.linear_scratch_bytes(weight.segments[s].depth));
-  }
-  return largest;
-}
-
 std::string Executor::check(const StepDesc &step) const {
   if (step.num_tokens > desc_.max_tokens || step.num_requests > desc_.max_seqs)
     return "the step is larger than the executor was built for";
+  for (int i = 0; i < step.num_admitted; i++)
+    if (const char *refusal = sampler_.check(step.admitted[i]); *refusal)
+      return refusal;
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
     if (entry[0] < 0 || entry[0] >= desc_.max_seqs || entry[1] < 0 || entry[1] >= desc_.num_kv_groups ||
-        entry[2] < 0 || entry[2] >= blocks_per_slot_ || entry[3] < 0 || entry[3] >= desc_.num_blocks)
+        entry[2] < 0 || entry[2] >= workspace_.blocks_per_slot || entry[3] < 0 ||
+        entry[3] >= desc_.num_blocks)
       return "new_blocks names a slot, group, index or block that does not exist";
   }
   for (int r = 0; r < step.num_requests; r++) {
@@ -182,10 +118,10 @@ void Executor::apply_changes(const StepDesc &step) {
   // Copies out of a block come before the block is cleared for its next owner.
   for (const int32_t *copy = step.copies; copy < step.copies + 3 * step.num_copies; copy += 3)
     if (copy[0] == BLOCK_TO_TIER)
-      memcpy(tier_.data() + copy[2] * block_bytes_, block(copy[1]), block_bytes_);
+      memcpy(tier_.data() + copy[2] * workspace_.block_bytes, block(copy[1]), workspace_.block_bytes);
   for (const int32_t *copy = step.copies; copy < step.copies + 3 * step.num_copies; copy += 3)
     if (copy[0] == BLOCK_TO_BLOCK)
-      memcpy(block(copy[2]), block(copy[1]), block_bytes_);
+      memcpy(block(copy[2]), block(copy[1]), workspace_.block_bytes);
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
     block_table(entry[1], entry[0])[entry[2]] = entry[3];
@@ -221,7 +157,7 @@ void Executor::make_tiles() {
     for (int row = 0; row < rows; row += rows_per_tile)
       tiles_.push_back({r, row, std::min(row + rows_per_tile, rows)});
   }
-  std::sort(tiles_.begin(), tiles_.end(), [this](const Tile &a, const Tile &b) {
+  std::sort(tiles_.begin(), tiles_.end(), [this](const AttentionTile &a, const AttentionTile &b) {
     return step_.num_computed[a.request] + a.row_end > step_.num_computed[b.request] + b.row_end;
   });
 }
@@ -231,13 +167,13 @@ void Executor::clear_and_restore(int item) {
   if (item < step_.num_copies) {
     const int32_t *copy = step_.copies + 3 * item;
     if (copy[0] == TIER_TO_BLOCK)
-      memcpy(block(copy[2]), tier_.data() + copy[1] * block_bytes_, block_bytes_);
+      memcpy(block(copy[2]), tier_.data() + copy[1] * workspace_.block_bytes, workspace_.block_bytes);
     return;
   }
   const int32_t *entry = step_.new_blocks + 4 * (item - step_.num_copies);
   for (int r = 0; r < step_.num_requests; r++)
     if (step_.slot[r] == entry[0] && entry[2] * BLOCK_SIZE >= step_.num_computed[r])
-      memset(block(entry[3]), 0, block_bytes_);
+      memset(block(entry[3]), 0, workspace_.block_bytes);
 }
 
 void Executor::forward_job(void *context, int thread) {
@@ -387,9 +323,9 @@ void Executor::run_scale(const OpDesc &op, int row) {
 LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) const {
   return {desc_.weights[op.weight].segments[segment],
           bf16_row(op.input, 0),
-          strides_[op.input],
+          stride(op.input),
           f32_row(op.output, 0) + column,
-          strides_[op.output],
+          stride(op.output),
           rows_of(op.output),
           (int32_t)op.as<LinearAttrs>().has_residual,
           (float)op.as<LinearAttrs>().scale,
@@ -402,7 +338,7 @@ void Executor::run_linear(const OpDesc &op, int item, int thread) {
     const LinearArgs args = linear_args(op, s, column);
     const int items = kernels_.linear_num_items(args);
     if (item < items) {
-      kernels_.linear_item(args, item, scratch_.data() + scratch_bytes_ * thread);
+      kernels_.linear_item(args, item, scratch(thread));
       if (op.output == desc_.logits_buffer && is_sampled_range_)
         take_column_best(args, item);
       return;
@@ -414,39 +350,39 @@ void Executor::run_linear(const OpDesc &op, int item, int thread) {
 
 void Executor::run_attention(const OpDesc &op, int item, int thread) {
   const AttentionAttrs &attrs = op.as<AttentionAttrs>();
-  const Tile &tile = tiles_[item / attrs.num_kv_heads];
+  const AttentionTile &tile = tiles_[item / attrs.num_kv_heads];
   const int32_t group = (int32_t)attrs.group, first_row = step_.query_start[tile.request];
   const AttentionArgs args = {&attrs,
                               bf16_row(op.input, first_row),
-                              strides_[op.input],
+                              stride(op.input),
                               bf16_row(op.output, first_row),
-                              strides_[op.output],
+                              stride(op.output),
                               step_.num_computed[tile.request],
                               blocks_.data(),
-                              block_bytes_,
+                              workspace_.block_bytes,
                               (int32_t)desc_.kv_groups[group].num_layers,
                               block_table(group, step_.slot[tile.request])};
   kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
-                          scratch_.data() + scratch_bytes_ * thread);
+                          scratch(thread));
 }
 
 const void *Executor::buffer(int32_t index, int64_t *stride) const {
-  *stride = strides_[index];
-  return buffers_[index];
+  *stride = workspace_.buffers[index].stride;
+  return buffers_.data() + workspace_.buffers[index].offset;
 }
 
 float *Executor::f32_row(int32_t buffer, int64_t row) const {
-  return (float *)buffers_[buffer] + row * strides_[buffer];
+  return (float *)(buffers_.data() + workspace_.buffers[buffer].offset) + row * stride(buffer);
 }
 
 bf16 *Executor::bf16_row(int32_t buffer, int64_t row) const {
-  return (bf16 *)buffers_[buffer] + row * strides_[buffer];
+  return (bf16 *)(buffers_.data() + workspace_.buffers[buffer].offset) + row * stride(buffer);
 }
 
 int32_t *Executor::block_table(int32_t group, int32_t slot) {
-  return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * blocks_per_slot_;
+  return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * workspace_.blocks_per_slot;
 }
 
-uint8_t *Executor::block(int64_t index) const { return blocks_.data() + index * block_bytes_; }
+uint8_t *Executor::block(int64_t index) const { return blocks_.data() + index * workspace_.block_bytes; }
 
 } // namespace octavo

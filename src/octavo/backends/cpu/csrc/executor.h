@@ -1,5 +1,5 @@
-// Runs a program: one call per step on a persistent team, dynamic items per op. After construction nothing is
-// allocated but lists of a request's own sampling parameters.
+// Runs a program: one call per step on a persistent team, dynamic items per op. Nothing is allocated after
+// construction.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -7,26 +7,13 @@
 #include <vector>
 
 #include "capi.h"
+#include "memory.h"
 #include "sampler.h"
 #include "step_clock.h"
 #include "team.h"
+#include "workspace.h"
 
 namespace octavo {
-
-// Zeroed, page-aligned memory from the kernel, in huge pages where it can be had.
-class Memory {
-public:
-  Memory() = default;
-  explicit Memory(size_t bytes);
-  ~Memory();
-  Memory(Memory &&other) noexcept;
-  Memory &operator=(Memory &&other) noexcept;
-  uint8_t *data() const { return data_; }
-
-private:
-  uint8_t *data_ = nullptr;
-  size_t bytes_ = 0;
-};
 
 class Executor {
 public:
@@ -39,10 +26,6 @@ public:
   const void *buffer(int32_t index, int64_t *stride) const;
 
 private:
-  // A request's rows in this step that one attention item computes.
-  struct Tile {
-    int32_t request, row_begin, row_end;
-  };
   // A step of the forward pass between two barriers: ops [begin, end) run on the same item by the same
   // thread.
   // begin == end: rows are put in order of their experts, for the DISPATCH that follows.
@@ -58,21 +41,13 @@ private:
   struct Range {
     int32_t begin, end;
   };
-  // An output that is sampled, kept until then.
-  struct SampledOutput {
-    int32_t slot, num_logprobs, mask_row;
-    int64_t position; // of the token
-    bool is_plain;    // the largest logit, taken from the head's items
-  };
   struct alignas(64) Counter {
     std::atomic<int32_t> next{0};
   };
 
-  void allocate_buffers();
   void plan_phases();
   void plan_head();
   void make_rope_tables();
-  size_t largest_scratch_bytes() const;
   void apply_changes(const StepDesc &step);
   void make_rows(const StepDesc &step);
   void make_tiles();
@@ -108,24 +83,21 @@ private:
   static void score_job(void *self, int thread);
   static void sample_job(void *self, int thread);
 
+  int64_t stride(int32_t buffer) const { return workspace_.buffers[buffer].stride; }
   float *f32_row(int32_t buffer, int64_t row) const;
   bf16 *bf16_row(int32_t buffer, int64_t row) const;
   int32_t *block_table(int32_t group, int32_t slot);
   uint8_t *block(int64_t index) const;
+  uint8_t *scratch(int thread) const { return scratch_.data() + workspace_.scratch_bytes * thread; }
 
   const ExecutorDesc desc_;
   const KernelTable &kernels_;
   std::vector<Phase> phases_;
   std::unique_ptr<Counter[]> counters_; // one per phase, and one each before and after
-  std::vector<int32_t> block_tables_;   // [group][slot][max blocks of a sequence]
-  int64_t blocks_per_slot_;
-  Memory arena_;
-  std::vector<uint8_t *> buffers_;
-  std::vector<int64_t> strides_; // elements
-  Memory blocks_, tier_;         // of all KV groups: a block is as large as the largest group's
-  int64_t block_bytes_ = 0;
-  Memory scratch_;
-  size_t scratch_bytes_; // per thread
+  const Workspace workspace_;
+  std::vector<int32_t> block_tables_; // [group][slot][max blocks of a sequence]
+  Memory buffers_, scratch_;
+  Memory blocks_, tier_; // of all KV groups; a page is taken when a block is first used
   std::vector<RopeTable> rope_tables_;
 
   Sampler sampler_;
@@ -137,11 +109,10 @@ private:
   Range phase_range_{}, head_range_{};
   int32_t num_body_phases_ = 0; // before the head
   int32_t logits_phase_ = 0;
-  int32_t num_head_items_ = 0;          // 0 where the head is not the last op: then logits still change
   std::vector<ColumnBest> column_best_; // [max_seqs][num_head_items], of the outputs that are sampled
   bool is_sampled_range_ = false;       // the head runs on those
   std::vector<int32_t> token_ids_, row_request_, positions_;
-  std::vector<Tile> tiles_;
+  std::vector<AttentionTile> tiles_;
   StepClock clock_;
   // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a
   // pair; the first dispatched row of each expert and one more; the experts that have rows.

@@ -49,9 +49,9 @@ LinearArgs Executor::expert_args(const OpDesc &op, int expert, int segment, int6
   const int first = expert_begin_[expert];
   return {desc_.weights[op.weight + expert].segments[segment],
           bf16_row(op.input, first),
-          strides_[op.input],
+          stride(op.input),
           f32_row(op.output, first) + column,
-          strides_[op.output],
+          stride(op.output),
           expert_begin_[expert + 1] - first,
           0,
           1.0f,
@@ -74,7 +74,7 @@ void Executor::run_expert_linear(const OpDesc &op, int item, int thread) {
     const LinearArgs args = expert_args(op, expert, s, column);
     const int items = kernels_.linear_num_items(args);
     if (item < items)
-      return kernels_.linear_item(args, item, scratch_.data() + scratch_bytes_ * thread);
+      return kernels_.linear_item(args, item, scratch(thread));
     item -= items;
     column += args.weight.num_columns;
   }

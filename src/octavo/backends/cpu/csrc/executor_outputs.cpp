@@ -7,7 +7,7 @@
 
 namespace octavo {
 
-// Where the head begins, and whether its items can keep the largest logits.
+// Where the head begins.
 void Executor::plan_head() {
   const auto is_head = [this](const Phase &phase) { return desc_.ops[phase.begin].kind == OpKind::GATHER; };
   const auto is_logits = [this](const Phase &phase) {
@@ -15,11 +15,6 @@ void Executor::plan_head() {
   };
   num_body_phases_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_head) - phases_.begin());
   logits_phase_ = (int)(std::find_if(phases_.begin(), phases_.end(), is_logits) - phases_.begin());
-  const OpDesc &last = desc_.ops[desc_.num_ops - 1];
-  if (last.kind == OpKind::LINEAR && last.output == desc_.logits_buffer &&
-      desc_.weights[last.weight].num_segments == 1)
-    num_head_items_ = kernels_.linear_num_items(linear_args(last, 0, 0));
-  column_best_.resize((size_t)desc_.max_seqs * num_head_items_);
 }
 
 std::string Executor::check_outputs(const StepDesc &step) const {
@@ -44,7 +39,7 @@ void Executor::run_outputs(const StepDesc &step) {
     sampled_.push_back(sampled_output(s));
   const Range body = {0, num_body_phases_}, head = {num_body_phases_, (int32_t)phases_.size()};
   const Range sampled = {0, step.num_sampled};
-  is_sampled_range_ = num_head_items_ > 0 && step.num_outputs == step.num_sampled;
+  is_sampled_range_ = workspace_.num_head_items > 0 && step.num_outputs == step.num_sampled;
   if (step.num_outputs == step.num_sampled)
     return run_phases({body.begin, head.end}, sampled);
   run_phases(body, {});
@@ -57,15 +52,16 @@ void Executor::run_outputs(const StepDesc &step) {
     run_phases({head.begin, logits_phase_}, {s, std::min(s + desc_.max_seqs, step.num_outputs)});
     pool(head_range_);
   }
-  is_sampled_range_ = num_head_items_ > 0;
+  is_sampled_range_ = workspace_.num_head_items > 0;
   if (step.num_sampled > 0)
     run_phases(head, sampled);
 }
 
-Executor::SampledOutput Executor::sampled_output(int output) const {
+SampledOutput Executor::sampled_output(int output) const {
   const int32_t slot = step_.output_slot[output], mask_row = step_.mask_row[output];
   const int64_t position = (int64_t)positions_[step_.output_row[output]] + 1;
-  const bool is_plain = num_head_items_ > 0 && mask_row < 0 && sampler_.is_plain_greedy(slot, position);
+  const bool is_plain =
+      workspace_.num_head_items > 0 && mask_row < 0 && sampler_.is_plain_greedy(slot, position);
   return {slot, step_.num_logprobs[output], mask_row, position, is_plain};
 }
 
@@ -73,13 +69,13 @@ Executor::SampledOutput Executor::sampled_output(int output) const {
 void Executor::take_column_best(const LinearArgs &args, int item) {
   for (size_t s = 0; s < sampled_.size(); s++)
     if (sampled_[s].is_plain)
-      column_best_[s * num_head_items_ + item] = kernels_.best_of_item(args, item, (int)s);
+      column_best_[s * workspace_.num_head_items + item] = kernels_.best_of_item(args, item, (int)s);
 }
 
 // Items hold ascending columns, so that a tie goes to the lowest id.
 int32_t Executor::greedy_token(int output) const {
-  const ColumnBest *item = column_best_.data() + (size_t)output * num_head_items_, *best = item;
-  for (int i = 0; i < num_head_items_; i++, item++) {
+  const ColumnBest *item = column_best_.data() + (size_t)output * workspace_.num_head_items, *best = item;
+  for (int i = 0; i < workspace_.num_head_items; i++, item++) {
     if (item->column < 0)
       return item->column;
     best = item->value > best->value ? item : best;
@@ -157,7 +153,7 @@ void Executor::sample_output(int s, int thread) {
     const uint32_t *mask = output.mask_row < 0 ? nullptr : masks_ + output.mask_row * mask_words;
     const SampleArgs args =
         sampler_.args(output.slot, f32_row(desc_.logits_buffer, s), output.position, mask);
-    token = kernels_.sample_row(args, scratch_.data() + scratch_bytes_ * thread);
+    token = kernels_.sample_row(args, scratch(thread));
   }
   results_.token[s] = token;
   if (token >= 0 && output.num_logprobs >= 0)

@@ -4,13 +4,18 @@
 #include <vector>
 
 #include "capi.h"
+#include "memory.h"
 
 namespace octavo {
 
 class Sampler {
 public:
-  Sampler(int num_slots, int vocab_size) : slots_(num_slots), vocab_size_(vocab_size) {}
+  explicit Sampler(const ExecutorDesc &desc);
 
+  // For all slots' lists at their longest; a page is taken when a request first needs it.
+  static size_t memory_bytes(const ExecutorDesc &desc);
+  // An empty string when a request's lists fit into its slot, else why they do not.
+  const char *check(const AdmissionDesc &admission) const;
   void admit(const AdmissionDesc &admission);
   int32_t last_token(int slot) const { return slots_[slot].last_token; }
   // How the slot's token at a position is sampled from a row of logits; mask may be null. Valid until the
@@ -28,20 +33,23 @@ private:
     int32_t last_token = 0;
     bool has_penalties = false;
     size_t num_recent = 0; // output tokens that bad words look back on
-    std::vector<int32_t> suppressed, bad_words, bad_word_ends;
-    std::vector<TokenBias> biases;
-    std::vector<uint32_t> allowed;
-    std::vector<TokenCount> counts; // ascending token ids
-    std::vector<int32_t> recent;
-    std::vector<int32_t> banned; // of the next token
+    FixedList<int32_t> suppressed, bad_words, bad_word_ends;
+    FixedList<TokenBias> biases;
+    FixedList<uint32_t> allowed;
+    FixedList<TokenCount> counts; // ascending token ids
+    FixedList<int32_t> recent;
+    FixedList<int32_t> banned; // of the next token
+
+    size_t place(const ExecutorDesc &desc, uint8_t *memory); // bytes
   };
 
   void count(Slot &slot, int32_t token, bool is_output);
   void remember(Slot &slot, int32_t token);
   void find_banned(Slot &slot, int64_t position);
 
+  Memory memory_;
   std::vector<Slot> slots_;
-  int vocab_size_;
+  int vocab_size_, max_model_len_;
 };
 
 } // namespace octavo

@@ -1,0 +1,91 @@
+#include "workspace.h"
+
+#include <algorithm>
+
+#include "memory.h"
+#include "sampler.h"
+
+namespace octavo {
+
+namespace {
+
+constexpr size_t ROW_ALIGN = 16; // matrix units read whole tiles of rows
+constexpr size_t CACHE_LINE = 64, PAGE = 4096;
+
+bool is_linear(OpKind kind) { return kind == OpKind::LINEAR || kind == OpKind::EXPERT_LINEAR; }
+
+// Each buffer at its largest, rows padded to whole cache lines and tiles.
+BufferPlace place_buffer(const BufferDesc &buffer, const ExecutorDesc &desc, size_t &total) {
+  const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
+  size_t rows = round_up(buffer.is_per_output ? desc.max_seqs : desc.max_tokens, ROW_ALIGN);
+  if (buffer.experts_per_token) // an expert's last tile of rows may begin anywhere
+    rows = rows * buffer.experts_per_token + ROW_ALIGN;
+  size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
+  if (row_bytes % PAGE == 0) // rows a power of two apart would share cache sets
+    row_bytes += CACHE_LINE;
+  const BufferPlace place = {total, (int64_t)(row_bytes / element)};
+  total += round_up(rows * row_bytes, PAGE) + 2 * CACHE_LINE;
+  return place;
+}
+
+// What any op needs at most, and sampling.
+size_t largest_scratch(const ExecutorDesc &desc, const KernelTable &kernels) {
+  size_t largest = kernels.sample_scratch_bytes(desc.vocab_size);
+  for (const OpDesc *op = desc.ops; op < desc.ops + desc.num_ops; op++) {
+    if (op->kind == OpKind::ATTENTION)
+      largest = std::max(largest, kernels.attention_scratch_bytes(op->as<AttentionAttrs>().head_dim));
+    if (!is_linear(op->kind))
+      continue;
+    const WeightDesc &weight = desc.weights[op->weight];
+    for (int s = 0; s < weight.num_segments; s++)
+      largest = std::max(largest, kernels.linear_scratch_bytes(weight.segments[s].depth));
+  }
+  return largest;
+}
+
+// Whether the head is one layer, the last op, so that its items can keep the largest logits.
+int32_t count_head_items(const ExecutorDesc &desc, const KernelTable &kernels) {
+  const OpDesc &last = desc.ops[desc.num_ops - 1];
+  if (last.kind != OpKind::LINEAR || last.output != desc.logits_buffer ||
+      desc.weights[last.weight].num_segments != 1)
+    return 0;
+  LinearArgs args{};
+  args.weight = desc.weights[last.weight].segments[0];
+  return kernels.linear_num_items(args);
+}
+
+size_t expert_list_bytes(const ExecutorDesc &desc) {
+  int64_t pairs = 0, experts = 0;
+  for (const OpDesc *op = desc.ops; op < desc.ops + desc.num_ops; op++)
+    if (op->kind == OpKind::DISPATCH) {
+      pairs = std::max(pairs, desc.max_tokens * op->as<DispatchAttrs>().top_k);
+      experts = std::max(experts, op->as<DispatchAttrs>().num_experts);
+    }
+  return (2 * pairs + 2 * experts + 2) * sizeof(int32_t);
+}
+
+} // namespace
+
+Workspace::Workspace(const ExecutorDesc &desc, const KernelTable &kernels)
+    : buffer_bytes(0), rope_bytes(0), block_bytes(0) {
+  for (int b = 0; b < desc.num_buffers; b++)
+    buffers.push_back(place_buffer(desc.buffers[b], desc, buffer_bytes));
+  scratch_bytes = round_up(largest_scratch(desc, kernels), PAGE) + CACHE_LINE;
+  for (int t = 0; t < desc.num_rope_tables; t++)
+    rope_bytes += round_up(2 * sizeof(float) * desc.max_model_len * desc.rope_tables[t].num_pairs, PAGE);
+  blocks_per_slot = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;
+  for (int g = 0; g < desc.num_kv_groups; g++)
+    block_bytes = std::max(block_bytes, desc.kv_groups[g].block_bytes);
+  num_head_items = count_head_items(desc, kernels);
+  const size_t per_token = 3 * sizeof(int32_t) + sizeof(AttentionTile);
+  const size_t per_slot = sizeof(int32_t) * desc.num_kv_groups * blocks_per_slot + sizeof(SampledOutput) +
+                          sizeof(ColumnBest) * num_head_items;
+  list_bytes = per_token * desc.max_tokens + per_slot * desc.max_seqs + expert_list_bytes(desc);
+}
+
+WorkspaceBytes Workspace::bytes(const ExecutorDesc &desc) const {
+  return {(int64_t)buffer_bytes, (int64_t)scratch_bytes * desc.num_threads, (int64_t)rope_bytes,
+          (int64_t)list_bytes, (int64_t)Sampler::memory_bytes(desc)};
+}
+
+} // namespace octavo

@@ -1,0 +1,42 @@
+// What an executor's memory is made of, by arithmetic alone: a plan can be printed before anything is
+// allocated, and the executor allocates by the same numbers.
+#pragma once
+#include <vector>
+
+#include "capi.h"
+
+namespace octavo {
+
+struct BufferPlace {
+  size_t offset;  // into the memory of all buffers
+  int64_t stride; // elements between rows
+};
+
+// A request's rows in a step that one attention item computes.
+struct AttentionTile {
+  int32_t request, row_begin, row_end;
+};
+
+// An output that is sampled, kept until then.
+struct SampledOutput {
+  int32_t slot, num_logprobs, mask_row;
+  int64_t position; // of the token
+  bool is_plain;    // the largest logit, taken from the head's items
+};
+
+struct Workspace {
+  Workspace(const ExecutorDesc &desc, const KernelTable &kernels);
+
+  std::vector<BufferPlace> buffers;
+  size_t buffer_bytes;
+  size_t scratch_bytes; // of one thread
+  size_t rope_bytes;    // of all tables
+  int64_t blocks_per_slot;
+  int64_t block_bytes;    // of all KV groups: as large as the largest group's
+  int32_t num_head_items; // 0 where the head is not the last op: then logits still change
+  size_t list_bytes;      // block tables, and lists over a step's rows, outputs and experts
+
+  WorkspaceBytes bytes(const ExecutorDesc &desc) const;
+};
+
+} // namespace octavo

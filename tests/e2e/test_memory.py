@@ -1,0 +1,28 @@
+"""The memory plan is what the engine process takes: measured after the load, and with every KV block used."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from octavo.backends.base import MemoryPlan
+
+KV_BYTES = 400 << 20
+TOLERANCE = 0.03
+MIB = 1 << 20
+
+
+def test_planned_and_resident_memory_agree(smollm2_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "tests.e2e.resident_memory", str(smollm2_path), str(KV_BYTES)]
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    process_bytes = result["plan"].pop("process_bytes")
+    plan = MemoryPlan(**result["plan"])
+    assert plan.kv_bytes + plan.checkpoint_bytes == pytest.approx(KV_BYTES, rel=0.01)
+    loaded = plan.resident_bytes + process_bytes
+    used = plan.total_bytes - plan.sampling_bytes + process_bytes
+    print(f"loaded: planned {loaded / MIB:.1f} MiB, measured {result['loaded'] / MIB:.1f}")
+    print(f"all blocks used: planned {used / MIB:.1f} MiB, measured {result['used'] / MIB:.1f}")
+    assert result["loaded"] == pytest.approx(loaded, rel=TOLERANCE)
+    assert result["used"] == pytest.approx(used, rel=TOLERANCE)
