@@ -49,7 +49,7 @@ def scan(text: str) -> tuple[CallScanner, int]:
         ('"name": "f", "arguments": "{\\"a\\": 1}"}', '{"a": 1}'),
         ('"name": "f", "arguments": {"a": 01, b}}', '{"a": 01, b}'),
         ('"name": "f", "arguments": {}, "arguments": {"b": 1}}', "{}"),
-        ('"na\\u006de": "\\u0066", "x": {"name": "g"}}', "{}"),
+        ('"na\\u006de": "\\u0066", "id": {"name": "g"}}', "{}"),
     ),
 )
 def test_a_call_is_read(text: str, arguments: str) -> None:
@@ -64,6 +64,7 @@ def test_a_call_is_read(text: str, arguments: str) -> None:
     (
         *(
             "}",
+            '"name": "f", "x": 1}',
             '"name": "g"}',
             '"name": 5}',
             '"name": ["f"]}',

@@ -16,6 +16,7 @@ from octavo.text.tool_formats import ARGUMENTS_KEYS
 _IN_STRING = re.compile(r'["\\]')
 _IN_BRACKETS = re.compile(r'["{}\[\]]')
 _AFTER_SCALAR = re.compile(r"[,{}\[\]\":\s]")
+_KEYS = ARGUMENTS_KEYS | {"name", "id", "type"}  # of a call; another one says early that it is none
 NO_ARGUMENTS = "{}"
 
 
@@ -125,6 +126,7 @@ class CallScanner:
         written, self._pieces = "".join(self._pieces), []
         if self._phase is _Phase.KEY:
             self._key = self._string(written)
+            self.is_broken |= self._key not in _KEYS
             self._phase = _Phase.COLON
             return
         self._phase = _Phase.NEXT

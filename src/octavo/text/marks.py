@@ -1,35 +1,40 @@
 """Finds a mark, such as <tool_call> or </think>, in a growing text."""
 
+import re
+from collections.abc import Sequence
+
 BLANKS = " \t\r\n"  # JSON's white space
 
 
 class MarkSearch:
-    """Lets text through up to the first mark. White space in front of a mark belongs to the mark.
+    """Lets text through up to the first of several marks. White space in front of a mark belongs to the mark.
 
-        let through so far | held back: white space, then what may become the mark | not seen yet
+        let through so far | held back: white space, then what may become a mark | not seen yet
 
     What push has returned depends on the text so far alone, not on how it was cut. Looks at each character
     a number of times that the mark's length bounds.
     """
 
-    def __init__(self, mark: str) -> None:
-        """An empty mark is never found."""
-        self._mark = mark
+    def __init__(self, marks: Sequence[str]) -> None:
+        """None of them empty, nor the beginning of another."""
+        self._marks = marks
+        self._pattern = re.compile("|".join(map(re.escape, marks)))
         self._blanks: list[str] = []
-        self._partial = ""  # of the mark
-        self.rest: str | None = None  # what follows the mark in what was pushed; None: not found yet
+        self._partial = ""  # of a mark
+        self.mark: str | None = None  # the one found
+        self.rest = ""  # what follows it in what was pushed
 
     def push(self, text: str) -> str:
-        """The text that is now known to be no part of a mark. Not to be called once the mark is found."""
-        assert self.rest is None
+        """The text that is now known to be no part of a mark. Not to be called once one is found."""
+        assert self.mark is None
         text = self._partial + text
         self._partial = ""
-        position = text.find(self._mark) if self._mark else -1
-        if position >= 0:
-            self.rest = text[position + len(self._mark) :]
-            text = text[:position]
-        elif self._mark:
-            self._partial = _partial_mark(text, self._mark)
+        found = self._pattern.search(text)
+        if found is not None:
+            self.mark, self.rest = found[0], text[found.end() :]
+            text = text[: found.start()]
+        else:
+            self._partial = max((_partial_mark(text, mark) for mark in self._marks), key=len)
             text = text[: len(text) - len(self._partial)]
         safe = text.rstrip(BLANKS)
         if safe:
@@ -40,8 +45,8 @@ class MarkSearch:
         return safe
 
     def flush(self) -> str:
-        """What was held back; with a mark that was found, the mark and the white space before it."""
-        held = "".join(self._blanks) + (self._partial if self.rest is None else self._mark)
+        """What was held back; if a mark was found, it and the white space before it."""
+        held = "".join(self._blanks) + (self.mark or self._partial)
         self._blanks, self._partial = [], ""
         return held
 

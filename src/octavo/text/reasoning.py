@@ -41,7 +41,7 @@ class ReasoningSplitter:
     def __init__(self, tags: ReasoningTags, *, is_open: bool) -> None:
         """is_open: the prompt has opened the reasoning. A model may still open it once more."""
         self._opening = tags.opening
-        self._search = MarkSearch(tags.closing)
+        self._search = MarkSearch((tags.closing,))
         self._is_open = is_open
         self._blanks: list[str] = []  # that begin the answer, while it may still become the opening
         self._partial = ""  # of the opening
@@ -90,7 +90,7 @@ class ReasoningSplitter:
     def _reason(self, text: str) -> list[Delta]:
         safe = self._search.push(text)
         deltas: list[Delta] = [ReasoningDelta(safe)] if safe else []
-        if self._search.rest is not None:
+        if self._search.mark is not None:
             self._place = _Place.ANSWER
             self._skips_blanks = True
             deltas += self.push(self._search.rest)

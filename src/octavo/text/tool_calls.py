@@ -10,7 +10,7 @@ from collections.abc import Container
 from octavo.text.deltas import ArgumentsDelta, CallDelta, Delta, TextDelta, merged
 from octavo.text.json_call import CallScanner
 from octavo.text.marks import BLANKS, MarkSearch
-from octavo.text.tool_formats import ToolFormat
+from octavo.text.tool_formats import GENERIC, ToolFormat
 
 _SLICE = 1024  # characters: a text full of marks is not copied whole for each of them
 
@@ -18,7 +18,7 @@ _SLICE = 1024  # characters: a text full of marks is not copied whole for each o
 class _Place(enum.Enum):
     """Where in an answer the next character is."""
 
-    START = 0  # nothing but white space so far; a call may begin without a mark
+    START = 0  # nothing but white space so far; a call may begin without an opening
     TEXT = 1
     OPENED = 2  # a call is to begin, or a list of calls
     CALL = 3
@@ -38,8 +38,10 @@ class ToolCallParser:
         self._form = form
         self._names = names
         self._is_parallel = is_parallel
-        self._place = _Place.START if form.may_begin_bare else _Place.TEXT
-        self._search = MarkSearch(form.opening)
+        self._place = _Place.START
+        self._openings = tuple(dict.fromkeys((form.opening, GENERIC.opening)))
+        self._opening: str | None = None  # of the current calls
+        self._search = MarkSearch(self._openings)
         self._call = CallScanner(names)
         self._has_begun = False  # the current call is out
         self._is_in_list = False
@@ -112,21 +114,25 @@ class ToolCallParser:
             self._place = _Place.CALL
             self._call = CallScanner(self._names)
             self._has_begun = False
-        elif character == "[" and self._form.has_list and not self._is_in_list:
+        elif character == "[" and self._may_be_list and not self._is_in_list:
             self._place = _Place.OPENED
             self._is_in_list = True
         else:
             return False
         return True
 
+    @property
+    def _may_be_list(self) -> bool:
+        return self._form.has_list or self._opening != self._form.opening
+
     def _take_text(self, text: str, position: int) -> int:
         self._say(self._search.push(text[position:]))
-        if self._search.rest is None:
+        if self._search.mark is None:
             return len(text)
-        rest = len(self._search.rest)
+        self._opening, rest = self._search.mark, len(self._search.rest)
         self._raw.append(self._search.flush())
-        self._search = MarkSearch(self._form.opening)
-        self._closing = self._form.closing
+        self._search = MarkSearch(self._openings)
+        self._closing = (self._form if self._opening == self._form.opening else GENERIC).closing
         self._place = _Place.OPENED
         return len(text) - rest
 
@@ -165,7 +171,8 @@ class ToolCallParser:
     def _give_up(self) -> None:
         """What has been held back is text, and what follows may be."""
         held = self._take_raw()
-        if self._place not in (_Place.OPENED, _Place.CALL):
+        is_opened = self._opening is not None and self._place is _Place.OPENED
+        if not (is_opened or self._place is _Place.CALL):
             held = self._search.push(held)  # it may still go on to be an opening
         self._place = _Place.TEXT
         self._is_in_list = False

@@ -11,13 +11,17 @@ from octavo.text.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ToolFormat:
-    """opening and closing stand around a call, or around a list of calls; closing may be empty."""
+    """opening and closing stand around a call, or around a list of calls; closing may be empty.
+
+    Models that were trained little write calls as GENERIC says, whatever their own format is: a call or a
+    list of calls that begins the answer, or stands in a fenced block, is read in every format.
+    """
 
     name: str  # of --tool-call-parser
     opening: str
     closing: str
     arguments_key: str
-    may_begin_bare: bool = False  # a call may also begin the answer without the opening
+    is_bare: bool = False  # the model begins its answer with calls, without the opening
     has_list: bool = False  # a JSON list of calls instead of one call
     separator: str = ""  # between one call and the next, where they need no opening of their own
     padding: str = ""  # white space the model puts inside opening and closing
@@ -25,11 +29,11 @@ class ToolFormat:
 
 
 HERMES = ToolFormat("hermes", "<tool_call>", "</tool_call>", "arguments", padding="\n")
-LLAMA3 = ToolFormat("llama3_json", "<|python_tag|>", "", "parameters", may_begin_bare=True, separator=";")
+LLAMA3 = ToolFormat("llama3_json", "<|python_tag|>", "", "parameters", is_bare=True, separator=";")
 MISTRAL = ToolFormat(
     "mistral", "[TOOL_CALLS]", "", "arguments", has_list=True, padding=" ", has_short_ids=True
 )
-GENERIC = ToolFormat("json", "```json", "```", "arguments", may_begin_bare=True, has_list=True, padding="\n")
+GENERIC = ToolFormat("json", "```json", "```", "arguments", is_bare=True, has_list=True, padding="\n")
 
 TOOL_FORMATS = {item.name: item for item in (HERMES, LLAMA3, MISTRAL, GENERIC)}
 ARGUMENTS_KEYS = frozenset(item.arguments_key for item in TOOL_FORMATS.values())

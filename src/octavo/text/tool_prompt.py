@@ -61,7 +61,7 @@ def written(calls: Sequence[Mapping[str, Any]], form: ToolFormat) -> str:
     bodies = [_json({"name": call["name"], form.arguments_key: call["arguments"]}) for call in calls]
     if form.has_list:
         bodies = [f"[{', '.join(bodies)}]"]
-    if form.may_begin_bare:
+    if form.is_bare:
         return f"{form.separator} ".join(bodies)
     return "\n".join(f"{form.opening}{form.padding}{body}{form.padding}{form.closing}" for body in bodies)
 
