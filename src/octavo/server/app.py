@@ -17,6 +17,7 @@ from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
+from octavo.server.documentation import Documentation
 from octavo.server.endpoint import GenerationEndpoint, Services
 from octavo.server.private import PrivateSurface, ResumeEndpoint
 from octavo.server.readiness import Readiness
@@ -38,6 +39,7 @@ def build_app(
     chat = GenerationEndpoint(ChatDialect(services.abilities, allows_unknown=allows_unknown_fields), services)
     completions = GenerationEndpoint(CompletionDialect(allows_unknown=allows_unknown_fields), services)
     tokenization = Tokenization(services)
+    documentation = Documentation()
     generation = [
         Route(prefix + path, endpoint, methods=["POST"])
         for prefix in ("/v1", *AZURE_PREFIXES)
@@ -60,6 +62,8 @@ def build_app(
             Route("/health", surface.readyz),
             Route("/version", surface.version),
             Route("/metrics", surface.metrics),
+            Route("/openapi.json", documentation.openapi),
+            Route("/docs", documentation.docs),
             Route(MODEL_PATH, private.model),
             Route(RESUME_PATH, ResumeEndpoint(private), methods=["POST"]),
         ],
