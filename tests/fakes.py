@@ -123,7 +123,7 @@ class FakeEngine:
         self.num_restarts = 0
         self.seconds_since_progress = 0.0
         self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.on_step: Callable[[EngineStats], None] = lambda stats: None
+        self.on_step: Callable[[int, EngineStats], None] = lambda epoch, stats: None
         self.is_full = False
         self.is_closed = False
         self.submitted: list[Submit] = []  # probes apart
@@ -271,7 +271,6 @@ def fake_replica(
     drain = Drain()
     max_model_len = engine.info.max_model_len
     metrics = EngineMetrics(model_name="tiny", max_model_len=max_model_len, cache_config={"block_size": "16"})
-    engine.on_step = metrics.observe_step
     services = Services(
         engine=client,
         model=ServedModel(("tiny", "alias"), created=1_700_000_000, max_model_len=max_model_len),
@@ -291,6 +290,7 @@ def fake_replica(
         is_cache_shared=is_cache_shared,
         heartbeat_seconds=heartbeat_seconds,
     )
+    engine.on_step = services.observe_step
     readiness = Readiness(client, drain, [1, 2, 3], **readiness_options)
     output = io.StringIO()
     log = RequestLog(is_json=True, is_coloured=False, output=output)

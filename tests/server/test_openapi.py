@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from octavo.core.relay import MODEL_PATH, RESUME_PATH
+from octavo.core.relay import EVENTS_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.gate import Gate
 from octavo.server.openapi import openapi
 from tests.engine.sim_byte_engine import VOCAB_SIZE
@@ -216,7 +216,7 @@ async def test_every_public_route_is_in_the_document() -> None:
         for method in (route.methods or set()) - {"HEAD"}
     }
     described = {(method, path) for path, methods in openapi()["paths"].items() for method in methods}
-    assert there == described | {("get", MODEL_PATH), ("post", RESUME_PATH)}
+    assert there == described | {("get", MODEL_PATH), ("get", EVENTS_PATH), ("post", RESUME_PATH)}
 
 
 def test_every_field_says_what_it_is_and_names_of_operations_are_unique() -> None:

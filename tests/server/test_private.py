@@ -1,6 +1,7 @@
 """The private surface: who may use it, what marks say, and an answer taken up at every point of it."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -8,9 +9,13 @@ import httpx2
 import msgspec
 import pytest
 
+from octavo.core.block_hash import SHORT_BYTES
+from octavo.core.messages import EngineStats
 from octavo.core.relay import (
+    EVENTS_PATH,
     IDENTITY_HEADER,
     MODEL_PATH,
+    PROMPT_BLOCKS_HEADER,
     RESUME_PATH,
     SECRET_HEADER,
     ChoiceProgress,
@@ -184,3 +189,26 @@ async def test_an_error_says_whether_it_is_the_replicas_own(is_draining: bool) -
             response = await client.post("/v1/completions", json=body(), headers=RELAYED)
     mark, event = MarkReader().feed(response.content)[-1]
     assert mark == ErrorMark(len(event), is_resumable=is_draining) and b'"error"' in event
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_only_a_router_is_told_of_blocks(stream: bool) -> None:
+    async with asgi_client(fake_replica(FakeEngine(ANSWER), secret=SECRET)) as client:
+        fields = body(prompt="x" * 40, stream=stream) | ({} if stream else {"stream_options": None})
+        told = await client.post("/v1/completions", json=fields, headers=RELAYED)
+        untold = await client.post("/v1/completions", json=fields)
+    name = PROMPT_BLOCKS_HEADER.decode()
+    assert len(base64.b64decode(told.headers[name])) == 2 * SHORT_BYTES
+    assert name not in untold.headers
+
+
+async def test_events_are_for_routers_and_end_with_the_server() -> None:
+    replica = fake_replica(FakeEngine(ANSWER), secret=SECRET)
+    async with asgi_client(replica) as client:
+        assert (await client.get(EVENTS_PATH)).status_code == 404
+        replica.engine.on_step(0, EngineStats(cached_blocks=b"12345678"))
+        asyncio.get_running_loop().call_later(0.1, replica.drain.begin)
+        response = await client.get(EVENTS_PATH, headers=TRUST)
+    first, *_ = map(json.loads, response.text.splitlines())
+    stored = base64.b64encode(b"12345678").decode()
+    assert first == {"number": 0, "is_reset": True, "stored": stored, "removed": ""}

@@ -7,7 +7,7 @@ salt. Every field is tagged and length-prefixed, so that no two different inputs
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from octavo.core.step import Int32Array
 
 BLOCK_SIZE = 16  # tokens
 
-BlockHash = bytes  # 32 bytes
+BlockHash = bytes  # of HASH_BYTES
+HASH_BYTES = 32
+SHORT_BYTES = 8  # of a hash: enough to tell blocks apart where a mistake costs only time
 
 
 def root_hash(fingerprint: bytes, *, salt: str = "", adapter: str = "") -> BlockHash:
@@ -40,3 +42,12 @@ def extend_hashes(hashes: list[BlockHash], root: BlockHash, token_ids: Sequence[
     for offset in range(0, len(data), stride):
         parent = hashlib.sha256(parent + data[offset : offset + stride]).digest()
         hashes.append(parent)
+
+
+def short_hashes(hashes: Iterable[BlockHash]) -> bytes:
+    """The beginning of each, one after the other."""
+    return b"".join([block_hash[:SHORT_BYTES] for block_hash in hashes])
+
+
+def split_short_hashes(joined: bytes) -> list[bytes]:
+    return [joined[start : start + SHORT_BYTES] for start in range(0, len(joined), SHORT_BYTES)]

@@ -106,6 +106,8 @@ class EngineStats(msgspec.Struct, array_like=True):
     num_recomputed_tokens: int = 0
     prefix_cache_queries: int = 0  # tokens
     prefix_cache_hits: int = 0  # tokens
+    cached_blocks: bytes = b""  # since the frame before: blocks that can now be found, as short_hashes
+    forgotten_blocks: bytes = b""  # and those that no longer can
 
 
 class Ready(msgspec.Struct, tag=True, array_like=True):

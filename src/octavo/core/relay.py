@@ -18,7 +18,9 @@ from octavo.core.messages import TokenLogprobs
 SECRET_HEADER = b"x-octavo-secret"
 TENANT_HEADER = b"x-octavo-tenant"  # whose key the router was given
 IDENTITY_HEADER = b"x-octavo-identity"
+PROMPT_BLOCKS_HEADER = b"x-octavo-prompt-blocks"
 MODEL_PATH = "/octavo/v1/model"
+EVENTS_PATH = "/octavo/v1/events"
 RESUME_PATH = "/octavo/v1/resume"
 
 SEED_BITS = 63
@@ -58,6 +60,18 @@ class ReplicaCard(msgspec.Struct, frozen=True):
 
     fingerprint: str  # of weights, tokenizer, template and numerics
     max_model_len: int
+
+
+class CacheEvent(msgspec.Struct):
+    """A line of GET /octavo/v1/events: how the blocks in a replica's prefix cache have changed.
+
+    Blocks are short_hashes (core/block_hash.py). A line without blocks is a sign of life.
+    """
+
+    number: int  # counts up from 0 in every answer, which begins with a reset
+    is_reset: bool = False  # what was known before does not count; stored is all there is
+    stored: bytes = b""
+    removed: bytes = b""
 
 
 class ChoiceProgress(msgspec.Struct):

@@ -69,7 +69,7 @@ class EngineClient:
     ) -> None:
         self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done, with the cause as a sentence, when there will be no engine any more."""
-        self.on_step: Callable[[EngineStats], None] = lambda stats: None
+        self.on_step: Callable[[int, EngineStats], None] = lambda epoch, stats: None
         """Called at each step's end, with the running engine's own stats."""
         self._clock = clock
         self._bound = QueueBound(max_num_seqs, max_num_queued_requests)
@@ -278,7 +278,7 @@ class EngineClient:
         self._num_frames += 1
         self._last_progress = self._clock()
         self._stats = frame.stats
-        self.on_step(frame.stats)
+        self.on_step(frame.epoch, frame.stats)
         for output in frame.outputs:
             stream = self._in_engine.get(output.request_id)
             if stream is not None:

@@ -17,7 +17,7 @@ import dataclasses
 
 import numpy as np
 
-from octavo.core.block_hash import BLOCK_SIZE, BlockHash
+from octavo.core.block_hash import BLOCK_SIZE, HASH_BYTES, BlockHash
 from octavo.core.request import Request, RequestStatus
 from octavo.core.step import CopyKind, Int32Array
 from octavo.kv.block_pool import BlockId, BlockPool
@@ -56,7 +56,8 @@ class KVManager:
         enable_prefix_caching: bool = True,
     ) -> None:
         self.pool = BlockPool(num_blocks, self._save_if_wanted)
-        self.prefix_cache = PrefixCache(num_blocks)
+        reported = windows.index(None) if None in windows else 0
+        self.prefix_cache = PrefixCache(num_blocks, lambda key: _group(key) == reported)
         self.checkpoints = CheckpointStore(num_checkpoint_blocks)
         self.enable_prefix_caching = enable_prefix_caching
         self.num_groups = len(windows)
@@ -375,3 +376,8 @@ def max_blocks_held(
 def _key(block_hash: BlockHash, group: int) -> BlockHash:
     """The identity of one group's block. Without more than one group it is the hash itself."""
     return block_hash + group.to_bytes() if group else block_hash
+
+
+def _group(key: BlockHash) -> int:
+    """The group whose block _key names."""
+    return key[-1] if len(key) > HASH_BYTES else 0

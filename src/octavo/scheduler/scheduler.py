@@ -148,8 +148,9 @@ class Scheduler:
         return outputs
 
     def stats(self) -> EngineStats:
-        """As of now; the object is the caller's."""
+        """As of now, and how the prefix cache has changed since the last call; the object is the caller's."""
         stats = self._stats
+        cached_blocks, forgotten_blocks = self._kv.prefix_cache.take_changes()
         return EngineStats(
             num_running=sum(not request.is_probe for request in self._running),
             num_waiting=len(self._waiting) + len(self._waiting_suspects) + len(self._followers),
@@ -162,6 +163,8 @@ class Scheduler:
             num_recomputed_tokens=stats.num_recomputed_tokens,
             prefix_cache_queries=stats.prefix_cache_queries,
             prefix_cache_hits=stats.prefix_cache_hits,
+            cached_blocks=cached_blocks,
+            forgotten_blocks=forgotten_blocks,
         )
 
     # Planning

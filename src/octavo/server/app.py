@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octavo import __version__
-from octavo.core.relay import MODEL_PATH, RESUME_PATH
+from octavo.core.relay import EVENTS_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
@@ -65,6 +65,7 @@ def build_app(
             Route("/openapi.json", documentation.openapi),
             Route("/docs", documentation.docs),
             Route(MODEL_PATH, private.model),
+            Route(EVENTS_PATH, private.events),
             Route(RESUME_PATH, ResumeEndpoint(private), methods=["POST"]),
         ],
         exception_handlers=EXCEPTION_HANDLERS,

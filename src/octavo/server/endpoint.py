@@ -11,6 +11,7 @@ from typing import Generic, Protocol
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import EngineError, OctavoError, OverloadedError
+from octavo.core.messages import EngineStats
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.streams import ended_stream
@@ -18,6 +19,7 @@ from octavo.http.body import ClientGone, read_json_body, run_while_connected
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
+from octavo.server.cache_events import CacheMirror, telling_blocks
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.generation import Generation, run_all
 from octavo.server.origin import Origin
@@ -61,12 +63,17 @@ class Services:
     heartbeat_seconds: float = 0.0  # between two, while a stream waits for its first token; 0: none
     secret: str | None = None  # shared with routers; None: none is trusted
     is_cache_shared: bool = False  # prefix-cache blocks, between keys
+    cache: CacheMirror = dataclasses.field(default_factory=CacheMirror)
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
 
     def is_ending(self) -> bool:
         """What fails now would not fail elsewhere."""
         return self.drain.has_begun or self.engine.fatal.done()
+
+    def observe_step(self, epoch: int, stats: EngineStats) -> None:
+        self.metrics.observe_step(stats)
+        self.cache.observe_step(epoch, stats)
 
     async def read_body(self, scope: Scope, receive: Receive) -> bytes:
         """Raises what read_json_body does."""
@@ -133,6 +140,9 @@ class GenerationEndpoint(Generic[Request]):
         sampling = services.prompts.without(request.bad_words, request.sampling_params())
         encoded = await self._dialect.encode(request, services.prompts)
         record.allowance.take_prompt(sum(map(len, encoded.prompts)))
+        if origin.is_relayed:
+            salt = origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared)
+            send = telling_blocks(send, services.engine.info.fingerprint, salt, encoded.prompts[0])
         record.completion_id = self._dialect.id_prefix + origin.identity.id
         generations = self._admit(request, encoded, sampling, record, origin)
         try:

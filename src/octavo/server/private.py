@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octavo.core.errors import InvalidRequestError
@@ -30,6 +30,12 @@ class PrivateSurface:
     def _card(self) -> ReplicaCard:
         info = self._services.engine.info
         return ReplicaCard(info.fingerprint, info.max_model_len)
+
+    async def events(self, request: Request) -> Response:
+        """What its prefix cache holds, and how that changes, until the router leaves."""
+        self._check(request.scope)
+        lines = self._services.cache.lines(self._services.is_ending)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     async def model(self, request: Request) -> Response:
         """Who this replica is."""

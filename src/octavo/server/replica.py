@@ -73,7 +73,6 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
     drain = Drain()
     model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
     metrics = _metrics(options, engine.info)
-    engine.on_step = metrics.observe_step
     max_requests = options.engine.max_num_seqs + options.engine.max_num_queued_requests
     services = Services(
         engine=engine,
@@ -97,6 +96,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
         secret=options.environment.secret,
         is_cache_shared=options.server.prefix_cache_scope == "shared",
     )
+    engine.on_step = services.observe_step
     room = engine.info.max_model_len - 1
     readiness = Readiness(engine, drain, text.tokenizer.encode_prompt(PROBE_TEXT)[:room])
     await readiness.record()
