@@ -17,8 +17,8 @@ from octavo.router.app import build_app
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet
-from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.health import EndpointProbe, HealthLimits
+from octavo.router.knowledge import Knowledge
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Router, all_policies
@@ -50,13 +50,13 @@ class Routed:
         ]
         self.set = EndpointSet(self.endpoints, aliases)
         self.metrics = RouterMetrics()
-        times = FirstTokenTimes()
+        self.knowledge = knowledge = Knowledge()
         self.router = Router(
             self.set,
-            all_policies(times),
+            all_policies(knowledge),
             policy,
             retry_after_seconds=3,
-            times=times,
+            knowledge=knowledge,
             lots=random.Random(1),
         )
         self.proxy = Proxy(

@@ -19,5 +19,6 @@ def test_the_header_tells_the_newest_attempt() -> None:
     assert decision.header == b"endpoint=r1; policy=prefix; candidates=1; cached=0; attempt=2"
     assert [attempt.num_resumed_tokens for attempt in decision.attempts] == [0, 7]
     assert decision.attempts[0].scores[0] == {
-        "endpoint": "r0", "score": 5, "cached_tokens": 64, "reserved_tokens": 0, "requests": 0,
+        "endpoint": "r0", "score": 5, "cached_tokens": 64, "tells_its_cache": False, "reserved_tokens": 0,
+        "requests": 0,
     }  # fmt: skip

@@ -1,33 +1,99 @@
-from octavo.router.prefix_index import TOKENS_PER_CHUNK, PrefixIndex, SentPrefixes
+import random
+
+from octavo.router.prefix_index import (
+    SPECULATION_SECONDS,
+    TOKENS_PER_CHUNK,
+    BlocksOfChunks,
+    CachedPrefixes,
+    PrefixIndex,
+)
+from octavo.router.routed_request import CHUNK_BYTES
 from tests.router.policies.some import endpoints, request
 
 
 def test_memory_is_bounded_and_a_prompt_is_forgotten_from_its_end() -> None:
     index = PrefixIndex(max_chunks=4)
-    index.insert((1, 2, 3))
-    index.insert((7, 8))
+    index.insert((1, 2, 3), 0.0)
+    index.insert((7, 8), 0.0)
     assert len(index) == 4
-    assert index.match((1, 2, 3)) == 2 and index.match((7, 8, 9)) == 2
-    index.insert(tuple(range(100, 200)))
-    assert len(index) == 4 and index.match(tuple(range(100, 200))) == 4
+    assert [index.holds(chunk) for chunk in (1, 2, 3, 7, 8)] == [True, True, False, True, True]
+    index.insert(tuple(range(100, 200)), 0.0)
+    assert len(index) == 4 and all(index.holds(chunk) for chunk in range(100, 104))
 
 
-def test_only_a_beginning_counts() -> None:
+def test_what_was_sent_long_ago_can_be_told_from_what_was_not() -> None:
     index = PrefixIndex()
-    index.insert((1, 2, 3))
-    assert index.match((2, 3)) == 2  # its hash says that what comes before is the same
-    assert index.match((9, 2, 3)) == 0
+    index.insert((1,), 5.0)
+    assert index.holds(1, since=5.0) and not index.holds(1, since=5.1)
 
 
-def test_each_endpoint_has_what_was_sent_to_it() -> None:
-    sent, (one, other) = SentPrefixes(), endpoints(2)
-    sent.sent(one, request(prefix=(1, 2)))
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_of_an_endpoint_that_does_not_tell_what_was_sent_to_it_counts() -> None:
+    prefixes, (one, other) = CachedPrefixes(), endpoints(2)
+    prefixes.sent(one, request(prefix=(1, 2)))
     longer = request(prefix=(1, 2, 3), num_prompt_tokens=1000)
-    assert sent.num_cached_tokens(one, longer) == 2 * TOKENS_PER_CHUNK
-    assert sent.num_cached_tokens(other, longer) == 0
+    assert prefixes.num_cached_tokens(one, longer) == 2 * TOKENS_PER_CHUNK
+    assert prefixes.num_cached_tokens(other, longer) == 0
+    assert prefixes.num_cached_tokens(one, request(prefix=(1, 2), num_prompt_tokens=100)) == 100
 
 
-def test_no_more_is_cached_than_there_is() -> None:
-    sent, (one,) = SentPrefixes(), endpoints(1)
-    sent.sent(one, request(prefix=(1, 2)))
-    assert sent.num_cached_tokens(one, request(prefix=(1, 2), num_prompt_tokens=100)) == 100
+def prompt(*chunks: int) -> tuple[object, bytes]:
+    """Eight blocks a chunk; blocks are named by their chunk."""
+    blocks = b"".join(b"%04d%04d" % (chunk, number) for chunk in chunks for number in range(8))
+    return request(prefix=chunks, num_prompt_tokens=len(chunks) * TOKENS_PER_CHUNK), blocks
+
+
+def split(joined: bytes) -> list[bytes]:
+    return [joined[start : start + 8] for start in range(0, len(joined), 8)]
+
+
+def test_an_endpoint_that_tells_is_believed() -> None:
+    clock = Clock()
+    prefixes, (one, other) = CachedPrefixes(clock=clock), endpoints(2)
+    wanted, blocks = prompt(1, 2, 3)
+    prefixes.sent(one, wanted)
+    prefixes.learn(wanted, blocks)
+    one.cached_blocks, other.cached_blocks = set(split(blocks)), set(split(blocks)[:16])
+    clock.now = 2 * SPECULATION_SECONDS
+    assert prefixes.num_cached_tokens(one, wanted) == 3 * TOKENS_PER_CHUNK
+    assert prefixes.num_cached_tokens(other, wanted) == 2 * TOKENS_PER_CHUNK
+    one.cached_blocks.discard(split(blocks)[10])  # evicted
+    assert prefixes.num_cached_tokens(one, wanted) == TOKENS_PER_CHUNK
+
+
+def test_what_has_just_been_sent_counts_before_it_is_told() -> None:
+    clock = Clock()
+    prefixes, (one,) = CachedPrefixes(clock=clock), endpoints(1)
+    wanted, blocks = prompt(1, 2)
+    prefixes.learn(wanted, blocks)
+    one.cached_blocks = set()
+    assert prefixes.num_cached_tokens(one, wanted) == 0
+    prefixes.sent(one, wanted)
+    assert prefixes.num_cached_tokens(one, wanted) == 2 * TOKENS_PER_CHUNK
+    clock.now = 2 * SPECULATION_SECONDS
+    assert prefixes.num_cached_tokens(one, wanted) == 0
+
+
+def test_blocks_are_given_to_the_chunks_that_prompts_have_in_common() -> None:
+    """Text and tokens are not spread evenly; the next prompts put that right, whatever their order."""
+    shared = [b"shared%02d" % number for number in range(20)]
+    known = BlocksOfChunks()
+    lots = random.Random(0)
+    for number in range(30):
+        own = [b"own%02d%03d" % (number, block) for block in range(lots.randrange(40))]
+        prefix = (1, 2, 3, *(1000 * (number + 1) + chunk for chunk in range(lots.randrange(8))))
+        known.learn(prefix, CHUNK_BYTES * len(prefix) + lots.randrange(CHUNK_BYTES), shared + own)
+    found = [block for chunk in (1, 2, 3) for block in known.get(chunk) or ()]
+    assert found == shared[: len(found)] and len(found) > 0
+
+
+def test_known_blocks_are_bounded() -> None:
+    known = BlocksOfChunks(max_chunks=10)
+    known.learn(range(100), 100 * CHUNK_BYTES, [b"%08d" % number for number in range(800)])
+    assert len(known) == 10 and known.get(99) is not None and known.get(0) is None

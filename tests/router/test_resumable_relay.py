@@ -6,11 +6,16 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from octavo.core.block_hash import SHORT_BYTES, extend_hashes, root_hash
 from octavo.core.errors import EngineError
+from octavo.core.relay import PROMPT_BLOCKS_HEADER
 from octavo.router.delivery import DeliveryLimits
-from tests.fakes import FakeReplica, PacedEngine
+from octavo.router.prefix_index import TOKENS_PER_CHUNK
+from octavo.router.routed_request import RequestReader
+from tests.fakes import READY, FakeReplica, PacedEngine
 from tests.router.routed import Routed, routed
 from tests.server.serving import serving
 
@@ -22,8 +27,12 @@ SHORT = DeliveryLimits(first_token=5.0, inter_token=0.3, total=20.0)
 
 
 @contextlib.asynccontextmanager
-async def two_replicas(**options: Any) -> AsyncIterator[tuple[list[FakeReplica], Routed]]:
+async def two_replicas(
+    max_model_len: int = READY.max_model_len, **options: Any
+) -> AsyncIterator[tuple[list[FakeReplica], Routed]]:
     engines = [PacedEngine(ANSWER, pace=0.003) for _ in range(2)]
+    for engine in engines:
+        engine.info = msgspec.structs.replace(READY, max_model_len=max_model_len)
     async with (
         serving(engines[0], secret=SECRET) as (one, url_of_one),
         serving(engines[1], secret=SECRET) as (two, url_of_two),
@@ -114,3 +123,25 @@ async def test_a_whole_answer_has_its_identity_too() -> None:
     async with two_replicas() as (_, router):
         response = await router.ask()
         assert response.json()["id"].startswith("cmpl-") and response.json()["choices"][0]["text"]
+
+
+@pytest.mark.parametrize("is_stream", (True, False))
+async def test_what_a_replica_says_of_its_prompt_is_learned_and_kept(is_stream: bool) -> None:
+    prompt = "What was asked before is in some cache. " * 15
+    async with two_replicas(max_model_len=2048, policy="cost") as (_, router):
+        response = await router.ask(prompt=prompt, stream=is_stream)
+        assert response.status_code == 200
+        assert PROMPT_BLOCKS_HEADER.decode() not in response.headers
+        body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
+        request = RequestReader(session_key=None, aliases={}).read(
+            body, id="id", path="/v1/completions", headers=()
+        )
+        route = response.headers["x-octavo-route"]
+        other = next(one for one in router.endpoints if one.name not in route)
+        hashes: list[bytes] = []
+        extend_hashes(hashes, root_hash(bytes.fromhex(READY.fingerprint)), list(prompt.encode()))
+        other.cached_blocks = {one[:SHORT_BYTES] for one in hashes}
+        prefixes = router.knowledge.prefixes
+        assert prefixes.num_cached_tokens(other, request) == len(request.prefix) * TOKENS_PER_CHUNK > 0
+        other.cached_blocks.discard(hashes[0][:SHORT_BYTES])
+        assert prefixes.num_cached_tokens(other, request) == 0

@@ -53,11 +53,11 @@ def test_the_load_of_a_prompt_grows_with_it() -> None:
 def test_hashes_agree_exactly_as_far_as_prompts_do() -> None:
     base = bytes(range(256)) * 4
     other = base[: 2 * CHUNK_BYTES] + b"?" + base[2 * CHUNK_BYTES + 1 :]
-    one, two = prefix_hashes(base, "m"), prefix_hashes(other, "m")
+    one, two = prefix_hashes(base, b"m"), prefix_hashes(other, b"m")
     assert len(one) == 4 and one[:2] == two[:2] and not set(one[2:]) & set(two[2:])
-    assert prefix_hashes(base[:-1], "m") == one[:3]
-    assert not set(prefix_hashes(base, "another model")) & set(one)
-    assert prefix_hashes(b"short", "m") == ()
+    assert prefix_hashes(base[:-1], b"m") == one[:3]
+    assert not set(prefix_hashes(base, b"another model")) & set(one)
+    assert prefix_hashes(b"short", b"m") == ()
 
 
 def test_a_conversation_begins_as_its_next_turn_does() -> None:
@@ -66,3 +66,15 @@ def test_a_conversation_begins_as_its_next_turn_does() -> None:
     turns += [{"role": "assistant", "content": "y" * 300}, {"role": "user", "content": "more"}]
     second = read(json.dumps({"model": "m", "messages": turns}).encode())
     assert first.prefix and second.prefix[: len(first.prefix)] == first.prefix
+
+
+def test_prompts_of_two_tenants_or_two_salts_have_nothing_in_common() -> None:
+    reader = RequestReader(session_key=None, aliases={})
+
+    def prefix(tenant: str | None = None, **fields: str) -> set[int]:
+        body = json.dumps({"model": "m", "prompt": "x" * 1000, **fields}).encode()
+        return set(reader.read(body, id="id", path="/v1/completions", headers=(), tenant=tenant).prefix)
+
+    everybody = [prefix(), prefix("a"), prefix("b"), prefix(cache_salt="a"), prefix("a", cache_salt="a")]
+    assert len(set().union(*everybody)) == sum(map(len, everybody)) == 5 * 3
+    assert prefix("a") == prefix("a")

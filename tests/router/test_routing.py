@@ -5,26 +5,26 @@ import pytest
 from octavo.config import ROUTING_POLICIES
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.endpoints import Endpoint, EndpointSet
-from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.knowledge import Knowledge
 from octavo.router.routing import Router, all_policies
 from tests.router.policies.some import request
 from tests.router.test_endpoints import ready
 
 
 def router_of(endpoints: list[Endpoint]) -> Router:
-    times = FirstTokenTimes()
+    knowledge = Knowledge()
     return Router(
         EndpointSet(endpoints),
-        all_policies(times),
+        all_policies(knowledge),
         "round-robin",
         retry_after_seconds=3,
-        times=times,
+        knowledge=knowledge,
         lots=random.Random(0),
     )
 
 
 def test_the_policies_are_those_the_options_name() -> None:
-    assert tuple(all_policies(FirstTokenTimes())) == ROUTING_POLICIES
+    assert tuple(all_policies(Knowledge())) == ROUTING_POLICIES
 
 
 def test_who_was_tried_is_not_asked_again() -> None:

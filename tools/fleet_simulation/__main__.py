@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="of each replica")
     parser.add_argument("--workloads", nargs="+", default=[workload.name for workload in WORKLOADS])
     parser.add_argument("--policies", nargs="+", default=[*ROUTING_POLICIES, *BASELINES])
+    parser.add_argument(
+        "--no-events", action="store_true", help="replicas do not tell what their caches hold"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for num_replicas in options.replicas:
@@ -31,7 +34,7 @@ def compare(workload: Workload, num_replicas: int, options: argparse.Namespace) 
     print(f"\n{workload.name}, {num_replicas} replicas")
     print(f"{'policy':24} {'hits':>6} {'TTFT p50':>9} {'p99':>9} {'tok/s':>8}")
     for name in options.policies:
-        figures = run(workload, name, num_replicas, options.requests, options.seed)
+        figures = run(workload, name, num_replicas, options)
         print(
             f"{name:24} {figures.hit_rate:6.1%} {figures.p50:8.3f}s {figures.p99:8.3f}s"
             f" {figures.tokens_per_second:8.0f}",
@@ -39,13 +42,15 @@ def compare(workload: Workload, num_replicas: int, options: argparse.Namespace) 
         )
 
 
-def run(workload: Workload, policy: str, num_replicas: int, num_requests: int, seed: int) -> Figures:
+def run(workload: Workload, policy: str, num_replicas: int, options: argparse.Namespace) -> Figures:
     """Every policy gets the same requests and the same noise."""
     arrivals = workload.arrivals(
-        random.Random(seed), num_replicas, workload.requests_per_second * num_replicas
+        random.Random(options.seed), num_replicas, workload.requests_per_second * num_replicas
     )
-    simulation = Simulation(policy, num_replicas, slowness=workload.slowness, seed=seed)
-    return simulation.run(itertools.islice(arrivals, num_requests * num_replicas // workload.num_turns))
+    simulation = Simulation(
+        policy, num_replicas, slowness=workload.slowness, seed=options.seed, has_events=not options.no_events
+    )
+    return simulation.run(itertools.islice(arrivals, options.requests * num_replicas // workload.num_turns))
 
 
 if __name__ == "__main__":

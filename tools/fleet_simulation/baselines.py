@@ -11,7 +11,7 @@ import xxhash
 
 from octavo.router.endpoints import Endpoint
 from octavo.router.policies.base import RoutingPolicy, Score
-from octavo.router.prefix_index import SentPrefixes
+from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.routed_request import RoutedRequest
 
 BLOCK_TOKENS = 16
@@ -19,7 +19,7 @@ BLOCK_TOKENS = 16
 
 class _Baseline:
     def __init__(self) -> None:
-        self.prefixes = SentPrefixes()
+        self.prefixes = CachedPrefixes()
         self.lots = random.Random(0)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:

@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from octavo.backends.sim.backend import SimBackend
-from octavo.core.messages import RequestOutput, Submit
+from octavo.core.block_hash import BlockHash, extend_hashes, root_hash, short_hashes
+from octavo.core.messages import EngineStats, RequestOutput, Submit
+from octavo.core.relay import CacheEvent
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
+from octavo.router.cache_watch import apply
 from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
 from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.knowledge import Knowledge
+from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.routed_request import BYTES_PER_TOKEN, RoutedRequest, prefix_hashes
 from octavo.router.routing import Router, all_policies
 from octavo.scheduler.scheduler import Scheduler
@@ -28,6 +33,7 @@ from tools.fleet_simulation.baselines import BASELINES
 from tools.fleet_simulation.workloads import OUTPUT_TOKENS, VOCAB_SIZE, Arrival
 
 MODEL = "simulated"
+FINGERPRINT = b"simulated"
 NUM_BLOCKS = 1500  # of each replica: 24,000 tokens
 MAX_NUM_SEQS = 32
 COST = StepCost()  # a small model on a few cores: 2,500 prompt tokens a second
@@ -104,7 +110,7 @@ class Replica:
             max_model_len=16 * NUM_BLOCKS,
             vocab_size=VOCAB_SIZE,
             eos_token_ids=frozenset(),
-            fingerprint=b"simulated",
+            fingerprint=FINGERPRINT,
             clock=lambda: self._now,
         )
 
@@ -126,19 +132,22 @@ class Replica:
         sampling = SamplingParams(temperature=0, max_tokens=OUTPUT_TOKENS)
         self._core.add(Submit(name, token_ids, len(token_ids), sampling, seed=int(name), arrival=now))
 
-    def step(self, now: float) -> tuple[float, list[RequestOutput]]:
+    def step(self, now: float) -> tuple[float, list[RequestOutput], EngineStats]:
         """When it ends, and what it gives then."""
         self._now, self._step_seconds = now, 0.0
-        outputs, _ = self._core.step()
-        return now + self._step_seconds, outputs
+        outputs, stats = self._core.step()
+        return now + self._step_seconds, outputs, stats
 
 
 class Simulation:
-    def __init__(self, policy_name: str, num_replicas: int, *, slowness: float, seed: int) -> None:
-        """slowness: of replica 0."""
+    def __init__(
+        self, policy_name: str, num_replicas: int, *, slowness: float, seed: int, has_events: bool = True
+    ) -> None:
+        """slowness: of replica 0. has_events: replicas tell what their caches hold."""
+        self._has_events = has_events
         lots = random.Random(seed)
-        times = FirstTokenTimes(clock=lambda: self._now)
-        policy = (all_policies(times) | {name: make() for name, make in BASELINES.items()})[policy_name]
+        knowledge = Knowledge(FirstTokenTimes(lambda: self._now), CachedPrefixes(clock=lambda: self._now))
+        policy = (all_policies(knowledge) | {name: make() for name, make in BASELINES.items()})[policy_name]
         self._now = 0.0
         replicas = [Replica(number, lots, slowness if number == 0 else 1.0) for number in range(num_replicas)]
         self._replicas = {replica.endpoint: replica for replica in replicas}
@@ -148,7 +157,7 @@ class Simulation:
             {policy.name: policy},
             policy.name,
             retry_after_seconds=1,
-            times=times,
+            knowledge=knowledge,
             lots=lots,
         )
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -184,6 +193,8 @@ class Simulation:
         def on_first_token(seconds: float) -> None:
             reservation.first_token()
             self._router.observe_first_token(route, request, seconds)
+            if self._has_events:
+                self._router.observe_blocks(request, short_hashes(_hashes(arrival)))
 
         replica.add(name, Running(arrival, on_first_token, reservation), now)
         if not replica.is_stepping:
@@ -192,10 +203,14 @@ class Simulation:
     def _step(self, replica: Replica, now: float) -> None:
         replica.is_stepping = replica.has_work
         if replica.is_stepping:
-            end, outputs = replica.step(now)
-            self._at(end, lambda now: self._finish_step(replica, outputs, now))
+            end, outputs, stats = replica.step(now)
+            self._at(end, lambda now: self._finish_step(replica, outputs, stats, now))
 
-    def _finish_step(self, replica: Replica, outputs: list[RequestOutput], now: float) -> None:
+    def _finish_step(
+        self, replica: Replica, outputs: list[RequestOutput], stats: EngineStats, now: float
+    ) -> None:
+        if self._has_events:
+            apply(replica.endpoint, CacheEvent(0, False, stats.cached_blocks, stats.forgotten_blocks))
         for output in outputs:
             assert output.error is None, output.error
             running = replica.running[output.request_id]
@@ -219,6 +234,12 @@ class Simulation:
         self._figures.num_cached_tokens += output.num_cached_tokens
 
 
+def _hashes(arrival: Arrival) -> list[BlockHash]:
+    hashes: list[BlockHash] = []
+    extend_hashes(hashes, root_hash(FINGERPRINT), arrival.token_ids)
+    return hashes
+
+
 def _routed(arrival: Arrival, name: str) -> RoutedRequest:
     """As the router would read it from a body in which a token takes five bytes."""
     digits = np.array(arrival.token_ids, "<u8").view(np.uint8).reshape(-1, 8)
@@ -231,6 +252,6 @@ def _routed(arrival: Arrival, name: str) -> RoutedRequest:
         body=b"",
         headers=(),
         num_prompt_tokens=1 + len(text) // BYTES_PER_TOKEN,
-        prefix=prefix_hashes(text, MODEL),
+        prefix=prefix_hashes(text, MODEL.encode()),
         session=arrival.session,
     )

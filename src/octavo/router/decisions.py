@@ -39,6 +39,7 @@ class Decision:
                 "endpoint": score.endpoint.name,
                 "score": round(score.value, 3),
                 "cached_tokens": score.num_cached_tokens,
+                "tells_its_cache": score.endpoint.cached_blocks is not None,
                 "reserved_tokens": score.endpoint.load.num_tokens,
                 "requests": score.endpoint.load.num_requests,
             }

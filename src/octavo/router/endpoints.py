@@ -71,6 +71,7 @@ class Endpoint:
         self.is_draining = False
         self.complaint = "not asked yet"
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
+        self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
         self._lifelines: set[asyncio.Timeout] = set()
 
     @property

@@ -1,52 +1,126 @@
-"""Where the beginnings of prompts were sent: which endpoint may still have them in its cache."""
+"""How much of a prompt an endpoint has in its cache, as far as a router can know.
+
+Of an octavo replica that tells what its cache holds: precisely, as soon as a prompt that begins alike has
+been answered anywhere. The replica that answers says of which blocks the prompt consists, so the router needs
+neither tokenizer nor template. Of anybody else, and for a few seconds of everybody: what was sent there.
+"""
 
 import collections
+import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from octavo.core.block_hash import split_short_hashes
 from octavo.router.endpoints import Endpoint
 from octavo.router.routed_request import BYTES_PER_TOKEN, CHUNK_BYTES, RoutedRequest
 
 MAX_CHUNKS_PER_ENDPOINT = 32_768  # about two million tokens; a chunk takes some 100 bytes of memory
+MAX_KNOWN_CHUNKS = 131_072  # of all prompts whose blocks are known; some 200 bytes each
 TOKENS_PER_CHUNK = CHUNK_BYTES // BYTES_PER_TOKEN
+SPECULATION_SECONDS = 10.0  # after which a prompt that was sent must have been computed
 
 
 class PrefixIndex:
-    """The chunks most recently sent to one endpoint; the least recently used is forgotten first."""
+    """The chunks most recently sent to one endpoint, and when; the least recently used is forgotten first."""
 
     def __init__(self, max_chunks: int = MAX_CHUNKS_PER_ENDPOINT) -> None:
         self._max_chunks = max_chunks
-        self._chunks: collections.OrderedDict[int, None] = collections.OrderedDict()
+        self._sent: collections.OrderedDict[int, float] = collections.OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._chunks)
+        return len(self._sent)
 
-    def match(self, prefix: Sequence[int]) -> int:
-        """How many chunks from the beginning are known. A chunk's hash covers all that comes before it."""
-        known = self._chunks
-        return next((number for number, chunk in enumerate(prefix) if chunk not in known), len(prefix))
+    def holds(self, chunk: int, since: float = float("-inf")) -> bool:
+        """A chunk's hash covers all that comes before it."""
+        sent = self._sent.get(chunk)
+        return sent is not None and sent >= since
 
-    def insert(self, prefix: Sequence[int]) -> None:
+    def insert(self, prefix: Sequence[int], now: float) -> None:
         """Last chunks first, so that a long prompt is forgotten from its end."""
         for chunk in reversed(prefix[: self._max_chunks]):
-            self._chunks[chunk] = None
-            self._chunks.move_to_end(chunk)
-        while len(self._chunks) > self._max_chunks:
-            self._chunks.popitem(last=False)
+            self._sent[chunk] = now
+            self._sent.move_to_end(chunk)
+        while len(self._sent) > self._max_chunks:
+            self._sent.popitem(last=False)
 
 
-class SentPrefixes:
-    """One index for each endpoint, as long as there is the endpoint."""
+class BlocksOfChunks:
+    """Which KV blocks end in which chunk of a prompt: learned from prompts that were answered.
 
-    def __init__(self, max_chunks: int = MAX_CHUNKS_PER_ENDPOINT) -> None:
+    A replica says of which blocks a prompt consists, not where in the text each ends. So blocks are spread
+    evenly at first; what another prompt with the same chunk does not share is taken away from it.
+    """
+
+    def __init__(self, max_chunks: int = MAX_KNOWN_CHUNKS) -> None:
         self._max_chunks = max_chunks
+        self._blocks: collections.OrderedDict[int, tuple[bytes, ...]] = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def get(self, chunk: int) -> tuple[bytes, ...] | None:
+        return self._blocks.get(chunk)
+
+    def learn(self, prefix: Sequence[int], num_bytes: int, blocks: Sequence[bytes]) -> None:
+        """prefix: the chunks of a prompt of num_bytes; blocks: of all of it, or its beginning."""
+        position = 0
+        for number, chunk in enumerate(prefix, start=1):
+            end = min(len(blocks), len(blocks) * number * CHUNK_BYTES // max(num_bytes, 1))
+            known = self._blocks.get(chunk)
+            if known is None:
+                known = tuple(blocks[position:end])
+            else:
+                known = known[: _num_equal(known, blocks[position:])]
+            self._blocks[chunk] = known
+            self._blocks.move_to_end(chunk)
+            position += len(known)
+        while len(self._blocks) > self._max_chunks:
+            self._blocks.popitem(last=False)
+
+
+def _num_equal(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    return next(
+        (index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
+        min(len(one), len(other)),
+    )
+
+
+class CachedPrefixes:
+    """What all policies know of caches."""
+
+    def __init__(
+        self,
+        max_chunks: int = MAX_CHUNKS_PER_ENDPOINT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """max_chunks: remembered of each endpoint."""
+        self._max_chunks = max_chunks
+        self._clock = clock
+        self._blocks = BlocksOfChunks()
         self._indexes: weakref.WeakKeyDictionary[Endpoint, PrefixIndex] = weakref.WeakKeyDictionary()
 
     def num_cached_tokens(self, endpoint: Endpoint, request: RoutedRequest) -> int:
-        """Of the request's prompt, as far as was sent there before."""
+        """Of the request's prompt, in the router's own estimate of tokens."""
+        cached = endpoint.cached_blocks
         index = self._indexes.get(endpoint)
-        num_chunks = 0 if index is None else index.match(request.prefix)
+        recently = self._clock() - SPECULATION_SECONDS
+        num_chunks = 0
+        for chunk in request.prefix:
+            blocks = None if cached is None else self._blocks.get(chunk)
+            if not blocks or cached is None:
+                is_cached = index is not None and index.holds(chunk)
+            else:
+                is_cached = cached.issuperset(blocks) or (index is not None and index.holds(chunk, recently))
+            if not is_cached:
+                break
+            num_chunks += 1
         return min(num_chunks * TOKENS_PER_CHUNK, request.num_prompt_tokens)
 
     def sent(self, endpoint: Endpoint, request: RoutedRequest) -> None:
-        self._indexes.setdefault(endpoint, PrefixIndex(self._max_chunks)).insert(request.prefix)
+        index = self._indexes.setdefault(endpoint, PrefixIndex(self._max_chunks))
+        index.insert(request.prefix, self._clock())
+
+    def learn(self, request: RoutedRequest, joined_blocks: bytes) -> None:
+        """joined_blocks: as the replica that answers the request told, whichever it is."""
+        blocks = split_short_hashes(joined_blocks)
+        self._blocks.learn(request.prefix, request.num_prompt_tokens * BYTES_PER_TOKEN, blocks)

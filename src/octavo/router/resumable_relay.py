@@ -3,10 +3,15 @@
 Marks are taken out, payloads are passed on whole, so the client always stands between two of them.
 """
 
+import base64
+import binascii
+import contextlib
+
 import msgspec
 
 from octavo.core.relay import (
     IDENTITY_HEADER,
+    PROMPT_BLOCKS_HEADER,
     RESUME_PATH,
     SECRET_HEADER,
     TENANT_HEADER,
@@ -59,6 +64,7 @@ class ResumableRelay:
             return
         answer = await self._ask(asking.endpoint, card)
         try:
+            self._take_blocks(answer, asking)
             if answer.status == 200 and answer.header(b"content-type").startswith(b"text/event-stream"):
                 await self._relay(answer, asking, card)
             elif self._card is None:
@@ -81,6 +87,10 @@ class ResumableRelay:
             body = msgspec.json.encode(self._transcript.resumption(self._request, card, self._identity))
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
         return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
+
+    def _take_blocks(self, answer: Answer, asking: Asking) -> None:
+        with contextlib.suppress(binascii.Error):
+            asking.on_prompt_blocks(base64.b64decode(answer.header(PROMPT_BLOCKS_HEADER), validate=True))
 
     async def _relay(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
         reader = MarkReader()

@@ -26,6 +26,7 @@ class _Fields(msgspec.Struct):
     prompt: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
+    cache_salt: msgspec.Raw = msgspec.Raw()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class RequestReader:
         fields = self._decode(body)
         model = self._aliases.get(fields.model, fields.model)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
+        root = f"{path} {model} {tenant} ".encode() + bytes(fields.cache_salt)  # who may share blocks
         return RoutedRequest(
             id=id,
             path=path,
@@ -79,7 +81,7 @@ class RequestReader:
             body=body if model == fields.model else self._renamed(body, model),
             headers=headers,
             num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
-            prefix=prefix_hashes(bytes(fields.tools) + prompt, f"{path} {model}"),
+            prefix=prefix_hashes(bytes(fields.tools) + prompt, root),
             session=self._header(headers, self._session_key),
             policy=self._header(headers, b"x-octavo-policy"),
             tenant=tenant,
@@ -107,9 +109,9 @@ class RequestReader:
         return next((value.decode("latin-1") for key, value in headers if key == name), None)
 
 
-def prefix_hashes(prompt: bytes, root: str) -> tuple[int, ...]:
+def prefix_hashes(prompt: bytes, root: bytes) -> tuple[int, ...]:
     """One hash per full chunk, over all that comes before it too; the last, partial chunk has none."""
-    parent = xxhash.xxh3_64_intdigest(root.encode())
+    parent = xxhash.xxh3_64_intdigest(root)
     hashes = []
     for start in range(0, min(len(prompt) - CHUNK_BYTES, MAX_CHUNKS * CHUNK_BYTES) + 1, CHUNK_BYTES):
         parent = xxhash.xxh3_64_intdigest(prompt[start : start + CHUNK_BYTES], seed=parent)

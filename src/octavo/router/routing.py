@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Set
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.decisions import Decision, DecisionLog
 from octavo.router.endpoints import Endpoint, EndpointSet
-from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.knowledge import Knowledge
 from octavo.router.policies.base import RoutingPolicy, Score, pick
 from octavo.router.policies.cost import PredictedCost
 from octavo.router.policies.least_load import LeastLoad
@@ -19,13 +19,13 @@ from octavo.router.routed_request import RoutedRequest
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 
-def all_policies(times: FirstTokenTimes) -> dict[str, RoutingPolicy]:
+def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
     policies: tuple[RoutingPolicy, ...] = (
         RoundRobin(),
         LeastLoad(),
         SessionAffinity(),
-        PrefixAffinity(),
-        PredictedCost(times),
+        PrefixAffinity(knowledge.prefixes),
+        PredictedCost(knowledge),
     )
     return {policy.name: policy for policy in policies}
 
@@ -53,19 +53,19 @@ class Router:
         default_policy: str,
         *,
         retry_after_seconds: int,
-        times: FirstTokenTimes,
+        knowledge: Knowledge,
         decisions: DecisionLog | None = None,
         lots: random.Random | None = None,
     ) -> None:
-        """retry_after_seconds: what a client is told to wait when there is nobody to ask. times: learn from
-        first tokens, for the policies that go by them."""
+        """retry_after_seconds: what a client is told to wait when there is nobody to ask. knowledge: of the
+        policies."""
         self.endpoints = endpoints
         self.decisions = decisions or DecisionLog()
         self._policies = policies
         self._default_policy = default_policy
         self._retry_after_seconds = retry_after_seconds
         self._lots = lots or random.Random()
-        self._times = times
+        self._knowledge = knowledge
 
     def open(self, request: RoutedRequest) -> Decision:
         """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
@@ -97,12 +97,18 @@ class Router:
         scores = policy.score(candidates, request)
         chosen = pick(scores, self._lots)
         policy.chosen(chosen.endpoint, request)
+        self._knowledge.prefixes.sent(chosen.endpoint, request)
         load, num_missing = chosen.endpoint.load, request.num_prompt_tokens - chosen.num_cached_tokens
         return Route(chosen, scores, num_missing, load.num_prompt_tokens + num_missing, load.num_requests)
 
     def observe_first_token(self, route: Route, request: RoutedRequest, seconds: float) -> None:
         """The first token of an answer came so long after the request went out."""
-        self._times.observe(route.endpoint, request.model, route.num_tokens, route.num_requests, seconds)
+        work = route.num_tokens, route.num_requests
+        self._knowledge.times.observe(route.endpoint, request.model, *work, seconds)
+
+    def observe_blocks(self, request: RoutedRequest, joined_blocks: bytes) -> None:
+        """A replica told of which blocks the prompt consists."""
+        self._knowledge.prefixes.learn(request, joined_blocks)
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no first route."""

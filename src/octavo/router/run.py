@@ -5,6 +5,7 @@ import dataclasses
 import math
 import socket
 import sys
+from collections.abc import Coroutine
 
 import prometheus_client
 import uvloop
@@ -21,10 +22,11 @@ from octavo.http.request_log import RequestLog
 from octavo.http.tls import Tls
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.app import build_app
+from octavo.router.cache_watch import CacheWatch
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet
-from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.health import HealthLimits, HealthMonitor
+from octavo.router.knowledge import Knowledge
 from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
@@ -50,6 +52,7 @@ class RunningRouter:
 
     endpoints: EndpointSet
     monitor: HealthMonitor
+    cache_watch: CacheWatch | None  # None: no secret is shared with octavo replicas
     proxy: Proxy
     app: ASGIApp
 
@@ -61,13 +64,13 @@ class RunningRouter:
         metrics = RouterMetrics()
         aliases = dict(alias.split(":", 1) for alias in config.static_aliases)
         endpoints = EndpointSet(_endpoints(config), aliases)
-        times = FirstTokenTimes()
+        knowledge = Knowledge()
         router = Router(
             endpoints,
-            all_policies(times),
+            all_policies(knowledge),
             config.policy,
             retry_after_seconds=math.ceil(config.health_interval_seconds),
-            times=times,
+            knowledge=knowledge,
         )
         proxy = Proxy(
             router,
@@ -96,7 +99,15 @@ class RunningRouter:
         key_ring = KeyRing.of(api_key, config.api_key_file)
         access = Access(key_ring, config.allowed_hosts, config.allowed_origins)
         app = build_app(router, proxy, metrics, access=access, log=log)
-        return cls(endpoints, monitor, proxy, app)
+        cache_watch = None if environment.secret is None else CacheWatch(environment.secret)
+        return cls(endpoints, monitor, cache_watch, proxy, app)
+
+    def watchers(self, endpoint: Endpoint) -> list[Coroutine[None, None, None]]:
+        """What runs beside for an endpoint, until cancelled."""
+        watchers = [self.monitor.watch(endpoint)]
+        if self.cache_watch is not None:
+            watchers.append(self.cache_watch.follow(endpoint))
+        return watchers
 
 
 def _endpoints(config: RouterConfig) -> list[Endpoint]:
@@ -120,9 +131,11 @@ async def serve(
     server = HttpServer.of(router.app, tls)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = [
-        asyncio.create_task(router.monitor.watch(endpoint)) for endpoint in router.endpoints.endpoints
+        asyncio.create_task(watcher)
+        for endpoint in router.endpoints.endpoints
+        for watcher in router.watchers(endpoint)
     ]
-    count, url = len(watching), url_of(listener, is_tls=tls is not None)
+    count, url = len(router.endpoints.endpoints), url_of(listener, is_tls=tls is not None)
     _say(f"octavo {__version__}: routing to {count} endpoint{'s' * (count != 1)}: {url}")
     await wait_for_any(serving, signals.first.wait())
     proxy = router.proxy

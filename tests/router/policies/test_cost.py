@@ -1,5 +1,5 @@
 from octavo.router.endpoints import Reservation
-from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.knowledge import Knowledge
 from octavo.router.policies.cost import PredictedCost
 from tests.router.policies.some import endpoints, request
 
@@ -7,8 +7,9 @@ LONG = request(prefix=tuple(range(100)), num_prompt_tokens=6500)
 
 
 def test_it_stays_with_the_cache_until_waiting_there_takes_longer() -> None:
-    policy, (home, other) = PredictedCost(FirstTokenTimes()), endpoints(2)
-    policy.chosen(home, LONG)
+    knowledge = Knowledge()
+    policy, (home, other) = PredictedCost(knowledge), endpoints(2)
+    knowledge.prefixes.sent(home, LONG)
     at_home, elsewhere = policy.score([home, other], LONG)
     assert at_home.num_cached_tokens == 6400 and at_home.value < elsewhere.value
     Reservation(home.load, 5000)
@@ -20,17 +21,17 @@ def test_it_stays_with_the_cache_until_waiting_there_takes_longer() -> None:
 
 
 def test_among_cold_ones_the_less_loaded_is_better() -> None:
-    policy, (busy, idle) = PredictedCost(FirstTokenTimes()), endpoints(2)
+    policy, (busy, idle) = PredictedCost(Knowledge()), endpoints(2)
     Reservation(busy.load, 0)
     of_busy, of_idle = policy.score([busy, idle], request())
     assert of_idle.value < of_busy.value
 
 
 def test_a_slow_one_gets_less() -> None:
-    times = FirstTokenTimes()
-    policy, (slow, quick) = PredictedCost(times), endpoints(2)
+    knowledge = Knowledge()
+    policy, (slow, quick) = PredictedCost(knowledge), endpoints(2)
     for _ in range(50):
-        times.observe(slow, "m", 1000, 0, 4.0)
-        times.observe(quick, "m", 1000, 0, 0.4)
+        knowledge.times.observe(slow, "m", 1000, 0, 4.0)
+        knowledge.times.observe(quick, "m", 1000, 0, 0.4)
     of_slow, of_quick = policy.score([slow, quick], request())
     assert of_slow.value > 3 * of_quick.value

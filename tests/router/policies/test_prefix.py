@@ -3,7 +3,7 @@ import random
 from octavo.router.endpoints import Endpoint, Reservation
 from octavo.router.policies.base import Score, pick
 from octavo.router.policies.prefix import PrefixAffinity
-from octavo.router.prefix_index import TOKENS_PER_CHUNK
+from octavo.router.prefix_index import TOKENS_PER_CHUNK, CachedPrefixes
 from octavo.router.routed_request import RoutedRequest
 from tests.router.policies.some import endpoints, request
 
@@ -12,32 +12,32 @@ def prompt(*chunks: int) -> RoutedRequest:
     return request(prefix=chunks, num_prompt_tokens=len(chunks) * TOKENS_PER_CHUNK + 1)
 
 
-def route(policy: PrefixAffinity, candidates: list[Endpoint], wanted: RoutedRequest) -> Score:
-    score = pick(policy.score(candidates, wanted), random.Random(0))
-    policy.chosen(score.endpoint, wanted)
+def route(prefixes: CachedPrefixes, candidates: list[Endpoint], wanted: RoutedRequest) -> Score:
+    score = pick(PrefixAffinity(prefixes).score(candidates, wanted), random.Random(0))
+    prefixes.sent(score.endpoint, wanted)
     return score
 
 
 def test_a_prompt_goes_where_its_beginning_went() -> None:
-    policy, everybody = PrefixAffinity(), endpoints(4)
-    first = route(policy, everybody, prompt(1, 2, 3))
+    prefixes, everybody = CachedPrefixes(), endpoints(4)
+    first = route(prefixes, everybody, prompt(1, 2, 3))
     assert first.num_cached_tokens == 0
-    again = route(policy, everybody, prompt(1, 2, 3, 4, 5))
+    again = route(prefixes, everybody, prompt(1, 2, 3, 4, 5))
     assert (again.endpoint, again.num_cached_tokens) == (first.endpoint, 3 * TOKENS_PER_CHUNK)
 
 
 def test_affinity_ends_where_waiting_costs_more_than_it_saves() -> None:
-    policy, everybody = PrefixAffinity(), endpoints(2)
-    home = route(policy, everybody, prompt(1, 2)).endpoint
+    prefixes, everybody = CachedPrefixes(), endpoints(2)
+    home = route(prefixes, everybody, prompt(1, 2)).endpoint
     Reservation(home.load, 3 * TOKENS_PER_CHUNK)
-    assert route(policy, everybody, prompt(1, 2)).endpoint is not home
+    assert route(prefixes, everybody, prompt(1, 2)).endpoint is not home
 
 
 def test_a_burst_of_one_prompt_spreads_once_it_must() -> None:
-    policy, everybody = PrefixAffinity(), endpoints(2)
+    prefixes, everybody = CachedPrefixes(), endpoints(2)
     names = set()
     for _ in range(8):
-        score = route(policy, everybody, prompt(1, 2, 3, 4))
+        score = route(prefixes, everybody, prompt(1, 2, 3, 4))
         Reservation(score.endpoint.load, 4 * TOKENS_PER_CHUNK - score.num_cached_tokens)
         names.add(score.endpoint.name)
     assert names == {"r0", "r1"}

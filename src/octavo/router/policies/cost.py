@@ -7,9 +7,8 @@ as waiting there is shorter than computing it anew elsewhere.
 from collections.abc import Sequence
 
 from octavo.router.endpoints import Endpoint
-from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.knowledge import Knowledge
 from octavo.router.policies.base import Score
-from octavo.router.prefix_index import SentPrefixes
 from octavo.router.routed_request import RoutedRequest
 
 OTHERS_WEIGHT = 0.3  # of a second that another request there waits, beside one of this request
@@ -18,9 +17,9 @@ OTHERS_WEIGHT = 0.3  # of a second that another request there waits, beside one 
 class PredictedCost:
     name = "cost"
 
-    def __init__(self, times: FirstTokenTimes) -> None:
-        self._times = times
-        self._prefixes = SentPrefixes()
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._times = knowledge.times
+        self._prefixes = knowledge.prefixes
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         return [self._score(endpoint, request) for endpoint in candidates]
@@ -34,4 +33,4 @@ class PredictedCost:
         return Score(endpoint, own + OTHERS_WEIGHT * others, num_cached)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
-        self._prefixes.sent(endpoint, request)
+        pass

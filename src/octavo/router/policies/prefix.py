@@ -1,22 +1,22 @@
-"""Approximate prefix affinity: go where the prompt's beginning was sent, unless waiting there costs more.
+"""Prefix affinity: go where the prompt's beginning is cached, unless waiting there costs more.
 
 The score is in tokens to compute before the first one of the answer: what the endpoint owes, and the part of
-this prompt it probably lacks. So affinity gives way by itself, request by request, when it no longer pays.
+this prompt it lacks. So affinity gives way by itself, request by request, when it no longer pays.
 """
 
 from collections.abc import Sequence
 
 from octavo.router.endpoints import Endpoint
 from octavo.router.policies.base import Score
-from octavo.router.prefix_index import MAX_CHUNKS_PER_ENDPOINT, SentPrefixes
+from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.routed_request import RoutedRequest
 
 
 class PrefixAffinity:
     name = "prefix"
 
-    def __init__(self, max_chunks: int = MAX_CHUNKS_PER_ENDPOINT) -> None:
-        self._prefixes = SentPrefixes(max_chunks)
+    def __init__(self, prefixes: CachedPrefixes) -> None:
+        self._prefixes = prefixes
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         return [self._score(endpoint, request) for endpoint in candidates]
@@ -27,4 +27,4 @@ class PrefixAffinity:
         return Score(endpoint, endpoint.load.num_tokens + num_missing, num_cached)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
-        self._prefixes.sent(endpoint, request)
+        pass

@@ -1,0 +1,60 @@
+"""Follows what octavo replicas say of their prefix caches: one connection to each, as long as it serves."""
+
+import asyncio
+
+import msgspec
+
+from octavo.core.block_hash import split_short_hashes
+from octavo.core.relay import EVENTS_PATH, SECRET_HEADER, CacheEvent
+from octavo.router.endpoints import Endpoint
+from octavo.router.upstream import UpstreamError
+
+RETRY_SECONDS = 2.0
+SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second
+MAX_LINE_BYTES = 64 << 20
+
+
+class CacheWatch:
+    def __init__(
+        self, secret: str, *, retry_seconds: float = RETRY_SECONDS, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
+        self._secret = secret.encode()
+        self._retry_seconds = retry_seconds
+        self._silence_seconds = silence_seconds
+
+    async def follow(self, endpoint: Endpoint) -> None:
+        """Until cancelled. While it cannot be followed, endpoint.cached_blocks is None."""
+        while True:
+            if endpoint.is_ready and endpoint.card is not None:
+                try:
+                    await self._read(endpoint)
+                except (UpstreamError, msgspec.MsgspecError):
+                    pass  # health.py says what is wrong with it
+                finally:
+                    endpoint.cached_blocks = None
+            await asyncio.sleep(self._retry_seconds)
+
+    async def _read(self, endpoint: Endpoint) -> None:
+        headers = [(SECRET_HEADER, self._secret)]
+        answer = await endpoint.upstream.request(
+            "GET", EVENTS_PATH, headers, b"", seconds=self._silence_seconds
+        )
+        try:
+            if answer.status != 200:
+                return
+            rest = b""
+            while data := await answer.read(self._silence_seconds):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    apply(endpoint, msgspec.json.decode(line, type=CacheEvent))
+                if len(rest) > MAX_LINE_BYTES:
+                    return
+        finally:
+            answer.close()
+
+
+def apply(endpoint: Endpoint, event: CacheEvent) -> None:
+    if event.is_reset or endpoint.cached_blocks is None:
+        endpoint.cached_blocks = set()
+    endpoint.cached_blocks.difference_update(split_short_hashes(event.removed))
+    endpoint.cached_blocks.update(split_short_hashes(event.stored))

@@ -1,0 +1,12 @@
+"""What a router has learned of its endpoints, for the policies to go by."""
+
+import dataclasses
+
+from octavo.router.first_token_times import FirstTokenTimes
+from octavo.router.prefix_index import CachedPrefixes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Knowledge:
+    times: FirstTokenTimes = dataclasses.field(default_factory=FirstTokenTimes)
+    prefixes: CachedPrefixes = dataclasses.field(default_factory=CachedPrefixes)

@@ -1,0 +1,65 @@
+"""Over a socket, against a real replica on a fake engine."""
+
+import asyncio
+
+from octavo.core.messages import EngineStats
+from octavo.core.relay import CacheEvent, ReplicaCard
+from octavo.router.cache_watch import CacheWatch, apply
+from octavo.router.endpoints import Endpoint
+from tests.fakes import FakeEngine
+from tests.router.policies.some import endpoints
+from tests.server.serving import serving
+
+SECRET = "shared"
+
+
+def test_events_are_applied_in_order() -> None:
+    (endpoint,) = endpoints(1)
+    apply(endpoint, CacheEvent(0, True, b"a" * 8 + b"b" * 8))
+    apply(endpoint, CacheEvent(1, False, b"c" * 8, b"a" * 8))
+    assert endpoint.cached_blocks == {b"b" * 8, b"c" * 8}
+    apply(endpoint, CacheEvent(2))
+    apply(endpoint, CacheEvent(0, True))
+    assert endpoint.cached_blocks == set()
+
+
+async def until(endpoint: Endpoint, blocks: set[bytes] | None) -> None:
+    async with asyncio.timeout(10):
+        while endpoint.cached_blocks != blocks:
+            await asyncio.sleep(0.005)
+
+
+def followed(url: str) -> Endpoint:
+    endpoint = Endpoint(url, name="r0")
+    endpoint.is_ready, endpoint.card = True, ReplicaCard("f", 1)
+    return endpoint
+
+
+def test_an_endpoint_is_followed_until_it_is_gone() -> None:
+    async def run() -> None:
+        async with serving(FakeEngine(b"x"), secret=SECRET) as (replica, url):
+            endpoint = followed(url)
+            watching = asyncio.create_task(CacheWatch(SECRET, retry_seconds=0.01).follow(endpoint))
+            await until(endpoint, set())
+            replica.engine.on_step(0, EngineStats(cached_blocks=b"a" * 8 + b"b" * 8))
+            replica.engine.on_step(0, EngineStats(forgotten_blocks=b"a" * 8))
+            await until(endpoint, {b"b" * 8})
+            replica.engine.on_step(1, EngineStats())
+            await until(endpoint, set())
+            replica.drain.begin()
+            await until(endpoint, None)
+            watching.cancel()
+
+    asyncio.run(run())
+
+
+def test_one_without_the_secret_is_told_nothing() -> None:
+    async def run() -> None:
+        async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url):
+            endpoint = followed(url)
+            watching = asyncio.create_task(CacheWatch("another", retry_seconds=0.01).follow(endpoint))
+            await asyncio.sleep(0.1)
+            assert endpoint.cached_blocks is None
+            watching.cancel()
+
+    asyncio.run(run())
