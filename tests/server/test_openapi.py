@@ -92,8 +92,10 @@ def with_model(document: dict[str, Any]) -> dict[str, Any]:
     """Only names that are served, or every answer would be a 404."""
     document = copy.deepcopy(document)
     for schema in schemas_of(document).values():
-        if "model" in schema.get("properties", {}):
+        if "model" in schema.get("required", ()):
             schema["properties"]["model"] = {"enum": ["tiny", "default"]}
+        elif "model" in schema.get("properties", {}) and "Deployment" not in schema["title"]:
+            schema["properties"]["model"] = {"enum": ["tiny", "default", None]}
     for path in document["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):

@@ -148,6 +148,12 @@ def openapi() -> Json:
     }
 
 
+_EVENT: Json = {
+    "description": "Server-sent events. data is a chunk of the answer as JSON, an error, or [DONE].",
+    "type": "object",
+    "properties": {"data": {"type": "string"}},
+    "required": ["data"],
+}
 _ABOUT = "OpenAI's API, served by octavo. A key is needed where the server was given one."
 
 
@@ -181,7 +187,8 @@ def _bound(schema: Json, bounds: dict[str, Json]) -> None:
 
 
 def _without_model(schema: Json) -> Json:
-    return {**schema, "required": [name for name in schema["required"] if name != "model"]}
+    required = [name for name in schema["required"] if name != "model"]
+    return {**schema, "title": f"{schema['title']}OfDeployment", "required": required}
 
 
 def _paths() -> Iterator[tuple[str, Json]]:
@@ -218,7 +225,7 @@ def _response(operation: Operation) -> Json:
     else:
         content = {"application/json": {"schema": _ref(operation.answer.__name__)}}
     if operation.can_stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _EVENT}
     return {"description": operation.summary, "content": content}
 
 
