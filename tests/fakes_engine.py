@@ -10,6 +10,7 @@ from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import RowStatus, StepInput, StepOutput, Ticket
+from octavo.engine.compiling import Grammars
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
 from octavo.scheduler.scheduler import Scheduler
@@ -64,6 +65,7 @@ class SimEngine:
         eos_token_ids: frozenset[int] = frozenset(),
         enable_prefix_caching: bool = True,
         windows: tuple[int | None, ...] = (None,),
+        grammars: Grammars | None = None,
     ) -> None:
         self.clock = VirtualClock(100.0)
         self.kv = KVManager(
@@ -96,6 +98,7 @@ class SimEngine:
             eos_token_ids=eos_token_ids,
             fingerprint=b"sim",
             enable_prefix_caching=enable_prefix_caching,
+            grammars=grammars,
             journal=self.journal,
             clock=self.clock.now,
         )

@@ -3,11 +3,13 @@
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]
+__all__ = ["LLM", "Completion", "GrammarKind", "GrammarSpec", "SamplingParams", "__version__"]
 
 _HOMES = {
     "LLM": "octavo.engine.llm",
     "Completion": "octavo.engine.llm",
+    "GrammarKind": "octavo.core.grammar_spec",
+    "GrammarSpec": "octavo.core.grammar_spec",
     "SamplingParams": "octavo.core.sampling_params",
 }
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from octavo.engine.journal import MAX_REQUEST_ID_BYTES, Journal, JournalReader, StepRecord
+from octavo.engine.journal import MAX_COMPILING_IDS, MAX_REQUEST_ID_BYTES, Journal, JournalReader, StepRecord
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_a_shorter_step_leaves_nothing_of_a_longer_one(reader: JournalReader) ->
     assert reader.running_step() == StepRecord(3, (), ())
 
 
-def test_the_longest_ids_of_the_largest_step_fit(reader: JournalReader) -> None:
-    ids = [letter * MAX_REQUEST_ID_BYTES for letter in "abcd"]
+def test_the_longest_ids_of_the_largest_step_and_of_grammars_fit(reader: JournalReader) -> None:
+    ids = [letter * MAX_REQUEST_ID_BYTES for letter in "abcd" + "ef"[:MAX_COMPILING_IDS]]
     Journal(reader.fd).record(1, ids, ids)
     assert reader.running_step() == StepRecord(1, tuple(ids), tuple(ids))
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from octavo import LLM, SamplingParams
+from octavo import LLM, GrammarKind, GrammarSpec, SamplingParams
 from octavo.core.errors import InvalidRequestError, StartError
 from octavo.core.request import FinishReason
 
@@ -52,6 +52,30 @@ def test_choices_of_one_prompt_differ_by_branch(llm: LLM) -> None:
     assert choices[0].token_ids == llm.generate("Once upon a time", params)[0].token_ids
     with pytest.raises(InvalidRequestError, match="n is 0"):
         llm.generate("a", n=0)
+
+
+def test_an_answer_follows_its_grammar(llm: LLM) -> None:
+    digits, word = (
+        GrammarSpec(GrammarKind.REGEX, r"\d{3,5}"),
+        GrammarSpec(GrammarKind.CHOICE, '["Paris", "Rom"]'),
+    )
+    prompt = "The capital of France is"
+    answers = llm.generate([prompt] * 3, GREEDY, grammar=[digits, word, None])
+    assert answers[0].text.isdecimal() and 3 <= len(answers[0].text) <= 5
+    assert answers[1].text == "Paris" and answers[1].finish_reason is FinishReason.STOP
+    assert answers[2].token_ids == llm.generate(prompt, GREEDY)[0].token_ids
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    assert llm.chat(question, GREEDY, grammar=word).text == "Paris"
+    *_, streamed = llm.stream(prompt, GREEDY, grammar=digits)
+    assert streamed.text == answers[0].text
+
+
+def test_a_bad_grammar_is_the_callers_error(llm: LLM) -> None:
+    bad = GrammarSpec(GrammarKind.REGEX, "(a")
+    with pytest.raises(InvalidRequestError, match="unclosed group"):
+        llm.generate(["a", "b"], GREEDY, grammar=[None, bad])
+    with pytest.raises(InvalidRequestError, match="2 prompts and 1 grammars"):
+        llm.generate(["a", "b"], GREEDY, grammar=[bad])
 
 
 def test_logprobs_of_greedy_tokens_rank_first(llm: LLM) -> None:

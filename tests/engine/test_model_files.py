@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from octavo.core.errors import ModelFileError
-from octavo.engine.model_files import open_model, open_text
+from octavo.engine.model_files import open_model, open_text, open_vocabulary
 from octavo.models.rotary import RopePairing
 from octavo.weights.formats import expand_to_f32
 from tests.engine.tiny_checkpoint import CONFIG, checkpoint_tensors
@@ -39,6 +39,7 @@ def test_a_file_gives_program_and_weights(tiny: pathlib.Path) -> None:
 
 def test_a_file_gives_text(tiny: pathlib.Path) -> None:
     text = open_text(tiny)
+    assert open_vocabulary(tiny).token_bytes == text.tokenizer.vocabulary.token_bytes
     assert (text.name, text.max_position, text.end_ids) == ("Tiny", 128, {1})
     ids = text.chat_template.encode_chat([{"role": "user", "content": "hel"}])
     rendered = "<|im_start|>user\nhel<|im_end|>\n<|im_start|>assistant\n"
@@ -130,6 +131,7 @@ def test_a_directory_gives_program_and_weights(directory: pathlib.Path) -> None:
     found = expand_to_f32(model.checkpoint.parts["layers.0.down"])
     assert np.array_equal(found, checkpoint_tensors()["model.layers.0.mlp.down_proj.weight"])
     text = open_text(directory)
+    assert open_vocabulary(directory).token_bytes == text.tokenizer.vocabulary.token_bytes
     assert (text.name, text.max_position, text.end_ids) == ("tiny-model", 128, model.end_ids)
     assert text.tokenizer.decode(text.tokenizer.encode_plain("hello"), skip_control=False) == "hello"
 

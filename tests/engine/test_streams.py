@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from octavo.core.errors import EngineError
+from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
@@ -49,6 +50,22 @@ def test_a_missing_token_is_a_gap() -> None:
     stream.accept(output(0, 10), now=11.0)
     with pytest.raises(TokenGap, match="token 2 of request r came after token 0"):
         stream.accept(output(2, 12), now=12.0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("guided_regex", "guided_regex: unclosed group"), (None, "unclosed group")],
+)
+async def test_a_refused_grammar_is_the_clients_error(field: str | None, message: str) -> None:
+    grammar = GrammarSpec(GrammarKind.REGEX, "(", field)
+    submission = Submit("r", [1], 1, SamplingParams(), seed=5, arrival=10.0, grammar=grammar)
+    stream = RequestStream(submission, Abortions())
+    refused = output(0, finish_reason=FinishReason.ERROR, error="unclosed group", is_invalid=True)
+    stream.accept(refused, now=11.0)
+    with pytest.raises(InvalidRequestError) as error:
+        await collect(stream)
+    assert (str(error.value), error.value.param) == (message, field)
 
 
 def test_a_submission_carries_the_tokens_so_far() -> None:

@@ -104,6 +104,8 @@ class OnlyMultiplesOf:
         self.number = number
         self.limit = limit
         self.seen: list[int] = []
+        self.is_finished = False
+        self.failure: str | None = None
 
     def fill_mask(self, mask: np.ndarray) -> None:
         for token in range(0, VOCAB_SIZE if len(self.seen) < self.limit else 0, self.number):
@@ -132,6 +134,28 @@ def test_a_request_that_may_sample_nothing_fails_alone() -> None:
     assert engine.last[second].finish_reason is FinishReason.ERROR
     assert "No token may come next" in (engine.last[second].error or "")
     assert len(engine.tokens[second]) == 2
+
+
+def test_a_constraint_says_why_it_is_at_its_end() -> None:
+    engine = SimEngine()
+    request_id = engine.add(PROMPT, max_tokens=6)
+    constraint = engine.scheduler._requests[request_id].constraint = OnlyMultiplesOf(7, limit=0)
+    constraint.failure = "The grammar is too complex."
+    engine.run()
+    assert engine.last[request_id].error == "The grammar is too complex."
+
+
+@pytest.mark.parametrize("max_tokens", [1, 6])
+def test_a_finished_constraint_ends_the_answer(max_tokens: int) -> None:
+    """Also with the last token that there is room for, and before min_tokens."""
+    engine = SimEngine()
+    sampling = SamplingParams(max_tokens=max_tokens, min_tokens=max_tokens)
+    request_id = engine.add(PROMPT, sampling=sampling)
+    engine.scheduler._requests[request_id].constraint = constraint = OnlyMultiplesOf(7)
+    constraint.is_finished = True
+    engine.run()
+    assert engine.last[request_id].finish_reason is FinishReason.STOP
+    assert len(engine.tokens[request_id]) == 1
 
 
 def test_allowed_token_ids_reach_the_back_end() -> None:

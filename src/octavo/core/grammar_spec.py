@@ -42,5 +42,5 @@ class GrammarSpec:
 
     kind: GrammarKind
     text: str = ""
-    field: str | None = None
+    field: str | None = dataclasses.field(default=None, compare=False)
     whitespace: str | None = None

@@ -18,3 +18,13 @@ class TokenConstraint(Protocol):
 
     def advance(self, token_ids: Sequence[int]) -> None:
         """These tokens were generated."""
+
+    @property
+    def is_finished(self) -> bool:
+        """The answer is complete and nothing may follow."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why fill_mask set no bit, as a sentence, if it is not that the grammar allows none."""
+        ...

@@ -8,14 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from octavo.backends.base import Backend
 from octavo.core.block_hash import BlockHash, root_hash
+from octavo.core.errors import InvalidRequestError, OctavoError
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Request
-from octavo.core.step import Float64Array, Masks
+from octavo.core.step import Float64Array
+from octavo.core.token_constraint import TokenConstraint
+from octavo.engine.compiling import Compiling, Grammars, NoGrammars
+from octavo.engine.masks import MaskFiller
+from octavo.scheduler.plan import Plan
 from octavo.scheduler.scheduler import Scheduler
+
+COMPILE_WAIT_SECONDS = 0.005  # so long a step without anything else to do waits for a grammar
 
 
 class Journal(Protocol):
@@ -61,6 +66,7 @@ class EngineCore:
         eos_token_ids: frozenset[int],
         fingerprint: bytes,
         enable_prefix_caching: bool = True,
+        grammars: Grammars | None = None,
         journal: Journal | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,12 +79,16 @@ class EngineCore:
         self._enable_prefix_caching = enable_prefix_caching
         self._journal = journal or NullJournal()
         self._clock = clock
+        grammars = grammars or NoGrammars()
+        self._compiling = Compiling(grammars, clock=clock)
+        self._masks = MaskFiller(grammars.fill_masks, vocab_size)
+        self._last_step_id = 0
         self._outputs: list[RequestOutput] = []  # of requests that ended without a step
         self.last_step: StepReport | None = None
 
     @property
     def has_work(self) -> bool:
-        return bool(self._outputs) or self._scheduler.has_work
+        return bool(self._outputs) or self._scheduler.has_work or bool(self._compiling)
 
     def add(self, submit: Submit) -> None:
         """Queue a request. If it is refused, the next step's outputs say so."""
@@ -87,49 +97,83 @@ class EngineCore:
             num_output_tokens = max(0, len(submit.token_ids) - submit.num_prompt_tokens)
             output = RequestOutput(submit.request_id, num_output_tokens, [], FinishReason.ERROR, error)
             self._outputs.append(output)
-            return
-        last_output = self._scheduler.add(self._to_request(submit))
-        if last_output is not None:
-            self._outputs.append(last_output)
+        elif submit.grammar is not None:
+            self._compiling.add(submit)
+        else:
+            self._enqueue(self._to_request(submit))
 
     def abort(self, request_ids: Sequence[str]) -> None:
         """Their clients are gone: no further output; unknown ids are ignored."""
+        self._compiling.remove(request_ids)
         self._scheduler.abort(request_ids)
 
     def step(self) -> tuple[list[RequestOutput], EngineStats]:
+        self._admit_compiled()
         outputs, self._outputs = self._outputs, []
         plan = self._scheduler.schedule(self._clock())
         if plan is not None:
-            self._journal.record(
-                plan.step.step_id,
-                [request.request_id for request in plan.requests],
-                [request.request_id for request in plan.new_in_kind],
-            )
-            ticket = self._backend.submit(plan.step)
-            result = self._backend.collect(ticket, self._masks(plan.outputs.constrained))
-            outputs += self._scheduler.update(plan, result, self._clock())
-            self.last_step = StepReport(
-                plan.step.num_tokens,
-                plan.num_context_tokens,
-                plan.step.num_requests,
-                result.seconds,
-                self._scheduler.step_time.last_prediction,
-                result.phase_seconds,
-            )
-        return outputs, self._scheduler.stats()
+            outputs += self._execute(plan)
+        elif self._compiling and not outputs:
+            self._wait_for_grammars()
+        stats = self._scheduler.stats()
+        if plan is None:
+            stats.num_step_tokens = 0
+        return outputs, stats
 
     def close(self) -> None:
+        self._masks.close()
         self._backend.close()
 
-    def _masks(self, constrained: list[Request]) -> Masks | None:
-        """What each of these requests may sample next; filled while the back end computes."""
-        if not constrained:
-            return None
-        masks = np.zeros((len(constrained), -(-self._vocab_size // 32)), np.uint32)
-        for mask, request in zip(masks, constrained, strict=True):
-            assert request.constraint is not None
-            request.constraint.fill_mask(mask)
-        return masks
+    def _admit_compiled(self) -> None:
+        """Queue those whose grammar is there, refuse those whose grammar is none."""
+        if not self._compiling:
+            return
+        for submit, grammar in self._compiling.take():
+            output = RequestOutput(submit.request_id, len(submit.token_ids) - submit.num_prompt_tokens, [])
+            if isinstance(grammar, OctavoError):
+                output.finish_reason, output.error = FinishReason.ERROR, str(grammar)
+                output.is_invalid = isinstance(grammar, InvalidRequestError)
+                self._outputs.append(output)
+                continue
+            constraint = grammar.start(ignores_end=submit.sampling.ignore_eos)
+            constraint.advance(submit.token_ids[submit.num_prompt_tokens :])
+            if constraint.is_finished:  # it was complete as it came
+                output.finish_reason = FinishReason.STOP
+                self._outputs.append(output)
+            else:
+                self._enqueue(self._to_request(submit, constraint))
+
+    def _enqueue(self, request: Request) -> None:
+        last_output = self._scheduler.add(request)
+        if last_output is not None:
+            self._outputs.append(last_output)
+
+    def _wait_for_grammars(self) -> None:
+        compiling = self._compiling.request_ids
+        self._journal.record(self._last_step_id, compiling, compiling)
+        self._compiling.wait(COMPILE_WAIT_SECONDS)
+
+    def _execute(self, plan: Plan) -> list[RequestOutput]:
+        self._last_step_id = plan.step.step_id
+        compiling = self._compiling.request_ids
+        self._journal.record(
+            plan.step.step_id,
+            [*(request.request_id for request in plan.requests), *compiling],
+            [*(request.request_id for request in plan.new_in_kind), *compiling],
+        )
+        self._masks.begin([request.constraint for request in plan.outputs.constrained if request.constraint])
+        ticket = self._backend.submit(plan.step)
+        result = self._backend.collect(ticket, self._masks.finish())
+        outputs = self._scheduler.update(plan, result, self._clock())
+        self.last_step = StepReport(
+            plan.step.num_tokens,
+            plan.num_context_tokens,
+            plan.step.num_requests,
+            result.seconds,
+            self._scheduler.step_time.last_prediction,
+            result.phase_seconds,
+        )
+        return outputs
 
     def _find_error(self, submit: Submit) -> str | None:
         """What would be a defect further down; the server checks it earlier, in the user's own terms."""
@@ -144,11 +188,9 @@ class EngineCore:
         for field, token_ids in (("token_ids", submit.token_ids), *submit.sampling.token_ids_by_field()):
             if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
                 return f"{field} has an id outside the vocabulary; allowed: 0 to {self._vocab_size - 1}."
-        if submit.grammar is not None:
-            return "This engine has no grammars."
         return None
 
-    def _to_request(self, submit: Submit) -> Request:
+    def _to_request(self, submit: Submit, constraint: TokenConstraint | None = None) -> Request:
         sampling = submit.sampling
         max_total_tokens = self._max_model_len
         if submit.pooling is not None:
@@ -170,6 +212,7 @@ class EngineCore:
             fork_of=submit.fork_of,
             tenant=submit.tenant,
             pooling=submit.pooling,
+            constraint=constraint,
             cache_root=self._cache_root(submit),
             is_suspect=submit.is_suspect,
             is_probe=submit.is_probe,

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Sequence
 
 MAX_REQUEST_ID_BYTES = 255
+MAX_COMPILING_IDS = 2  # beside the requests of a step: one for each grammar that is being compiled
 _HEADER = struct.Struct("<qqqq")  # state, step_id, number of new requests, bytes of ids
 _STATE = struct.Struct("<q")
 _BETWEEN_STEPS = 0
@@ -54,7 +55,7 @@ class JournalReader:
 
     def __init__(self, max_num_seqs: int) -> None:
         self.fd = os.memfd_create("octavo-journal")
-        size = _HEADER.size + max_num_seqs * (MAX_REQUEST_ID_BYTES + 1)
+        size = _HEADER.size + (max_num_seqs + MAX_COMPILING_IDS) * (MAX_REQUEST_ID_BYTES + 1)
         os.ftruncate(self.fd, size)
         self._page = mmap.mmap(self.fd, size, prot=mmap.PROT_READ)
 

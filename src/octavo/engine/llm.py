@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from octavo.config import EngineConfig, Environment
 from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
@@ -29,6 +30,7 @@ from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
 
 Prompt = str | Sequence[int]
+Grammars = GrammarSpec | Sequence[GrammarSpec | None] | None
 MAX_CHOICES = 128  # of one prompt
 
 
@@ -76,40 +78,52 @@ class LLM:
         prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        grammar: Grammars = None,
         n: int = 1,
         show_progress: bool = True,
     ) -> list[Completion]:
         """Complete one prompt or many (text, in which special tokens parse, or token ids); results in order.
 
-        params: for all prompts, or one each; default SamplingParams(). n: choices for each prompt, one behind
-        the other; they share its blocks, and the first has its logprobs. The progress bar is drawn on a
-        terminal only. Raises InvalidRequestError for a prompt that does not fit, EngineError for one that
-        failed.
+        params and grammar, what an answer must look like: for all prompts, or one each; default
+        SamplingParams() and none. n: choices for each prompt, one behind the other; they share its blocks,
+        and the first has its logprobs. The progress bar is drawn on a terminal only. Raises
+        InvalidRequestError for a prompt that does not fit and a grammar that is refused, EngineError for a
+        prompt that failed.
         """
         token_ids = [self._encode(prompt) for prompt in _each(prompts)]
         if not 1 <= n <= MAX_CHOICES:
             raise InvalidRequestError(f"n is {n}; allowed: 1 to {MAX_CHOICES}.", param="n")
-        return self._run(token_ids, _per_prompt(params, len(token_ids)), show_progress, n)
+        count = len(token_ids)
+        each = _per_prompt(params, count), _grammar_per_prompt(grammar, count)
+        return self._run(token_ids, *each, show_progress, n)
 
     def chat(
         self,
         messages: Sequence[Message],
         params: SamplingParams | None = None,
+        *,
+        grammar: GrammarSpec | None = None,
     ) -> Completion:
         """Answer one conversation, through the model's own chat template."""
         token_ids = self.encode_chat(messages)
-        return self._run([token_ids], _per_prompt(params, 1), show_progress=False)[0]
+        return self._run([token_ids], _per_prompt(params, 1), [grammar], show_progress=False)[0]
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation as a prompt: what chat() computes with, and stream() takes."""
         return self._text.chat_template.encode_chat(messages)
 
-    def stream(self, prompt: Prompt, params: SamplingParams | None = None) -> Iterator[Completion]:
+    def stream(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        grammar: GrammarSpec | None = None,
+    ) -> Iterator[Completion]:
         """The completion of one prompt after every step: its text grows; the last one has a finish_reason.
 
         Whoever leaves the loop early ends the request. Raises as generate() does.
         """
-        [answer] = self._submit_choices(self._encode(prompt), params or SamplingParams(), 1)
+        [answer] = self._submit_choices(self._encode(prompt), params or SamplingParams(), grammar, 1)
         live = {answer.request_id: answer}
         try:
             while live:
@@ -134,10 +148,17 @@ class LLM:
         return list(prompt)
 
     def _run(
-        self, prompts: list[list[int]], params: list[SamplingParams], show_progress: bool, n: int = 1
+        self,
+        prompts: list[list[int]],
+        params: list[SamplingParams],
+        grammars: Sequence[GrammarSpec | None],
+        show_progress: bool,
+        n: int = 1,
     ) -> list[Completion]:
         answers = [
-            answer for pair in zip(prompts, params, strict=True) for answer in self._submit_choices(*pair, n)
+            answer
+            for each in zip(prompts, params, grammars, strict=True)
+            for answer in self._submit_choices(*each, n)
         ]
         live = {answer.request_id: answer for answer in answers}
         with _progress_bar(show_progress) as progress:
@@ -150,16 +171,26 @@ class LLM:
                 self._core.abort(list(live))
         return [answer.completion() for answer in answers]
 
-    def _submit_choices(self, token_ids: list[int], params: SamplingParams, n: int) -> "list[_Answer]":
+    def _submit_choices(
+        self, token_ids: list[int], params: SamplingParams, grammar: GrammarSpec | None, n: int
+    ) -> "list[_Answer]":
         seed = params.seed if params.seed is not None else secrets.randbits(63)
-        first = self._submit(token_ids, params, seed, 0, None)
+        first = self._submit(token_ids, params, grammar, seed)
         if n > 1 and params.max_tokens != 0:
             params = dataclasses.replace(params, prompt_logprobs=None)
-        others = [self._submit(token_ids, params, seed, branch, first.request_id) for branch in range(1, n)]
+        others = [
+            self._submit(token_ids, params, grammar, seed, branch, first.request_id) for branch in range(1, n)
+        ]
         return [first, *others]
 
     def _submit(
-        self, token_ids: list[int], params: SamplingParams, seed: int, branch: int, fork_of: str | None
+        self,
+        token_ids: list[int],
+        params: SamplingParams,
+        grammar: GrammarSpec | None,
+        seed: int,
+        branch: int = 0,
+        fork_of: str | None = None,
     ) -> "_Answer":
         if not 1 <= len(token_ids) < self._max_model_len:
             raise InvalidRequestError(
@@ -171,7 +202,7 @@ class LLM:
         stream = TextStream(detokenizer, params.stop, min_tokens=params.min_tokens)
         answer = _Answer(f"llm-{self._num_requests}", token_ids, stream)
         submit = Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic())
-        submit.branch, submit.fork_of = branch, fork_of
+        submit.branch, submit.fork_of, submit.grammar = branch, fork_of, grammar
         self._core.add(submit)
         return answer
 
@@ -183,6 +214,8 @@ class LLM:
         answer = live.get(output.request_id)
         if answer is None:
             return  # a stop string ended it while this was computed
+        if output.error is not None and output.is_invalid:
+            raise InvalidRequestError(output.error, param="grammar")
         if output.error is not None:
             raise EngineError(output.error)
         answer.take(output)
@@ -251,6 +284,14 @@ def _per_prompt(params: SamplingParams | Sequence[SamplingParams] | None, count:
     if len(params) != count:
         raise InvalidRequestError(f"There are {count} prompts and {len(params)} params.", param="params")
     return list(params)
+
+
+def _grammar_per_prompt(grammar: Grammars, count: int) -> Sequence[GrammarSpec | None]:
+    if grammar is None or isinstance(grammar, GrammarSpec):
+        return [grammar] * count
+    if len(grammar) != count:
+        raise InvalidRequestError(f"There are {count} prompts and {len(grammar)} grammars.", param="grammar")
+    return grammar
 
 
 def _progress_bar(is_shown: bool) -> Progress:

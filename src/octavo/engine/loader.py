@@ -4,6 +4,8 @@ The only place where an engine's objects meet; used by the engine process and, i
 """
 
 import dataclasses
+import functools
+import pathlib
 import time
 
 from octavo.backends.base import MemoryPlan, StepLimits
@@ -14,8 +16,9 @@ from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import StartError
 from octavo.core.messages import Ready, Submit
 from octavo.core.sampling_params import SamplingParams
+from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.core import EngineCore, Journal
-from octavo.engine.model_files import Model, open_model
+from octavo.engine.model_files import Model, open_model, open_vocabulary
 from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
 from octavo.kv.manager import KVManager
 from octavo.models.source import resolve
@@ -45,7 +48,8 @@ def load_engine(
 ) -> LoadedEngine:
     """Load a model and compute its first token. Raises StartError: file, machine or flags do not fit."""
     clock = _Stopwatch()
-    model = open_model(resolve(config.model, environment.home))
+    path = resolve(config.model, environment.home)
+    model = open_model(path)
     clock.lap("open model")
     threads = config.threads or available_cores()
     max_model_len = _max_model_len(config, model)
@@ -75,6 +79,7 @@ def load_engine(
         eos_token_ids=model.end_ids,
         fingerprint=bytes.fromhex(fingerprint),
         enable_prefix_caching=config.enable_prefix_caching,
+        grammars=_grammars(model, path),
         journal=journal,
     )
     compute_first_token(core)
@@ -101,6 +106,11 @@ def compute_first_token(core: EngineCore) -> None:
     core.add(Submit("first-token", [0, 1], 2, sampling, seed=0, arrival=time.monotonic(), is_probe=True))
     while core.has_work:
         core.step()
+
+
+def _grammars(model: Model, path: pathlib.Path) -> GrammarCompiler:
+    vocab_size = model.architecture.vocab_size
+    return GrammarCompiler(functools.partial(open_vocabulary, path), vocab_size, model.end_ids)
 
 
 def _max_model_len(config: EngineConfig, model: Model) -> int:

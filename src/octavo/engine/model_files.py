@@ -73,6 +73,14 @@ def open_text(path: pathlib.Path) -> TextModel:
     return _open_text_directory(path) if path.is_dir() else _open_text_gguf(path)
 
 
+def open_vocabulary(path: pathlib.Path) -> Vocabulary:
+    """Without an encoder where the file allows. Raises ModelFileError."""
+    if path.is_dir():
+        return TokenizerDirectory(path).read().vocabulary
+    with GGUFFile.open(path) as file:
+        return Vocabulary.of_gguf(ModelMetadata(str(path), file.metadata))
+
+
 def _open_model_gguf(path: pathlib.Path) -> Model:
     file = GGUFFile.open(path)
     metadata = ModelMetadata(str(path), file.metadata)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from octavo.core.errors import EngineError
+from octavo.core.errors import EngineError, InvalidRequestError, OctavoError
 from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.sampling_params import SamplingParams
 
@@ -33,7 +33,8 @@ class RequestStream:
     """An async iterator of RequestOutput, for one consumer.
 
     Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
-    for good. Tokens that come faster than they are consumed wait here, bounded by the request's own length.
+    for good, InvalidRequestError for one whose grammar is refused. Tokens that come faster than they are
+    consumed wait here, bounded by the request's own length.
     """
 
     def __init__(self, submission: Submit, on_abort: "Callable[[RequestStream], None]") -> None:
@@ -54,7 +55,7 @@ class RequestStream:
         self._num_preemptions = 0  # in the present one
         self._prompt_logprobs = TokenLogprobs()
         self._outputs: collections.deque[RequestOutput] = collections.deque()
-        self._error: EngineError | None = None
+        self._error: OctavoError | None = None
         self._has_ended = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -107,7 +108,7 @@ class RequestStream:
             last = self.num_output_tokens - 1
             raise TokenGap(f"token {output.first_index} of request {self.request_id} came after token {last}")
         if output.error is not None:
-            self.fail(EngineError(output.error))
+            self.fail(self._error_of(output.error, output.is_invalid))
             return
         new = output.token_ids[known:]
         self._take_prompt_logprobs(output)
@@ -151,7 +152,14 @@ class RequestStream:
             pooled=output.pooled,
         )
 
-    def fail(self, error: EngineError) -> None:
+    def _error_of(self, message: str, is_invalid: bool) -> OctavoError:
+        if not is_invalid:
+            return EngineError(message)
+        grammar = self._submission.grammar
+        field = None if grammar is None else grammar.field
+        return InvalidRequestError(message if field is None else f"{field}: {message}", param=field)
+
+    def fail(self, error: OctavoError) -> None:
         """The request cannot be completed; its consumer gets the tokens so far, then the error."""
         self._error = error
         self._end()

@@ -315,7 +315,10 @@ class Scheduler:
         outputs = []
         for request, status in zip(plan.outputs.owners(), output.status.tolist(), strict=True):
             if status != RowStatus.OK and request.status is RequestStatus.RUNNING:
-                outputs.append(self._output(request, [], FinishReason.ERROR, _ROW_ERRORS[RowStatus(status)]))
+                error = _ROW_ERRORS[RowStatus(status)]
+                if status == RowStatus.NO_TOKEN and request.constraint is not None:
+                    error = request.constraint.failure or error
+                outputs.append(self._output(request, [], FinishReason.ERROR, error))
                 self._end(request, is_poisoned=status == RowStatus.NOT_FINITE)
         return outputs
 
@@ -335,13 +338,15 @@ class Scheduler:
 
     def _append(self, request: Request, token: int, now: float) -> RequestOutput:
         request.token_ids.append(token)
-        if request.constraint is not None:
-            request.constraint.advance([token])
         num_output_tokens = len(request.token_ids) - request.num_prompt_tokens
         finish_reason = None
+        if request.constraint is not None:
+            request.constraint.advance([token])
+            if request.constraint.is_finished:
+                finish_reason = FinishReason.STOP
         if token in request.stop_ids and num_output_tokens > request.sampling.min_tokens:
             finish_reason = FinishReason.STOP
-        elif len(request.token_ids) >= request.max_total_tokens:
+        elif finish_reason is None and len(request.token_ids) >= request.max_total_tokens:
             finish_reason = FinishReason.LENGTH
         if request in self._without_token:
             self._note_first_token(request, num_output_tokens, now)
