@@ -31,7 +31,6 @@ def test_the_documents_have_the_tables(page: str) -> None:
         (Api.CHAT, "use_beam_search", 0, False),
         (Api.COMPLETIONS, "length_penalty", True, False),
         (Api.CHAT, "functions", None, True),
-        (Api.CHAT, "response_format", {"type": "json_object"}, False),
     ),
 )
 def test_a_neutral_value_asks_for_nothing(api: Api, name: str, value: object, is_neutral: bool) -> None:

@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 
+from octavo.core.errors import InvalidRequestError
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.server.chat_format import ChatFormat
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded
@@ -33,6 +35,7 @@ class ChatDialect:
         max_tokens = request.max_completion_tokens or request.max_tokens
         num_kept = prompts.num_kept(request.truncate_prompt_tokens, max_tokens)
         use = tool_use(request.tools, request.tool_choice, request.parallel_tool_calls)
+        grammar = _grammar(request, use)
         prompt = await prompts.encode_chat(self._prompt(request, use), num_kept=num_kept)
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
@@ -51,7 +54,8 @@ class ChatDialect:
             has_short_ids=self._abilities.tool_format.has_short_ids,
         )
         is_parsed = use.names or self._abilities.reasoning is not None
-        return Encoded([prompt], new_format, self._abilities.shown_ids if is_parsed else frozenset())
+        shown_ids = self._abilities.shown_ids if is_parsed else frozenset()
+        return Encoded([prompt], new_format, shown_ids, grammar)
 
     def _prompt(self, request: ChatRequest, use: ToolUse) -> ChatPrompt:
         abilities = self._abilities
@@ -70,3 +74,13 @@ class ChatDialect:
             PlainAnswer() if tags is None else ReasoningSplitter(tags, is_open=is_open),
             ToolCallParser(form, use.names, is_parallel=use.is_parallel) if use.names else PlainAnswer(),
         )
+
+
+def _grammar(request: ChatRequest, use: ToolUse) -> GrammarSpec | None:
+    grammar = request.grammar()
+    if grammar is not None and use.names:
+        raise InvalidRequestError(
+            f"{grammar.field} leaves no room for a call of a tool; send no tools, or tool_choice none.",
+            param=grammar.field,
+        )
+    return grammar

@@ -42,7 +42,8 @@ class CompletionDialect:
             has_ids=bool(request.return_token_ids),
         )
         tokens = CompletionTokens(names, has_ids=report.has_ids)
-        return Encoded(encoded, functools.partial(CompletionFormat, tokens=tokens, prompts=report))
+        new_format = functools.partial(CompletionFormat, tokens=tokens, prompts=report)
+        return Encoded(encoded, new_format, grammar=request.grammar())
 
 
 class CompletionFormat:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
@@ -86,6 +87,7 @@ class Encoded:
     prompts: list[list[int]]
     new_format: Callable[[Envelope], Format]
     shown_ids: frozenset[int] = frozenset()  # control tokens that the format wants to see in the text
+    grammar: GrammarSpec | None = None  # what the answer must look like
 
 
 class Dialect(Protocol[Request]):

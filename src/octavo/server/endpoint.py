@@ -233,6 +233,7 @@ class GenerationEndpoint(Generic[Request]):
                 salt=origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared),
                 tenant=origin.tenant,
                 fork_of=place.fork_of,
+                grammar=encoded.grammar,
                 output_token_ids=() if progress is None else progress.token_ids,
             )
         skip_special_tokens = request.skip_special_tokens is not False
@@ -270,8 +271,8 @@ class GenerationEndpoint(Generic[Request]):
         except Exception as error:
             if not answer.has_started:
                 raise
-            is_ours = isinstance(error, EngineError)
-            is_draining = is_ours and self._services.drain.has_begun
+            is_ours = isinstance(error, OctavoError)
+            is_draining = isinstance(error, EngineError) and self._services.drain.has_begun
             await answer.end_with_error(self._services.drain.answer() if is_draining else answer_to(error))
             if not is_ours:
                 raise

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from octavo.core.errors import EngineError
+from octavo.core.errors import EngineError, OctavoError
 from octavo.core.messages import RequestOutput, TokenLogprobs
 from octavo.core.relay import ChoiceProgress
 from octavo.core.request import FinishReason
@@ -115,7 +115,8 @@ class Generation:
         return self._text.num_tokens
 
     async def run(self, emit: "Emit") -> None:
-        """Emit the text as it comes; with the last call finish_reason is set. Raises EngineError.
+        """Emit the text as it comes; with the last call finish_reason is set. Raises EngineError,
+        and InvalidRequestError for a grammar that is refused.
 
         The first token is emitted at once, even if all of its text is held back. While emit was busy (a
         client that reads slowly) tokens have gathered: their text goes out as one.
@@ -124,7 +125,7 @@ class Generation:
             return
         try:
             await self._emit_all(emit)
-        except EngineError:
+        except OctavoError:
             self.finish_reason = FinishReason.ERROR
             raise
 

@@ -12,6 +12,7 @@ import msgspec
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import MAX_LOGPROBS, SamplingParams
 from octavo.server.messages import ChatMessage
+from octavo.server.structured import StructuredFields
 from octavo.server.tools import Tool, ToolChoice
 
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -35,7 +36,7 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     include_obfuscation: Literal[False] | None = None
 
 
-class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=True):
     """What both kinds of request share. null means the same as leaving a field out."""
 
     model: str
