@@ -176,6 +176,8 @@ class RouterConfig:
     """Between two looks at an endpoint's health."""
     health_timeout_seconds: float = 5.0
     """How long an endpoint may take to say whether it is ready; silent three times, it is lost."""
+    known_answer_seconds: float = 30.0
+    """Between two questions whose answer is known, to octavo replicas; who answers wrongly gets no more."""
     drain_seconds: float = 30.0
     """After SIGTERM, how long running answers may take to finish."""
     log_format: str = "text"
@@ -208,7 +210,7 @@ TOOL_CALL_PARSERS = ("hermes", "llama3_json", "mistral", "json")
 ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")
 _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",
-    "health_interval_seconds", "health_timeout_seconds",
+    "health_interval_seconds", "health_timeout_seconds", "known_answer_seconds",
 )  # fmt: skip
 
 

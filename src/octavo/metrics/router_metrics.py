@@ -33,6 +33,9 @@ class RouterMetrics:
             "failovers", "Attempts that failed, and what became of the request.", "reason", "outcome"
         )
         self._ejections = counter("ejections", "Times an endpoint's circuit breaker opened.", "endpoint")
+        self._known_answers = counter(
+            "known_answers", "Answers to the known question: right, wrong or silent.", "endpoint", "outcome"
+        )
         self._changes = counter("health_changes", "Changes of an endpoint's health.", "endpoint", "state")
 
     def _create_gauges(self) -> None:
@@ -58,6 +61,9 @@ class RouterMetrics:
 
     def observe_change(self, endpoint: str, state: str) -> None:
         self._changes.labels(endpoint, state).inc()
+
+    def observe_known_answer(self, endpoint: str, outcome: str) -> None:
+        self._known_answers.labels(endpoint, outcome).inc()
 
     def observe_overhead(self, seconds: float) -> None:
         self._overhead.observe(seconds)

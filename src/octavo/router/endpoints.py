@@ -13,6 +13,7 @@ from octavo.core.relay import ReplicaCard
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
+WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
 ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts that are not computed yet
 
 
@@ -69,6 +70,7 @@ class Endpoint:
         }
         self.is_ready = False
         self.is_draining = False
+        self.is_wrong = False  # known_answer.py: it computes something else than its like
         self.complaint = "not asked yet"
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
         self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
@@ -76,7 +78,12 @@ class Endpoint:
 
     @property
     def is_available(self) -> bool:
-        return self.is_ready and not self.is_draining
+        return self.is_ready and not self.is_draining and not self.is_wrong
+
+    @property
+    def reason(self) -> str:
+        """Why it is not available, if it is not."""
+        return "draining" if self.is_draining else WRONG if self.is_wrong else self.complaint
 
     @contextlib.contextmanager
     def reserved(self, num_prompt_tokens: int) -> Iterator[Reservation]:

@@ -117,10 +117,7 @@ class Router:
             return ModelNotFoundError(
                 f"There is no model {request.model[:_ECHO_LIMIT]!r} here. Served: {known}."
             )
-        complaints = "; ".join(
-            f"{endpoint.name}: {'draining' if endpoint.is_draining else endpoint.complaint}"
-            for endpoint in self.endpoints.endpoints
-        )
+        complaints = "; ".join(f"{endpoint.name}: {endpoint.reason}" for endpoint in self.endpoints.endpoints)
         return OverloadedError(
             f"No endpoint can be asked now ({complaints or 'there is none'}).",
             retry_after_seconds=self._retry_after_seconds,

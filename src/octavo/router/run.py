@@ -24,9 +24,10 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.app import build_app
 from octavo.router.cache_watch import CacheWatch
 from octavo.router.delivery import DeliveryLimits
-from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.endpoints import WRONG, Endpoint, EndpointSet
 from octavo.router.health import HealthLimits, HealthMonitor
 from octavo.router.knowledge import Knowledge
+from octavo.router.known_answer import KnownAnswer
 from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
@@ -52,7 +53,9 @@ class RunningRouter:
 
     endpoints: EndpointSet
     monitor: HealthMonitor
-    cache_watch: CacheWatch | None  # None: no secret is shared with octavo replicas
+    cache_watch: CacheWatch
+    known_answer: KnownAnswer
+    shares_secret: bool  # with octavo replicas
     proxy: Proxy
     app: ASGIApp
 
@@ -99,15 +102,31 @@ class RunningRouter:
         key_ring = KeyRing.of(api_key, config.api_key_file)
         access = Access(key_ring, config.allowed_hosts, config.allowed_origins)
         app = build_app(router, proxy, metrics, access=access, log=log)
-        cache_watch = None if environment.secret is None else CacheWatch(environment.secret)
-        return cls(endpoints, monitor, cache_watch, proxy, app)
+        return cls(
+            endpoints,
+            monitor,
+            CacheWatch(environment.secret or ""),
+            _known_answer(config, api_key, metrics),
+            environment.secret is not None,
+            proxy,
+            app,
+        )
 
     def watchers(self, endpoint: Endpoint) -> list[Coroutine[None, None, None]]:
         """What runs beside for an endpoint, until cancelled."""
         watchers = [self.monitor.watch(endpoint)]
-        if self.cache_watch is not None:
-            watchers.append(self.cache_watch.follow(endpoint))
+        if self.shares_secret:
+            watchers += [self.cache_watch.follow(endpoint), self.known_answer.watch(endpoint)]
         return watchers
+
+
+def _known_answer(config: RouterConfig, api_key: str | None, metrics: RouterMetrics) -> KnownAnswer:
+    def on_answer(endpoint: Endpoint, outcome: str) -> None:
+        metrics.observe_known_answer(endpoint.name, outcome)
+        if outcome == "wrong":
+            _say(f"endpoint {endpoint.name} ({endpoint.url}) gets nothing more: {WRONG}")
+
+    return KnownAnswer(api_key=api_key, interval_seconds=config.known_answer_seconds, on_answer=on_answer)
 
 
 def _endpoints(config: RouterConfig) -> list[Endpoint]:
