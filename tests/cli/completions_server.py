@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,8 +13,8 @@ class CompletionsServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, refuse_from: int | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, refuse_from: int | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.refuse_from = refuse_from
         self.paths: list[str] = []
         self.bodies: list[dict[str, object]] = []
@@ -64,3 +65,7 @@ def completions_server(refuse_from: int | None = None) -> Iterator[CompletionsSe
         finally:
             server.shutdown()
             thread.join()
+
+
+if __name__ == "__main__":
+    CompletionsServer(port=int(sys.argv[1])).serve_forever()

@@ -4,6 +4,7 @@ from cyclopts import App
 
 COMMANDS = {
     "serve": ("bench_serve:serve", "Measure a server from its clients' side."),
+    "peers": ("bench_peers:peers", "Measure other engines beside this one."),
     "offline": ("bench_offline:offline", "Measure the engine alone, in this process."),
 }
 

@@ -1,0 +1,26 @@
+"""octavo, as it is installed here."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from octavo.bench.peers.peer import Command, Place, Serving
+
+SERVE = "import sys; from octavo.cli.main import main; sys.exit(main())"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Octavo:
+    name: str = "octavo"
+    facts: str = "this installation; default settings"
+    needs_checkpoint: bool = False
+    ready_path: str = "/readyz"
+    environment_name: str = ""  # none of its own
+
+    def install(self, place: Place) -> Sequence[Command]:
+        return ()
+
+    def start(self, place: Place, serving: Serving) -> Command:
+        model = serving.checkpoint if self.needs_checkpoint else serving.gguf
+        options = ("--port", str(serving.port), "--threads", str(serving.threads))
+        return Command((sys.executable, "-c", SERVE, "serve", str(model), *options))

@@ -1,0 +1,37 @@
+"""An engine that is installed by a touch and serves at once."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from octavo.bench.peers.peer import Command, Place, Serving
+
+SERVER = pathlib.Path(__file__).parents[2] / "cli" / "completions_server.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class FakePeer:
+    """broken: a command that fails, at install or start."""
+
+    name: str = "fake"
+    facts: str = "made for a test"
+    needs_checkpoint: bool = False
+    ready_path: str = "/health"
+    environment_name: str = ""
+    broken: str = ""
+
+    def install(self, place: Place) -> Sequence[Command]:
+        if self.broken == "install":
+            return (Command((sys.executable, "-c", "print('what went wrong'); raise SystemExit(3)")),)
+        return (
+            Command(
+                (sys.executable, "-c", "import os; open(os.environ['MARK'], 'a').write('x')"),
+                {"MARK": "mark"},
+            ),
+        )
+
+    def start(self, place: Place, serving: Serving) -> Command:
+        if self.broken == "start":
+            return Command((sys.executable, "-c", "print('no such model')"))
+        return Command((sys.executable, str(SERVER), str(serving.port)))
