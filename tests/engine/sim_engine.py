@@ -53,7 +53,7 @@ def load_sim(
         fingerprint=b"sim",
         journal=journal,
     )
-    ready = Ready(epoch, max_model_len, vocab_size, num_blocks, {}, {}, "sim", 1, "none")
+    ready = Ready(epoch, max_model_len, vocab_size, num_blocks, {}, {}, b"sim".hex(), 1, "none")
     return SimpleNamespace(core=core, ready=ready)
 
 

@@ -43,6 +43,7 @@ class Routed:
         api_key: str | None = None,
         secret: str | None = None,
         patience_seconds: float = 5.0,
+        max_body_bytes: int = 1 << 16,
     ) -> None:
         self.endpoints = [
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
@@ -64,7 +65,7 @@ class Routed:
             RequestReader(session_key=session_key, aliases=self.set.aliases),
             self.metrics,
             secret=secret,
-            limits=ProxyLimits(limits, max_body_bytes=1 << 16, patience_seconds=patience_seconds),
+            limits=ProxyLimits(limits, max_body_bytes=max_body_bytes, patience_seconds=patience_seconds),
         )
         self.log = io.StringIO()
         log = RequestLog(is_json=True, is_coloured=False, output=self.log)

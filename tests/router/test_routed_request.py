@@ -35,14 +35,16 @@ def test_headers_name_session_and_policy() -> None:
     (
         (b"{", "not valid JSON"),
         (b'{"model":"\xff"}', "not valid JSON: a string is not UTF-8"),
-        (b"[]", "cannot be routed"),
-        (b'{"prompt":"hi"}', "missing required field `model`"),
-        (b'{"model":1}', "model"),
+        (b"[]", "The body must be a JSON object"),
+        (b'{"prompt":"hi"}', "model is missing"),
+        (b'{"model":1}', "model: expected `str`, got `int`"),
+        (b'{"model":"m","n":"2"}', "n: expected `int . null`, got `str`"),
     ),
 )
 def test_what_cannot_be_routed_is_refused(body: bytes, message: str) -> None:
-    with pytest.raises(InvalidRequestError, match=message):
+    with pytest.raises(InvalidRequestError, match=message) as raised:
         read(body)
+    assert raised.value.param in (None, "model", "n")
 
 
 def test_the_load_of_a_prompt_grows_with_it() -> None:

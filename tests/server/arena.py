@@ -32,6 +32,7 @@ from tests.engine.harness import children
 from tests.engine.sim_byte_engine import VOCAB_SIZE
 from tests.fakes import FakeReplica, byte_text, fake_replica
 from tests.over_socket import Served, over_socket
+from tests.router.routed import Routed
 from tests.server.hostile_rows import KEY, MAX_BODY_BYTES
 from tests.server.raw_client import Answer, exchange, request
 from tests.server.serving import sim_engine
@@ -40,6 +41,7 @@ IMPATIENT = ConnectionLimits(head_seconds=0.2, stall_seconds=0.2)
 BODY_SECONDS = 0.2  # of the impatient server
 NUM_WITNESS_TOKENS = 24
 SECRET = "witness-secret"
+SHARED = "of router and server"
 _LEAK = re.compile(r"0x[0-9a-fA-F]{6,}|Traceback|File \"|/src/|/site-packages/|/tmp/|127\.0\.0\.1")
 _FORBIDDEN = ("pickle.find_class", "compile", "exec", "subprocess.Popen", "os.system", "os.exec")
 _MAX_MESSAGE = 1000  # characters
@@ -79,6 +81,8 @@ class Arena:
     patient: Served
     impatient: Served  # the same engine, with short deadlines
     locked: Served  # the same engine, behind a key
+    routed: Served  # the patient one, through a router
+    router: Routed
     alarm: CodeAlarm
     num_trials: int = 0
     counts_before: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -119,7 +123,8 @@ class Arena:
     async def settle(self) -> None:
         """Until nothing is under way, or for as long as something that hangs would take to show."""
         for _ in range(500):
-            states = [served.state for served in (self.patient, self.impatient, self.locked)]
+            self.router.endpoints[0].upstream.close()  # connections that it keeps
+            states = [served.state for served in (self.patient, self.impatient, self.locked, self.routed)]
             if not self.engine.num_live and not any(state.connections or state.tasks for state in states):
                 return
             await asyncio.sleep(0.01)
@@ -144,7 +149,7 @@ class Arena:
 async def arena(alarm: CodeAlarm) -> AsyncIterator[Arena]:
     async with sim_engine(max_num_seqs=32) as engine:
         options: dict[str, Any] = {"max_body_bytes": MAX_BODY_BYTES, "cache_seconds": 0.0}
-        replica = fake_replica(engine, **options)
+        replica = fake_replica(engine, **options, secret=SHARED)
         await replica.readiness.record()
         hasty = fake_replica(engine, **options, body_timeout_seconds=BODY_SECONDS)
         closed = fake_replica(engine, **options, api_key=KEY)
@@ -153,8 +158,11 @@ async def arena(alarm: CodeAlarm) -> AsyncIterator[Arena]:
             over_socket(hasty.app, IMPATIENT) as impatient,
             over_socket(closed.app) as locked,
         ):
-            alarm.allowed_ports = {patient.port, impatient.port, locked.port}
-            yield Arena(engine, replica, patient, impatient, locked, alarm)
+            router = Routed([patient.url], secret=SHARED, max_body_bytes=MAX_BODY_BYTES)
+            await router.look()
+            async with over_socket(router.app) as routed:
+                alarm.allowed_ports = {patient.port, impatient.port, locked.port, routed.port}
+                yield Arena(engine, replica, patient, impatient, locked, routed, router, alarm)
 
 
 def expected_text(seed: int, num_prompt_tokens: int) -> str:

@@ -58,7 +58,7 @@ class KeyFile:
         except (OSError, StartError) as error:
             self._logger.error("%s: %s The keys it had before stay.", self._path, _reason(error))
         else:
-            self._logger.info("%s was read again: %d keys.", self._path, len(self._keys))
+            self._logger.info("%s was read again; number of keys: %d.", self._path, len(self._keys))
 
     def _look(self) -> _Version | None:
         try:

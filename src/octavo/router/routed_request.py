@@ -4,6 +4,7 @@ The body is not decoded further, and what an endpoint gets are the client's own 
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,10 @@ from octavo.core.errors import InvalidRequestError
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
 BYTES_PER_TOKEN = 4  # of a prompt: an estimate, for load only
 MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
+
+
+_MISSING = re.compile(r"missing required field `(?P<field>\w+)`")
+_FIELD = re.compile(r" - at `\$\.(?P<field>\w+)[^`]*`$")
 
 
 class _Fields(msgspec.Struct):
@@ -91,8 +96,7 @@ class RequestReader:
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            param = "model" if "`model`" in str(error) or "$.model" in str(error) else None
-            raise InvalidRequestError(f"The body cannot be routed: {error}.", param=param) from None
+            raise _refusal(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
             raise InvalidRequestError(
@@ -107,6 +111,21 @@ class RequestReader:
 
     def _header(self, headers: Sequence[tuple[bytes, bytes]], name: bytes | None) -> str | None:
         return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def _refusal(message: str) -> InvalidRequestError:
+    """msgspec's sentence about a value of the wrong shape, in ours."""
+    missing = _MISSING.search(message)
+    if missing is not None:
+        field = missing["field"]
+        return InvalidRequestError(f"{field} is missing.", param=field, code="missing_required_parameter")
+    located = _FIELD.search(message)
+    if located is None:
+        return InvalidRequestError("The body must be a JSON object.")
+    reason = message[: located.start()]
+    return InvalidRequestError(
+        f"{located['field']}: {reason[0].lower()}{reason[1:]}.", param=located["field"]
+    )
 
 
 def prefix_hashes(prompt: bytes, root: bytes) -> tuple[int, ...]:
