@@ -102,7 +102,7 @@ READY = Ready(
         "num_blocks": 4096,
         "num_checkpoint_blocks": 512,
     },
-    boot_seconds={"open model": 0.01, "load weights": 0.25},
+    boot_seconds={"open model": 0.01, "pack weights": 0.25},
     fingerprint="0123456789abcdef",
     threads=2,
     isa="avx2",

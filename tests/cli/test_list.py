@@ -1,9 +1,11 @@
 import pathlib
 
+import numpy as np
 import pytest
 
 from octavo.cli.list import list_models
 from octavo.models.catalog import GEMMA3, SMOLLM2
+from octavo.weights.repacked import RepackedFiles
 
 
 def test_models_here_and_models_to_be_had(
@@ -25,3 +27,8 @@ def test_models_here_and_models_to_be_had(
     assert told["gemma3-270m"].endswith("2 KiB  GGUF Q4_K_M  incomplete: octavo pull goes on")
     assert told["qwen2.5-coder-1.5b"].endswith("1.0 GiB  GGUF Q4_K_M  not here: octavo pull")
     assert lines[-1] == f"{tmp_path / 'models'}: 94 MiB"
+    files = RepackedFiles.of_home(tmp_path)
+    files.keep("key", np.zeros(3 << 20, np.uint8), fingerprint="", source=path)
+    list_models()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{files.folder}: 3 MiB, weights packed by earlier starts"

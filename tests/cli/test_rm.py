@@ -1,11 +1,13 @@
 import io
 import pathlib
 
+import numpy as np
 import pytest
 
 from octavo.cli.rm import rm
 from octavo.core.errors import ModelFileError, StartError
 from octavo.models.catalog import SMOLLM2
+from octavo.weights.repacked import RepackedFiles
 
 
 class Terminal(io.StringIO):
@@ -39,6 +41,17 @@ def test_yes_does_not_ask(path: pathlib.Path, capsys: pytest.CaptureFixture[str]
     assert rm("default", yes=True) == 0
     assert not path.exists()
     assert capsys.readouterr().out == "removed smollm2-135m-instruct, 94 MiB\n"
+
+
+def test_packed_weights_go_with_their_model(
+    path: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = RepackedFiles.of_home(tmp_path)
+    files.keep("key", np.zeros(3 << 20, np.uint8), fingerprint="", source=path)
+    files.keep("other", np.zeros(3, np.uint8), fingerprint="", source=tmp_path / "else")
+    assert rm("default", yes=True) == 0
+    assert [file.source for file in files.files()] == [str(tmp_path / "else")]
+    assert capsys.readouterr().out.endswith("94 MiB, and 3 MiB of its packed weights\n")
 
 
 def test_without_a_terminal_it_removes_nothing(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The memory plan is what the engine process takes: measured after the load, and with every KV block used."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,9 +15,22 @@ TOLERANCE = 0.03
 MIB = 1 << 20
 
 
-def test_planned_and_resident_memory_agree(smollm2_path: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.mark.parametrize("start", ["packs", "maps"])
+def test_planned_and_resident_memory_agree(
+    start: str, smollm2_path: pathlib.Path, home: pathlib.Path
+) -> None:
+    """On the second start the weights are the pages of a file, which are nobody else's here."""
+    assert (home / "repacked").exists() is (start == "maps")
     command = [sys.executable, "-m", "tests.e2e.resident_memory", str(smollm2_path), str(KV_BYTES)]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = {**os.environ, "OCTAVO_HOME": str(home)}
+    result = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    )
     process_bytes = result["plan"].pop("process_bytes")
     plan = MemoryPlan(**result["plan"])
     assert plan.kv_bytes + plan.checkpoint_bytes == pytest.approx(KV_BYTES, rel=0.01)

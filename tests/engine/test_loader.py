@@ -1,5 +1,6 @@
 """Loading an engine: what it reports, and how it refuses."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -13,19 +14,39 @@ from octavo.engine.loader import load_engine
 BLOCK_BYTES = 368_704  # of the built-in model
 
 
-def load(path: pathlib.Path, **options: object):
+def load(path: pathlib.Path, home: pathlib.Path | None = None, **options: object):
     config = EngineConfig(model=str(path), **options)
-    return load_engine(config, Environment.read(), NullJournal(), epoch=3)
+    environment = Environment.read()
+    environment = dataclasses.replace(environment, home=home or environment.home)
+    return load_engine(config, environment, NullJournal(), epoch=3)
 
 
-def test_ready_tells_limits_memory_and_boot_times(smollm2_path: pathlib.Path) -> None:
-    loaded = load(smollm2_path, max_model_len=512, kv_cache_memory=90 * BLOCK_BYTES, threads=2)
+def test_ready_tells_limits_memory_and_boot_times(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    loaded = load(smollm2_path, tmp_path, max_model_len=512, kv_cache_memory=90 * BLOCK_BYTES, threads=2)
     ready = loaded.ready
     assert (ready.epoch, ready.max_model_len, ready.vocab_size, ready.threads) == (3, 512, 49152, 2)
     assert ready.num_blocks == 80 and ready.memory["num_checkpoint_blocks"] == 10  # an eighth of the KV cache
     assert ready.memory["block_bytes"] == BLOCK_BYTES
-    assert list(ready.boot_seconds) == ["open model", "load weights", "fingerprint", "first token"]
+    phases = ["open model", "pack weights", "fingerprint", "keep weights", "first token"]
+    assert list(ready.boot_seconds) == phases and ready.notices == ()
     assert len(bytes.fromhex(ready.fingerprint)) == 16
+    loaded.core.close()
+
+
+def test_a_second_start_maps_the_weights_of_the_first(
+    smollm2_path: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    first, second = (load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES) for _ in range(2))
+    assert list(second.ready.boot_seconds) == ["open model", "map weights", "first token"]
+    assert second.ready.fingerprint == first.ready.fingerprint
+    first.core.close()
+    second.core.close()
+
+
+def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "repacked").touch()
+    loaded = load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES)
+    assert "not kept" in loaded.ready.notices[0]
     loaded.core.close()
 
 

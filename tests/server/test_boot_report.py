@@ -18,7 +18,7 @@ def test_the_report_says_time_memory_and_address() -> None:
     ).splitlines()
     assert lines == [
         "  server    python 200 ms, engine 600 ms, text 100 ms",
-        "  engine    open model 10 ms, load weights 250 ms",
+        "  engine    open model 10 ms, pack weights 250 ms",
         "  memory    weights 100.0 MiB, workspace 5.0 MiB, Python 40.0 MiB; reserved, taken when used:"
         " KV cache 1.5 GiB, checkpoint store 192.0 MiB, sampling 3.0 MiB",
         "  KV cache  4,096 blocks, 65,536 tokens, 1.5 GiB; context 8,192 tokens",
@@ -33,6 +33,12 @@ def test_the_report_says_time_memory_and_address() -> None:
 )
 def test_bytes_have_units(count: int, text: str) -> None:
     assert format_bytes(count) == text
+
+
+def test_a_notice_is_a_line() -> None:
+    info = msgspec.structs.replace(INFO, notices=("the disk is full",))
+    lines = boot_report(info, Phases(), names=("tiny",), chat="none", url="u").splitlines()
+    assert lines[-2] == "  note      the disk is full"
 
 
 def test_phases_begin_with_the_process() -> None:

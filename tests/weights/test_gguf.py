@@ -169,7 +169,7 @@ def test_a_broken_file_is_refused_by_name_and_reason(case: str, tmp_path: pathli
 
 
 def test_missing_and_empty_files(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ModelFileError, match="No such file"):
+    with pytest.raises(ModelFileError, match="no such file"):
         GGUFFile.open(tmp_path / "none.gguf")
     with pytest.raises(ModelFileError, match="empty"):
         GGUFFile.open(write(tmp_path, b""))

@@ -1,5 +1,6 @@
 """`octavo list`: the models on this disk, and those that `octavo pull` knows by name."""
 
+import pkgutil
 import time
 
 from octavo.cli.tables import ago, columns, size
@@ -21,6 +22,11 @@ def list_models() -> None:
     ]
     print("\n".join(columns(rows, right=(1,))))
     print(f"\n{home / 'models'}: {size(sum(model.num_bytes for model in models))}")
+    kept = pkgutil.resolve_name("octavo.weights.repacked:RepackedFiles").of_home(home)
+    if files := kept.files():
+        print(
+            f"{kept.folder}: {size(sum(file.num_bytes for file in files))}, weights packed by earlier starts"
+        )
 
 
 def _row(model: StoredModel, now: float) -> tuple[str, str, str, str]:

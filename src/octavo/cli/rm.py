@@ -1,5 +1,6 @@
 """`octavo rm`: takes models off the disk, having asked."""
 
+import pkgutil
 import sys
 
 from octavo.cli.tables import size
@@ -24,11 +25,14 @@ def rm(*models: str, yes: bool = False) -> int:
     found = [stored_model(name, home) for name in models]
     if not yes and not sys.stdin.isatty():
         raise StartError("octavo rm asks before it removes; without a terminal, say --yes.")
+    packed = pkgutil.resolve_name("octavo.weights.repacked:RepackedFiles").of_home(home)
     for model in found:
         if not yes and not _confirm(f"Remove {model.name} ({size(model.num_bytes)})? [y/N] "):
             return 1
+        kept = packed.remove_of(path.resolve() for path in model.paths)
         remove(model, home)
-        print(f"removed {model.name}, {size(model.num_bytes)}")
+        also = f", and {size(kept)} of its packed weights" if kept else ""
+        print(f"removed {model.name}, {size(model.num_bytes)}{also}")
     return 0
 
 

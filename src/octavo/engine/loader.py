@@ -20,10 +20,12 @@ from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.core import EngineCore, Journal
 from octavo.engine.model_files import Model, open_model, open_vocabulary
 from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
+from octavo.engine.weight_loading import load_weights
 from octavo.kv.manager import KVManager
 from octavo.models.source import resolve
 from octavo.scheduler.scheduler import Scheduler
 from octavo.scheduler.step_time import StepCost
+from octavo.weights.repacked import RepackedFiles
 
 KV_MEMORY_SHARE = 4  # by default, one part in so many of what the weights leave
 MAX_DEFAULT_KV_MEMORY = 4 * GIB
@@ -58,6 +60,7 @@ def load_engine(
     fixed = plan_memory(model.program, model.checkpoint.parts, limits, threads, isa)
     plan = _plan(config, fixed, len(model.program.kv_groups), available_memory_bytes())
     process_bytes = resident_bytes()
+    loaded = load_weights(model, RepackedFiles.of_home(environment.home), threads, clock.lap)
     backend = CpuBackend(
         model.program,
         model.checkpoint.parts,
@@ -66,10 +69,8 @@ def load_engine(
         plan.num_checkpoint_blocks,
         num_threads=threads,
         isa=isa,
+        weights=loaded.packed,
     )
-    clock.lap("load weights")
-    fingerprint = model.fingerprint()
-    clock.lap("fingerprint")
     kv = _kv_manager(config, model, plan)
     core = EngineCore(
         _scheduler(config, kv, _step_cost(model, plan, threads, isa), epoch),
@@ -77,7 +78,7 @@ def load_engine(
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
         eos_token_ids=model.end_ids,
-        fingerprint=bytes.fromhex(fingerprint),
+        fingerprint=bytes.fromhex(loaded.fingerprint),
         enable_prefix_caching=config.enable_prefix_caching,
         grammars=_grammars(model, path),
         journal=journal,
@@ -91,11 +92,12 @@ def load_engine(
         num_blocks=plan.num_blocks,
         memory={**dataclasses.asdict(plan), "process_bytes": process_bytes},
         boot_seconds=clock.laps,
-        fingerprint=fingerprint,
+        fingerprint=loaded.fingerprint,
         threads=threads,
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
         kv_tokens=kv.capacity_in_tokens(max_model_len),
+        notices=loaded.notices,
     )
     return LoadedEngine(core, ready, _kv_bytes_per_token(model, plan))
 

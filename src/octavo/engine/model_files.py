@@ -40,6 +40,7 @@ class Model:
     """What the engine computes: the program and its weights."""
 
     name: str
+    path: pathlib.Path
     architecture: Architecture
     program: Program
     checkpoint: Checkpoint
@@ -48,8 +49,12 @@ class Model:
 
     def fingerprint(self) -> str:
         """Hex; files have the same one exactly when a prompt gives the same KV blocks. Reads every weight."""
-        numbers = f"{NUMERICS_VERSION} {self.architecture}".encode()
-        return self.checkpoint.fingerprint([numbers, *self.text_fields])
+        return self.checkpoint.fingerprint(self.fingerprint_context)
+
+    @property
+    def fingerprint_context(self) -> list[bytes]:
+        """What the fingerprint depends on besides the weights."""
+        return [f"{NUMERICS_VERSION} {self.architecture}".encode(), *self.text_fields]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def _open_model_gguf(path: pathlib.Path) -> Model:
     checkpoint = Checkpoint.of_file(str(path), file.tensors, names, part_shapes(program))
     end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
     end_ids = end_ids_of_gguf(metadata, end_tokens)
-    return Model(_name(path, metadata), arch, program, checkpoint, end_ids, _text_fields(file.metadata))
+    return Model(_name(path, metadata), path, arch, program, checkpoint, end_ids, _text_fields(file.metadata))
 
 
 def _read_gguf(metadata: ModelMetadata, file: GGUFFile) -> tuple[Architecture, TensorNames]:
@@ -126,7 +131,7 @@ def _open_model_directory(path: pathlib.Path) -> Model:
     text_files = (path / name for name in _TEXT_FILES)
     text_fields = tuple(file.name.encode() + file.read_bytes() for file in text_files if file.is_file())
     end_ids = TokenizerDirectory(path).end_ids()
-    return Model(path.resolve().name, arch, program, checkpoint, end_ids, text_fields)
+    return Model(path.resolve().name, path, arch, program, checkpoint, end_ids, text_fields)
 
 
 def _open_text_directory(path: pathlib.Path) -> TextModel:

@@ -69,7 +69,7 @@ def _mark_used(path: pathlib.Path) -> None:
     """`octavo list` shows when: the access time, which reading alone does not always move."""
     path = path / "config.json" if path.is_dir() else path
     try:
-        os.utime(path, (time.time(), path.stat().st_mtime))
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     except OSError:
         return  # on a disk that cannot be written
 

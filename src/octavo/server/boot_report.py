@@ -45,6 +45,7 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str,
             f"  memory    {_memory(info.memory)}",
             f"  KV cache  {_kv_cache(info)}; context {info.max_model_len:,} tokens",
             f"  chat      {chat}",
+            *(f"  note      {notice}" for notice in info.notices),
             f"ready in {sum(phases.seconds.values()):.1f} s: {url} (model {', '.join(names)})",
         )
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from octavo.core.errors import ModelFileError
 from octavo.core.tensor_slice import TensorNames, TensorSlice
 from octavo.weights.formats import Tensor
+from octavo.weights.mapped_file import MappedFile
 
 Shape = tuple[int, int]  # rows, columns; a vector has one column
 
@@ -72,6 +73,11 @@ class Checkpoint:
     @property
     def num_bytes(self) -> int:
         return sum(tensor.num_bytes for tensor in self.parts.values())
+
+    @property
+    def files(self) -> list[MappedFile]:
+        """Those that the parts lie in, each once."""
+        return list(dict.fromkeys(part.file for part in self.parts.values() if part.file is not None))
 
     def fingerprint(self, context: Iterable[bytes]) -> str:
         """128 bits of hex over every part's name, format, shape and bytes, and over context (in order).

@@ -9,6 +9,8 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
+from octavo.weights.mapped_file import MappedFile
+
 Bytes = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 BF16 = NDArray[np.uint16]
@@ -76,6 +78,7 @@ class Tensor:
     num_rows: int
     num_columns: int
     data: Bytes
+    file: MappedFile | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -85,7 +88,7 @@ class Tensor:
         """Rows [first, first + count), which lie within the tensor: a view, under the same name."""
         row_bytes = self.format.row_bytes(self.num_columns)
         data = self.data[first * row_bytes : (first + count) * row_bytes]
-        return Tensor(self.name, self.format, count, self.num_columns, data)
+        return Tensor(self.name, self.format, count, self.num_columns, data, self.file)
 
     @classmethod
     def of(cls, name: str, array: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16]) -> "Tensor":

@@ -18,6 +18,7 @@ import numpy as np
 
 from octavo.core.errors import ModelFileError
 from octavo.weights.formats import Tensor, TensorFormat
+from octavo.weights.mapped_file import MappedFile
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -61,28 +62,20 @@ class GGUFFile:
     metadata   Mapping of key to int, float, bool, str, list[str] or NumPy array
     tensors    name to Tensor, in the file's order; their data are views into the mapping
 
-    The mapping ends when close() was called and the last tensor view is gone. Replace model files by renaming
-    over them: a file cut short while it is mapped kills its readers.
+    The mapping ends when close() was called and the last tensor view is gone.
     """
 
-    def __init__(self, path: pathlib.Path, mapping: mmap.mmap) -> None:
+    def __init__(self, file: MappedFile) -> None:
         """Raises ModelFileError, naming the file and what is wrong with it."""
-        self.path = path
-        cursor = _Cursor(path, mapping)
+        self.path = file.path
+        cursor = _Cursor(file.path, file.mapping)
         self.version, num_tensors, num_entries = _read_header(cursor)
         self.metadata = GGUFMetadata(cursor, num_entries)
-        self.tensors: Mapping[str, Tensor] = _read_tensors(cursor, num_tensors, self._alignment())
+        self.tensors: Mapping[str, Tensor] = _read_tensors(file, cursor, num_tensors, self._alignment())
 
     @classmethod
     def open(cls, path: pathlib.Path) -> "GGUFFile":
-        try:
-            with path.open("rb") as file:
-                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise ModelFileError(f"{path}: the file is empty.") from error
-        except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read: {error.strerror}.") from error
-        return cls(path, mapping)
+        return cls(MappedFile(path))
 
     def close(self) -> None:
         self.tensors = {}
@@ -294,7 +287,7 @@ def _read_header(cursor: _Cursor) -> tuple[int, int, int]:
     return version, num_tensors, cursor.count("metadata entries", _SMALLEST_ENTRY)
 
 
-def _read_tensors(cursor: _Cursor, num_tensors: int, alignment: int) -> dict[str, Tensor]:
+def _read_tensors(mapped: MappedFile, cursor: _Cursor, num_tensors: int, alignment: int) -> dict[str, Tensor]:
     infos = [_read_tensor_info(cursor) for _ in range(num_tensors)]
     data_start = cursor.position + -cursor.position % alignment
     file = np.frombuffer(cursor.buffer, dtype=np.uint8)
@@ -312,7 +305,8 @@ def _read_tensors(cursor: _Cursor, num_tensors: int, alignment: int) -> dict[str
             )
         if name in tensors:
             raise cursor.error(f"tensor {name} appears twice")
-        tensors[name] = Tensor(name, tensor_format, num_rows, num_columns, file[start : start + num_bytes])
+        data = file[start : start + num_bytes]
+        tensors[name] = Tensor(name, tensor_format, num_rows, num_columns, data, mapped)
         spans.append((start, start + num_bytes, name))
     spans.sort()
     for (_, end, first), (start, _, second) in itertools.pairwise(spans):

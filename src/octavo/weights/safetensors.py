@@ -6,7 +6,6 @@ refused, never read: a pickle runs the code it holds. Knows nothing of models.
 """
 
 import math
-import mmap
 import pathlib
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -16,6 +15,7 @@ import numpy as np
 from octavo.core.errors import ModelFileError
 from octavo.core.json_object import parse_json_object
 from octavo.weights.formats import Bytes, Tensor, TensorFormat
+from octavo.weights.mapped_file import MappedFile
 
 MAX_JSON_BYTES = 1 << 25  # of a header or an index; a thousand layers need about 2 MB
 MAX_DIMENSIONS = 3
@@ -46,7 +46,8 @@ def read_directory(folder: pathlib.Path) -> dict[str, Tensor]:
 
 def read_file(path: pathlib.Path) -> dict[str, Tensor]:
     """The tensors of one file, in its order: views into the mapping, which lives as long as they do."""
-    file = _map(path)
+    mapped = MappedFile(path)
+    file = np.frombuffer(mapped.mapping, np.uint8)
     if len(file) < _LENGTH_BYTES:
         raise ModelFileError(
             f"{path}: it has {len(file)} bytes; a safetensors file has at least {_LENGTH_BYTES}."
@@ -64,21 +65,9 @@ def read_file(path: pathlib.Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, entry in header.items():
         spans[name] = _span(path, name, entry, len(data))
-        tensors[name] = _tensor(path, name, entry, data[slice(*spans[name])])
+        tensors[name] = _tensor(mapped, name, entry, data[slice(*spans[name])])
     _check_layout(path, spans, len(data))
     return tensors
-
-
-def _map(path: pathlib.Path) -> Bytes:
-    if not path.is_file():  # opening a pipe would wait
-        raise ModelFileError(f"{path}: there is no such file.")
-    try:
-        with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: the file is empty.") from error
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 def _span(path: pathlib.Path, name: str, entry: Any, num_bytes: int) -> tuple[int, int]:
@@ -91,7 +80,8 @@ def _span(path: pathlib.Path, name: str, entry: Any, num_bytes: int) -> tuple[in
     return begin, end
 
 
-def _tensor(path: pathlib.Path, name: str, entry: Mapping[str, Any], data: Bytes) -> Tensor:
+def _tensor(file: MappedFile, name: str, entry: Mapping[str, Any], data: Bytes) -> Tensor:
+    path = file.path
     dtype, shape = entry.get("dtype"), entry.get("shape")
     format = _FORMATS.get(dtype) if isinstance(dtype, str) else None
     if format is None:
@@ -103,7 +93,7 @@ def _tensor(path: pathlib.Path, name: str, entry: Mapping[str, Any], data: Bytes
     if math.prod(shape) * format.block_bytes != len(data):
         raise _error(path, name, f"of shape {_short(shape)} in {format.label} has {len(data)} bytes of data")
     num_columns = shape[-1] if len(shape) > 1 else 1
-    return Tensor(name, format, math.prod(shape) // num_columns, num_columns, data)
+    return Tensor(name, format, math.prod(shape) // num_columns, num_columns, data, file)
 
 
 def _check_layout(path: pathlib.Path, spans: Mapping[str, tuple[int, int]], num_bytes: int) -> None:

@@ -36,8 +36,8 @@ def default_isa() -> str:
 class CpuBackend:
     """tensors: part name in the program -> Tensor; they are not read after construction.
 
-    isa None takes the fastest. Raises StartError or ModelFileError when the model or the machine does not
-    fit.
+    weights: the tensors, when they have been packed already. isa None takes the fastest. Raises StartError or
+    ModelFileError when the model or the machine does not fit.
     """
 
     max_in_flight = 1
@@ -52,6 +52,7 @@ class CpuBackend:
         *,
         num_threads: int = 1,
         isa: str | None = None,
+        weights: PackedWeights | None = None,
     ) -> None:
         _check_supported(program)
         self._library = native.load_library()
@@ -61,7 +62,7 @@ class CpuBackend:
         self._program = program
         self._vocab_size = program.architecture.vocab_size
         self._hidden_size = program.architecture.hidden_size
-        self._weights = PackedWeights(program, tensors, num_threads)
+        self._weights = weights or PackedWeights(program, tensors, num_threads)
         self._buffer_index = {buffer.name: i for i, buffer in enumerate(program.buffers)}
         self._frequencies = [self._divided_frequencies(table) for table in program.rope_tables]
         size = ExecutorSize(limits, num_blocks, num_checkpoint_blocks, num_threads)

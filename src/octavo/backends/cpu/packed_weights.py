@@ -1,22 +1,26 @@
-"""A model's weights as the kernels read them: matrices in panels, vectors as fp32, in one allocation.
+"""A model's weights as the kernels read them: matrices in panels, vectors as fp32, one behind the other.
 
 Weights stay compressed: panels hold the file's own bits in another order. Runs in the engine process, once,
-at load.
+at load; the packed bytes may be kept (weights/repacked.py) and come back as they were.
 """
 
 import concurrent.futures
 import ctypes
+import itertools
 import mmap
-from collections.abc import Iterator, Mapping
+import pathlib
+from collections.abc import Mapping
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from octavo.backends.cpu.library import MAX_SEGMENTS, LinearWeight, WeightDesc, load_library
 from octavo.core.errors import ModelFileError
 from octavo.models.program import Program, Weight
-from octavo.weights.formats import Tensor, TensorFormat, expand_to_f32
+from octavo.weights.formats import Bytes, Tensor, TensorFormat, expand_to_f32
 
+_PACKING = 1  # changes with what this file does, not with the native library
 _ALIGNMENT = 64
 _COLUMNS_PER_PANEL = 16
 _PANELS_PER_TASK = 256
@@ -40,58 +44,76 @@ _NOT_FINITE = 2  # octavo_repack
 class PackedWeights:
     """The native descriptors of a program's weights, and the memory they point into.
 
-    tensors: part name in the program -> Tensor. Raises ModelFileError for a layout the kernels do not
-    read, and for a weight that is NaN or infinite.
+    tensors: part name in the program -> Tensor. packed: the data of other weights with the same
+    layout_identity, and then no tensor is read. Raises ModelFileError for a layout the kernels do not read,
+    and for a weight that is NaN or infinite.
     """
 
-    def __init__(self, program: Program, tensors: Mapping[str, Tensor], num_threads: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        num_threads: int = 1,
+        packed: Bytes | None = None,
+    ) -> None:
         self._program = program
         sizes = [packed_bytes(weight, tensors) for weight in program.weights]
         self.num_bytes = sum(sizes)
-        self._memory = mmap.mmap(-1, max(self.num_bytes, 1))
-        self._memory.madvise(mmap.MADV_HUGEPAGE)
-        self._bytes = np.frombuffer(self._memory, np.uint8)
-        self.descs = (WeightDesc * len(program.weights))()
+        self.data = _new_memory(self.num_bytes) if packed is None else packed
+        assert len(self.data) == self.num_bytes
+        self.descs = weight_shapes(program, tensors)
         self.index = {weight.name: i for i, weight in enumerate(program.weights)}
-        offset = 0
-        with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-            tasks = []
-            for weight, desc, size in zip(program.weights, self.descs, sizes, strict=True):
-                tasks += list(self._place(weight, tensors, desc, offset, pool))
-                offset += size
-            for task in tasks:
-                task.result()
+        self._offsets = dict(zip(self.index, itertools.accumulate([0, *sizes]), strict=False))
+        for weight, desc in zip(program.weights, self.descs, strict=True):
+            self._set_addresses(weight, desc, tensors)
+        if packed is None:
+            self._pack(tensors, num_threads)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """A vector's values, as the kernels read them."""
-        weight, desc = self._program.weight(name), self.descs[self.index[name]]
-        begin = desc.vector - self._bytes.ctypes.data
-        return self._bytes[begin : begin + 4 * weight.num_rows].view(np.float32)
+        begin = self._offsets[name]
+        return self.data[begin : begin + 4 * self._program.weight(name).num_rows].view(np.float32)
 
-    def _place(
-        self,
-        weight: Weight,
-        tensors: Mapping[str, Tensor],
-        desc: WeightDesc,
-        offset: int,
-        pool: concurrent.futures.Executor,
-    ) -> Iterator[concurrent.futures.Future[None]]:
+    def _set_addresses(self, weight: Weight, desc: WeightDesc, tensors: Mapping[str, Tensor]) -> None:
+        address = self.data.ctypes.data + self._offsets[weight.name]
         if weight.is_vector:
-            target = self._bytes[offset : offset + 4 * weight.num_rows].view(np.float32)
-            target[:] = np.concatenate([_vector(tensors[part]) for part, _ in weight.parts])
-            if weight.offset:
-                target += np.float32(weight.offset)
-            desc.vector = target.ctypes.data
+            desc.vector = address
             return
-        desc.num_segments = len(weight.parts)
-        for i, (part, num_rows) in enumerate(weight.parts):
-            tensor = tensors[part]
-            address = self._bytes.ctypes.data + offset
-            desc.segments[i] = LinearWeight(address, _packed_format(tensor), num_rows, tensor.num_columns)
-            num_panels = -(-num_rows // _COLUMNS_PER_PANEL)
-            for first in range(0, num_panels, _PANELS_PER_TASK):
-                yield pool.submit(_repack, tensor, address, first, min(first + _PANELS_PER_TASK, num_panels))
-            offset += _segment_bytes(tensor)
+        for i, (part, _) in enumerate(weight.parts):
+            desc.segments[i].data = address
+            address += _segment_bytes(tensors[part])
+
+    def _pack(self, tensors: Mapping[str, Tensor], num_threads: int) -> None:
+        with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+            tasks = []
+            for weight, desc in zip(self._program.weights, self.descs, strict=True):
+                if weight.is_vector:
+                    self._pack_vector(weight, tensors)
+                    continue
+                for (part, num_rows), segment in zip(weight.parts, desc.segments, strict=False):
+                    num_panels = -(-num_rows // _COLUMNS_PER_PANEL)
+                    for first in range(0, num_panels, _PANELS_PER_TASK):
+                        end = min(first + _PANELS_PER_TASK, num_panels)
+                        tasks.append(pool.submit(_repack, tensors[part], segment.data, first, end))
+            for task in tasks:
+                task.result()
+
+    def _pack_vector(self, weight: Weight, tensors: Mapping[str, Tensor]) -> None:
+        target = self.vector(weight.name)
+        target[:] = np.concatenate([_vector(tensors[part]) for part, _ in weight.parts])
+        if weight.offset:
+            target += np.float32(weight.offset)
+
+
+def layout_identity(program: Program, tensors: Mapping[str, Tensor]) -> list[bytes]:
+    """What packed bytes depend on besides the values of the weights: order and formats, and the code that
+    packs, which is the native library's and this file's (_PACKING)."""
+    library = pathlib.Path(load_library()._name).read_bytes()
+    fields = [b"packing %d" % _PACKING, xxhash.xxh3_128_digest(library)]
+    for weight in program.weights:
+        formats = [tensors[part].format.label for part, _ in weight.parts]
+        fields.append(f"{weight} {formats}".encode())
+    return fields
 
 
 def packed_bytes(weight: Weight, tensors: Mapping[str, Tensor]) -> int:
@@ -119,6 +141,12 @@ def weight_shapes(program: Program, tensors: Mapping[str, Tensor]) -> ctypes.Arr
             format = _packed_format(tensors[part]) if part in tensors else 0
             desc.segments[i] = LinearWeight(None, format, num_rows, weight.num_columns)
     return descs
+
+
+def _new_memory(num_bytes: int) -> Bytes:
+    memory = mmap.mmap(-1, max(num_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)[:num_bytes]
 
 
 def _segment_bytes(tensor: Tensor) -> int:
