@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Literal
 
 import openai
+import pydantic
 import pytest
 
 from tests.e2e.served import Served
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 NUM_STREAMS = 16
+LONG_LIST = {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 50}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,36 @@ def test_a_stream_adds_up_to_the_whole_answer(client: openai.OpenAI) -> None:
     assert chunks[-1].usage == whole.usage or chunks[-1].usage.completion_tokens == 20
 
 
+class City(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=30)
+    country: Literal["France", "Italy"]
+    population: int | None = pydantic.Field(ge=0, le=40_000_000)
+    tags: list[str] = pydantic.Field(max_length=3)
+
+
+def test_an_answer_parses_into_a_model_of_pydantic(client: openai.OpenAI) -> None:
+    question = [{"role": "user", "content": "Describe a city as JSON."}]
+    for seed in range(2):
+        answer = client.chat.completions.parse(
+            model="default", messages=question, response_format=City, temperature=1, seed=seed, max_tokens=400
+        )
+        choice = answer.choices[0]
+        assert choice.finish_reason == "stop" and isinstance(choice.message.parsed, City)
+        with client.chat.completions.stream(
+            model="default", messages=question, response_format=City, temperature=1, seed=seed, max_tokens=400
+        ) as stream:
+            streamed = stream.get_final_completion()
+        assert streamed.choices[0].message.parsed == choice.message.parsed
+
+
+def test_a_schema_that_is_not_supported_is_named(client: openai.OpenAI) -> None:
+    schema = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    with pytest.raises(openai.BadRequestError, match="'uniqueItems' at # is not supported") as refused:
+        client.chat.completions.create(model="default", messages=CAPITAL, response_format=form)
+    assert refused.value.param == "response_format.json_schema.schema"
+
+
 def test_a_seed_decides_the_answer(client: openai.OpenAI) -> None:
     def story(seed: int) -> str:
         create = client.completions.create
@@ -54,15 +87,16 @@ def test_a_seed_decides_the_answer(client: openai.OpenAI) -> None:
 async def stream_all(
     url: str, disturb: Callable[[int], Awaitable[None]] | None = None, max_tokens: int = 60
 ) -> list[str]:
-    """NUM_STREAMS answers at once; disturb is called with the number of chunks that have come so far."""
+    """NUM_STREAMS answers at once, every fourth of them JSON; disturb gets the number of chunks so far."""
     num_chunks = 0
 
     async def one(client: openai.AsyncOpenAI, number: int) -> str:
         nonlocal num_chunks
         text = []
+        extra = {"ignore_eos": True} | ({"guided_json": LONG_LIST} if number % 4 == 3 else {})
         stream = await client.completions.create(
             model="default", prompt=f"Chapter {number}. The road to", max_tokens=max_tokens, seed=number,
-            temperature=0.8 if number % 2 else 0, stream=True, extra_body={"ignore_eos": True},
+            temperature=0.8 if number % 2 else 0, stream=True, extra_body=extra,
         )  # fmt: skip
         async for chunk in stream:
             num_chunks += 1

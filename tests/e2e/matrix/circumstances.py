@@ -46,7 +46,8 @@ Outcome = tuple[Sequence[Answer], Sequence[Answer]]  # what came, what must have
 
 
 def engine_of(model: MatrixModel, **options: object) -> Engine:
-    return Engine(model.weights.program, model.weights.checkpoint.parts, **options)  # type: ignore[arg-type]
+    weights = model.weights
+    return Engine(weights.program, weights.checkpoint.parts, model.grammars, **options)  # type: ignore[arg-type]
 
 
 def plain_answers(
@@ -173,6 +174,7 @@ def _submit(client: EngineClient, request_id: str, question: Question, first: st
         branch=question.branch,
         salt=question.salt,
         fork_of=first if question.branch else None,
+        grammar=question.grammar,
     )
 
 
@@ -198,7 +200,8 @@ def stopped(cell: Cell) -> Outcome:
     ]
     with LLM(str(cell.model.path), max_model_len=256, kv_cache_memory=64 << 20, threads=2) as llm:
         prompts = [cell.questions[i].prompt for i in firsts]
-        completions = llm.generate(prompts, params, n=num_choices, show_progress=False)
+        grammar = cell.questions[0].grammar
+        completions = llm.generate(prompts, params, grammar=grammar, n=num_choices, show_progress=False)
     expected = []
     for i, plain in enumerate(cell.plain):
         stop = stops[i // num_choices]

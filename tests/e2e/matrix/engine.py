@@ -7,6 +7,7 @@ from octavo.backends.cpu.backend import CpuBackend
 from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.messages import EngineStats, Submit
 from octavo.core.step import CopyKind, Masks, StepInput, StepOutput, Ticket
+from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
 from octavo.models.program import Program
@@ -45,6 +46,7 @@ class Engine:
         self,
         program: Program,
         tensors: Mapping[str, Tensor],
+        grammars: GrammarCompiler | None = None,
         *,
         isa: str | None = None,
         threads: int = 2,
@@ -86,6 +88,7 @@ class Engine:
             eos_token_ids=frozenset(),
             fingerprint=b"matrix",
             enable_prefix_caching=enable_prefix_caching,
+            grammars=grammars,
         )
         self.stats = EngineStats()
         self.most_running = 0
@@ -117,5 +120,5 @@ def submit_of(question: Question, request_id: str, fork_of: str | None) -> Submi
     prompt = list(question.prompt)
     submit = Submit(request_id, prompt, len(prompt), question.sampling, question.seed, float(request_id))
     submit.branch, submit.salt, submit.fork_of = question.branch, question.salt, fork_of
-    submit.priority = question.priority
+    submit.priority, submit.grammar = question.priority, question.grammar
     return submit

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from octavo.core.metadata import ModelMetadata
-from octavo.engine.model_files import Model, open_model, open_text
+from octavo.decoding.grammar import GrammarCompiler
+from octavo.engine.model_files import Model, open_model, open_text, open_vocabulary
 from octavo.models.loading import from_config, part_shapes
 from octavo.models.lowering import lower
 from tests.text import tiny_directory
@@ -62,6 +63,11 @@ class MatrixModel:
     @functools.cached_property
     def weights(self) -> Model:
         return open_model(self.path)
+
+    @functools.cached_property
+    def grammars(self) -> GrammarCompiler:
+        load = functools.partial(open_vocabulary, self.path)
+        return GrammarCompiler(load, self.vocab_size, self.weights.end_ids)
 
     def text(self, token_ids: list[int]) -> str:
         return self._tokenizer.decode(token_ids, skip_control=True)

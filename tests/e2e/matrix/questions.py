@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.messages import RequestOutput, TokenLogprobs
 from octavo.core.sampling_params import SamplingParams
 
@@ -21,9 +22,14 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
         "bad_words_token_ids": ((70, 71), (90,)), "min_tokens": 4, "stop_token_ids": (33,),
     },
     "logprobs": {"temperature": 1.0},
+    "grammar": {"temperature": 1.0, "presence_penalty": 0.5, "logit_bias": ((110, 2.0),)},
     "n = 3": {"temperature": 1.2},
 }  # fmt: skip
 """Row -> its sampling parameters."""
+
+_WORDS = GrammarSpec(GrammarKind.LARK, 'start: "[" (/[a-z]{1,7}/ | %json {"type": "boolean"} | ", ")+')
+GRAMMARS: Mapping[str, GrammarSpec] = {"grammar": _WORDS}
+"""Row -> what its answers must look like."""
 
 _PLAIN, _REPORTED = {"logprobs": None}, {"logprobs": 2}
 _VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -44,6 +50,7 @@ class Question:
     branch: int
     first: int
     priority: int = 0
+    grammar: GrammarSpec | None = None
 
     @property
     def salt(self) -> str:
@@ -127,7 +134,10 @@ def questions_of(row: str, prompts: Sequence[tuple[int, ...]], max_tokens: int) 
         sampling = _params(row, max_tokens, variant)
         first = len(questions)
         for branch in range(num_choices):
-            questions.append(Question(prompts[number], sampling, 77 + number, branch, first))
+            question = Question(
+                prompts[number], sampling, 77 + number, branch, first, grammar=GRAMMARS.get(row)
+            )
+            questions.append(question)
     return questions
 
 
@@ -146,6 +156,7 @@ def fillers(lengths: Sequence[int], vocab_size: int, max_tokens: int) -> list[Qu
     rows = list(ROWS)
     found = []
     for i, prompt in enumerate(random_prompts(vocab_size, lengths)):
-        sampling = _params(rows[i % len(rows)], max_tokens, _REPORTED if i % 3 else _PLAIN)
-        found.append(Question(prompt, sampling, seed=i, branch=0, first=1000 + i, priority=-1))
+        row = rows[i % len(rows)]
+        sampling, grammar = _params(row, max_tokens, _REPORTED if i % 3 else _PLAIN), GRAMMARS.get(row)
+        found.append(Question(prompt, sampling, i, branch=0, first=1000 + i, priority=-1, grammar=grammar))
     return found
