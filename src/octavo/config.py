@@ -143,7 +143,13 @@ class RouterConfig:
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
     endpoints: tuple[str, ...] = ()
-    """Servers to route to, like http://10.0.0.1:8000 (may repeat)."""
+    """Servers to route to, like http://10.0.0.1:8000; dns://NAME:8000 is all its addresses (may repeat)."""
+    endpoints_file: pathlib.Path | None = None
+    """More servers, from a YAML file that is read again when it changes."""
+    admin_port: int | None = None
+    """Listen here too, on the same address, for an operator who adds, drains and removes endpoints."""
+    admin_key: str | None = None
+    """Bearer key that the operator must send."""
     static_models: tuple[str, ...] = ()
     """What each endpoint serves, in their order; default: each is asked."""
     static_aliases: tuple[str, ...] = ()
@@ -188,8 +194,10 @@ class RouterConfig:
     def __post_init__(self) -> None:
         if self.policy not in ROUTING_POLICIES:
             raise StartError(f"--policy is {self.policy!r}; allowed: {', '.join(ROUTING_POLICIES)}.")
-        if not self.endpoints:
+        if not self.endpoints and self.endpoints_file is None and self.admin_port is None:
             raise StartError("Name at least one endpoint: octavo route http://HOST:PORT ...")
+        if (self.admin_port is None) != (self.admin_key is None):
+            raise StartError("--admin-port and --admin-key go together.")
         if self.static_models and len(self.static_models) != len(self.endpoints):
             raise StartError(
                 f"--static-models names {len(self.static_models)} models for {len(self.endpoints)} "
@@ -203,6 +211,8 @@ class RouterConfig:
         for name in _POSITIVE_SECONDS:
             if not getattr(self, name) > 0:
                 raise StartError(f"--{name.replace('_', '-')} must be above 0.")
+        if self.admin_port is not None and not 0 <= self.admin_port < 65536:
+            raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
 
 

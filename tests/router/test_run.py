@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pathlib
 import signal
 from typing import Any
 
@@ -10,12 +9,10 @@ import httpx2
 import pytest
 
 from octavo.config import Environment, RouterConfig
-from octavo.core.errors import StartError
-from octavo.http.api_keys import ApiKey
 from octavo.http.listener import listen
 from octavo.router import run
 from octavo.router.options import RouteOptions
-from octavo.router.run import RunningRouter
+from octavo.router.wiring import RunningRouter
 from tests.router import fake_server
 from tests.router.fake_server import fake_servers
 
@@ -30,11 +27,11 @@ def options(*urls: str, **fields: Any) -> RouteOptions:
 
 async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(run, "_say", said.append)
+    monkeypatch.setattr(run, "say", said.append)
     async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
         with listen("127.0.0.1", 0) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
-            router = RunningRouter.of(options(server.url, static_aliases=("nick:tiny",)))
+            router = RunningRouter.of(options(server.url, static_aliases=("nick:tiny",)), said.append)
             task = asyncio.create_task(run.serve(router, listener, 5.0))
             while not router.endpoints.endpoints[0].is_ready:
                 await asyncio.sleep(0.01)
@@ -59,12 +56,12 @@ async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(run, "_say", said.append)
+    monkeypatch.setattr(run, "say", said.append)
     async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
         server.behaviour = fake_server.stall
         with listen("127.0.0.1", 0) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
-            router = RunningRouter.of(options(server.url))
+            router = RunningRouter.of(options(server.url), said.append)
             task = asyncio.create_task(run.serve(router, listener, 60.0))
             while not router.endpoints.endpoints[0].is_ready:
                 await asyncio.sleep(0.01)
@@ -80,16 +77,24 @@ async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pyte
     assert said[-1] == "stopped: 1 requests cut off"
 
 
-async def test_an_endpoint_that_is_no_url_is_named() -> None:
-    with pytest.raises(StartError, match=r"--endpoints: 'ftp://x' is not a URL"):
-        RunningRouter.of(options("ftp://x"))
-
-
-async def test_the_keys_of_a_file_open_it(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "keys"
-    path.write_text(ApiKey.of("secret", "a").line)
-    router = RunningRouter.of(options("http://127.0.0.1:1", api_key_file=path))
-    transport = httpx2.ASGITransport(app=router.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
-        assert (await client.get("/version")).status_code == 401
-        assert (await client.get("/version", headers={"api-key": "secret"})).status_code == 200
+async def test_an_operator_manages_endpoints_on_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(run, "say", said.append)
+    fields = {"admin_port": 0, "admin_key": "operator", "api_key": "client"}
+    async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
+        with listen("127.0.0.1", 0) as listener, listen("127.0.0.1", 0) as admin_listener:
+            admin = f"http://127.0.0.1:{admin_listener.getsockname()[1]}/endpoints"
+            router = RunningRouter.of(options(**fields), said.append)
+            task = asyncio.create_task(run.serve(router, listener, 5.0, None, admin_listener))
+            headers = {"authorization": "Bearer operator"}
+            assert (await client.get(admin)).status_code == 401
+            wrong = {"authorization": "Bearer client"}
+            assert (await client.get(admin, headers=wrong)).status_code == 401
+            added = await client.post(admin, json={"url": server.url}, headers=headers)
+            assert added.status_code == 201
+            while not router.endpoints.candidates("tiny"):
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await task == 0
+    assert f"endpoint r0 ({server.url}) joined" in said
+    assert any(text.startswith("endpoints are managed at http://127.0.0.1:") for text in said)

@@ -40,8 +40,8 @@ def _explain(error: OSError, host: str, port: int) -> str:
     return f"Cannot listen on {host}, port {port}: {error.strerror}."
 
 
-def url_of(listener: socket.socket, *, is_tls: bool = False) -> str:
-    """Where clients find the API."""
+def url_of(listener: socket.socket, *, is_tls: bool = False, path: str = "/v1") -> str:
+    """Where clients find the API, or what else is at path."""
     host, port = listener.getsockname()[:2]
     scheme = "https" if is_tls else "http"
-    return f"{scheme}://[{host}]:{port}/v1" if ":" in host else f"{scheme}://{host}:{port}/v1"
+    return f"{scheme}://[{host}]:{port}{path}" if ":" in host else f"{scheme}://{host}:{port}{path}"

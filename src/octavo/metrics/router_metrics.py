@@ -1,5 +1,7 @@
 """Every metric of the router, all under `octavo:router_`, in a registry of its own."""
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -33,6 +35,9 @@ class RouterMetrics:
             "failovers", "Attempts that failed, and what became of the request.", "reason", "outcome"
         )
         self._ejections = counter("ejections", "Times an endpoint's circuit breaker opened.", "endpoint")
+        self._discovery_errors = counter(
+            "discovery_errors", "Times a source of endpoints could not be read; they stay.", "source"
+        )
         self._known_answers = counter(
             "known_answers", "Answers to the known question: right, wrong or silent.", "endpoint", "outcome"
         )
@@ -61,6 +66,15 @@ class RouterMetrics:
 
     def observe_change(self, endpoint: str, state: str) -> None:
         self._changes.labels(endpoint, state).inc()
+
+    def forget_endpoint(self, endpoint: str) -> None:
+        """It is gone: its gauges must not stay as they were last."""
+        for gauge in (self._up, self._requests, self._tokens):
+            with contextlib.suppress(KeyError):
+                gauge.remove(endpoint)
+
+    def observe_discovery_error(self, source: str) -> None:
+        self._discovery_errors.labels(source).inc()
 
     def observe_known_answer(self, endpoint: str, outcome: str) -> None:
         self._known_answers.labels(endpoint, outcome).inc()

@@ -93,24 +93,7 @@ class Surface:
 
     async def endpoints(self, request: Request) -> Response:
         """Every endpoint, as the router sees it."""
-        return json_response(
-            [
-                {
-                    "name": endpoint.name,
-                    "url": endpoint.url,
-                    "ready": endpoint.is_ready,
-                    "draining": endpoint.is_draining,
-                    "wrong": endpoint.is_wrong,
-                    "complaint": endpoint.reason,
-                    "breaker": endpoint.breaker.state,
-                    "models": list(endpoint.cards),
-                    "fingerprint": endpoint.card and endpoint.card.fingerprint,
-                    "requests": endpoint.load.num_requests,
-                    "reserved_tokens": endpoint.load.num_tokens,
-                }
-                for endpoint in self.router.endpoints.endpoints
-            ]
-        )
+        return json_response([endpoint.description for endpoint in self.router.endpoints.endpoints])
 
     async def decision(self, request: Request) -> Response:
         """Why a request went where it went: candidates, scores, attempts."""

@@ -85,6 +85,23 @@ class Endpoint:
         """Why it is not available, if it is not."""
         return "draining" if self.is_draining else WRONG if self.is_wrong else self.complaint
 
+    @property
+    def description(self) -> dict[str, object]:
+        """What an operator is shown."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "ready": self.is_ready,
+            "draining": self.is_draining,
+            "wrong": self.is_wrong,
+            "complaint": self.reason,
+            "breaker": self.breaker.state,
+            "models": list(self.cards),
+            "fingerprint": self.card and self.card.fingerprint,
+            "requests": self.load.num_requests,
+            "reserved_tokens": self.load.num_tokens,
+        }
+
     @contextlib.contextmanager
     def reserved(self, num_prompt_tokens: int) -> Iterator[Reservation]:
         reservation = Reservation(self.load, num_prompt_tokens)

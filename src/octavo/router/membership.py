@@ -1,0 +1,134 @@
+"""Which endpoints there are, while that changes: by a file, by names in DNS, by an operator's requests.
+
+Each source owns the endpoints it named and no others. Who leaves gets nothing new and keeps what it has until
+that has ended; then it is forgotten.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+
+from octavo.core.errors import InvalidRequestError
+from octavo.router.endpoints import Endpoint, EndpointSet
+
+LEAVING_SECONDS = 0.2  # between two looks whether somebody who leaves has ended everything
+
+Watchers = Callable[[Endpoint], Sequence[Coroutine[None, None, None]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """models: what it serves, if it is not to be asked."""
+
+    url: str
+    name: str | None = None
+    models: tuple[str, ...] = ()
+
+
+class Membership:
+    def __init__(
+        self,
+        endpoints: EndpointSet,
+        *,
+        connect_seconds: float = 2.0,
+    ) -> None:
+        self.on_change: Callable[[Endpoint, str], None] = lambda endpoint, what: None
+        """Told who "joined", "leaves" or "is gone"."""
+        self._set = endpoints
+        self._connect_seconds = connect_seconds
+        self._watchers: Watchers | None = None
+        self._sources: dict[Endpoint, str] = {}
+        self._specs: dict[Endpoint, EndpointSpec] = {}
+        self._tasks: dict[Endpoint, list[asyncio.Task[None]]] = {}
+        self._numbers = itertools.count()
+
+    def start(self, watchers: Watchers) -> None:
+        """watchers: what runs beside for each endpoint as long as it is a member."""
+        self._watchers = watchers
+        for endpoint in self._set.endpoints:
+            self._watch(endpoint)
+
+    def _watch(self, endpoint: Endpoint) -> None:
+        if self._watchers is not None:
+            self._tasks[endpoint] = [asyncio.create_task(watcher) for watcher in self._watchers(endpoint)]
+
+    def close(self) -> None:
+        for tasks in self._tasks.values():
+            for task in tasks:
+                task.cancel()
+        self._tasks.clear()
+
+    def is_member(self, endpoint: Endpoint) -> bool:
+        """And does not leave."""
+        return endpoint in self._specs
+
+    def get(self, name: str) -> Endpoint | None:
+        return next((endpoint for endpoint in self._set.endpoints if endpoint.name == name), None)
+
+    def add(self, spec: EndpointSpec, source: str) -> Endpoint:
+        """Raises InvalidRequestError: not a URL, or there is such an endpoint already."""
+        if any(known.url == spec.url for known in self._specs.values()):
+            raise InvalidRequestError(f"There is an endpoint {spec.url} already.", param="url")
+        if spec.name is not None and self.get(spec.name) is not None:
+            raise InvalidRequestError(f"There is an endpoint named {spec.name!r} already.", param="name")
+        name = spec.name or self._free_name()
+        try:
+            endpoint = Endpoint(
+                spec.url, name=name, static_models=spec.models, connect_seconds=self._connect_seconds
+            )
+        except ValueError as error:
+            raise InvalidRequestError(f"{error}.", param="url") from None
+        self._sources[endpoint], self._specs[endpoint] = source, spec
+        self._set.endpoints.append(endpoint)
+        self._watch(endpoint)
+        self.on_change(endpoint, "joined")
+        return endpoint
+
+    def _free_name(self) -> str:
+        return next(name for number in self._numbers if self.get(name := f"r{number}") is None)
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """It leaves, once what it has under way has ended."""
+        if endpoint in self._specs:
+            del self._specs[endpoint]  # another one may have its URL now
+            endpoint.is_draining = True
+            self.on_change(endpoint, "leaves")
+            leaving = asyncio.create_task(self._leave(endpoint))
+            self._tasks.setdefault(endpoint, []).append(leaving)
+
+    async def _leave(self, endpoint: Endpoint) -> None:
+        while endpoint.load.num_requests:
+            await asyncio.sleep(LEAVING_SECONDS)
+        self._set.endpoints.remove(endpoint)
+        del self._sources[endpoint]
+        self.on_change(endpoint, "is gone")
+        for task in self._tasks.pop(endpoint):
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def sync(self, specs: Sequence[EndpointSpec], source: str) -> None:
+        """What this source names now: who is new joins, who is no longer named leaves.
+
+        Raises InvalidRequestError, having changed nothing, when a new one cannot join.
+        """
+        present = {spec: one for one, spec in self._specs.items() if self._sources[one] == source}
+        self._check(specs, others=[spec for spec in self._specs.values() if spec not in present])
+        for spec, endpoint in present.items():
+            if spec not in specs:
+                self.remove(endpoint)
+        for spec in specs:
+            if spec not in present:
+                self.add(spec, source)
+
+    def _check(self, specs: Sequence[EndpointSpec], others: Sequence[EndpointSpec]) -> None:
+        everybody = [*others, *specs]
+        for spec in specs:
+            try:
+                Endpoint(spec.url, name=spec.name or "new")
+            except ValueError as error:
+                raise InvalidRequestError(f"{error}.", param="url") from None
+            if sum(one.url == spec.url for one in everybody) > 1:
+                raise InvalidRequestError(f"{spec.url} is named twice.", param="url")
+            if spec.name is not None and sum(one.name == spec.name for one in everybody) > 1:
+                raise InvalidRequestError(f"Two endpoints are named {spec.name!r}.", param="name")

@@ -1,0 +1,121 @@
+import asyncio
+
+import pytest
+
+from octavo.core.errors import InvalidRequestError
+from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
+from octavo.router.membership import EndpointSpec, Membership
+
+pytestmark = pytest.mark.asyncio
+
+A, B, C = (EndpointSpec(f"http://{letter}:1") for letter in "abc")
+
+
+class Members:
+    def __init__(self) -> None:
+        self.set = EndpointSet([])
+        self.membership = Membership(self.set)
+        self.changes: list[tuple[str, str]] = []
+        self.membership.on_change = lambda endpoint, what: self.changes.append((endpoint.url, what))
+        self.watched: list[Endpoint] = []
+        self.membership.start(lambda endpoint: [self._watch(endpoint)])
+
+    async def _watch(self, endpoint: Endpoint) -> None:
+        self.watched.append(endpoint)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.watched.remove(endpoint)
+
+    @property
+    def urls(self) -> list[str]:
+        return [endpoint.url for endpoint in self.set.endpoints]
+
+    async def settle(self, *urls: str) -> None:
+        async with asyncio.timeout(5):
+            while self.urls != list(urls) or len(self.watched) != len(urls):
+                await asyncio.sleep(0.005)
+
+
+async def test_members_are_watched_as_long_as_they_are_members() -> None:
+    members = Members()
+    one = members.membership.add(A, "x")
+    members.membership.add(B, "x")
+    await members.settle(A.url, B.url)
+    members.membership.remove(one)
+    members.membership.remove(one)
+    await members.settle(B.url)
+    assert members.changes == [(A.url, "joined"), (B.url, "joined"), (A.url, "leaves"), (A.url, "is gone")]
+    members.membership.close()
+    await asyncio.sleep(0)
+    assert not members.watched
+
+
+async def test_who_leaves_finishes_first_and_its_url_is_free() -> None:
+    members = Members()
+    one = members.membership.add(A, "x")
+    work = Reservation(one.load, 10)
+    members.membership.remove(one)
+    await asyncio.sleep(0.01)
+    assert members.urls == [A.url] and not one.is_available and not members.membership.is_member(one)
+    again = members.membership.add(A, "x")
+    assert again.name != one.name
+    work.end()
+    await members.settle(A.url)
+    assert members.set.endpoints == [again]
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    (
+        (A, "There is an endpoint http://a:1 already"),
+        (EndpointSpec("http://z:1", "r0"), "named 'r0' already"),
+        (EndpointSpec("nonsense"), "'nonsense' is not a URL"),
+    ),
+)
+async def test_who_cannot_join_is_told_why(spec: EndpointSpec, sentence: str) -> None:
+    members = Members()
+    members.membership.add(A, "x")
+    with pytest.raises(InvalidRequestError, match=sentence):
+        members.membership.add(spec, "x")
+    assert members.urls == [A.url]
+
+
+async def test_a_source_changes_only_its_own() -> None:
+    members = Members()
+    members.membership.add(A, "options")
+    members.membership.sync([B, C], "file")
+    await members.settle(A.url, B.url, C.url)
+    (b,) = [endpoint for endpoint in members.set.endpoints if endpoint.url == B.url]
+    members.membership.sync([B], "file")
+    await members.settle(A.url, B.url)
+    assert b in members.set.endpoints
+    members.membership.sync([], "file")
+    await members.settle(A.url)
+
+
+async def test_another_name_is_another_endpoint() -> None:
+    members = Members()
+    members.membership.sync([A], "file")
+    named = EndpointSpec(A.url, "bee", ("m",))
+    members.membership.sync([named], "file")
+    await members.settle(A.url)
+    assert [(one.name, one.static_models) for one in members.set.endpoints] == [("bee", ("m",))]
+
+
+@pytest.mark.parametrize(
+    "specs",
+    (
+        [B, B],
+        [B, EndpointSpec("nonsense")],
+        [B, A],
+        [EndpointSpec("http://x:1", "same"), EndpointSpec("http://y:1", "same")],
+    ),
+)
+async def test_what_makes_no_sense_changes_nothing(specs: list[EndpointSpec]) -> None:
+    members = Members()
+    members.membership.add(A, "options")
+    members.membership.sync([C], "file")
+    with pytest.raises(InvalidRequestError):
+        members.membership.sync(specs, "file")
+    await members.settle(A.url, C.url)

@@ -1,0 +1,55 @@
+import pathlib
+from typing import Any
+
+import httpx2
+import pytest
+
+from octavo.core.errors import StartError
+from octavo.http.api_keys import ApiKey
+from octavo.router.wiring import RunningRouter
+from tests.router.test_run import options
+
+pytestmark = pytest.mark.asyncio
+
+
+def wired(*urls: str, **fields: Any) -> RunningRouter:
+    return RunningRouter.of(options(*urls, **fields), lambda sentence: None)
+
+
+async def test_an_endpoint_that_is_no_url_is_named() -> None:
+    with pytest.raises(StartError, match=r"--endpoints: 'ftp://x' is not a URL"):
+        wired("ftp://x")
+
+
+async def test_an_endpoint_given_twice_is_named() -> None:
+    with pytest.raises(StartError, match="There is an endpoint http://a:1 already"):
+        wired("http://a:1", "http://a:1")
+
+
+async def test_the_keys_of_a_file_open_it(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(ApiKey.of("secret", "a").line)
+    router = wired("http://127.0.0.1:1", api_key_file=path)
+    transport = httpx2.ASGITransport(app=router.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+        assert (await client.get("/version")).status_code == 401
+        assert (await client.get("/version", headers={"api-key": "secret"})).status_code == 200
+
+
+async def test_endpoints_come_from_options_and_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "endpoints.yaml"
+    path.write_text("endpoints: [{url: 'http://b:2', name: bee, models: [m]}]")
+    router = wired("http://a:1", endpoints_file=path)
+    assert [(one.name, one.url) for one in router.endpoints.endpoints] == [
+        ("r0", "http://a:1"),
+        ("bee", "http://b:2"),
+    ]
+
+
+async def test_a_file_that_is_wrong_at_the_start_stops_it(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(StartError, match=r"--endpoints-file .*missing: No such file"):
+        wired(endpoints_file=tmp_path / "missing")
+    path = tmp_path / "endpoints.yaml"
+    path.write_text("endpoints: [7]")
+    with pytest.raises(StartError, match=r"endpoints\[0\] must be a URL"):
+        wired(endpoints_file=path)
