@@ -4,6 +4,7 @@ a byte."""
 import asyncio
 import dataclasses
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp
 
 from octavo.core.errors import EngineError, OverloadedError
 from octavo.core.messages import EngineStats, Ready, RequestOutput, Submit, TokenLogprobs
-from octavo.core.request import FinishReason
+from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.streams import RequestStream
@@ -151,7 +152,9 @@ class FakeEngine:
             return stream
         self.submitted.append(msgspec.structs.replace(submission, token_ids=list(submission.token_ids)))
         self.streams.append(stream)
-        if sampling.max_tokens == 0:
+        if submission.pooling is not None:
+            send_pooled(stream, submission)
+        elif sampling.max_tokens == 0:
             send(stream, b"", FinishReason.LENGTH)
         elif self.answer is not None:
             for byte in self.answer[len(output_token_ids) :]:
@@ -229,6 +232,15 @@ def send(stream: RequestStream, token_bytes: bytes, finish_reason: FinishReason 
         ),
         now=0.0,
     )
+
+
+def send_pooled(stream: RequestStream, submission: Submit) -> None:
+    """A token's hidden state is (its id, 1)."""
+    ids = submission.token_ids
+    first = ids[-1] if submission.pooling is Pooling.LAST else sum(ids) / len(ids)
+    pooled = struct.pack("<2f", first, 1)
+    output = RequestOutput(stream.request_id, 0, [], FinishReason.LENGTH, pooled=pooled)
+    stream.accept(output, now=0.0)
 
 
 def fake_logprobs(token_ids: Sequence[int], num_top: int | None) -> TokenLogprobs | None:

@@ -32,7 +32,7 @@ async def test_a_model_that_is_not_there_is_not_found() -> None:
     assert response.json()["error"]["code"] == "model_not_found"
 
 
-@pytest.mark.parametrize("path", ("/", "/v1", "/v1/embeddings", "//v1//models", "/v1/chat/completions/"))
+@pytest.mark.parametrize("path", ("/", "/v1", "/v1/embedding", "//v1//models", "/v1/chat/completions/"))
 async def test_an_unknown_path_is_not_found(path: str) -> None:
     async with asgi_client(fake_replica(FakeEngine())) as client:
         response = await client.get(path)

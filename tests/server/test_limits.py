@@ -15,6 +15,7 @@ from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS
 from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
+from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
 from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
 from tests.server.serving import asgi_client
@@ -31,6 +32,10 @@ def completion(**fields: Any) -> Request:
         "url": COMPLETIONS,
         "json": {"model": "tiny", "prompt": "hi", "max_tokens": 1, **fields},
     }
+
+
+def embeddings(count: int) -> Request:
+    return {"method": "POST", "url": "/v1/embeddings", "json": {"model": "tiny", "input": ["a"] * count}}
 
 
 def tokenize(**fields: Any) -> Request:
@@ -83,6 +88,7 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
     "text of a prompt": [(tokenize(prompt="a" * CHARACTERS), tokenize(prompt="a" * (CHARACTERS + 1)))],
     "messages": [(messages(MAX_MODEL_LEN), messages(MAX_MODEL_LEN + 1))],
     "prompts": [(completion(prompt=["a"] * 128), completion(prompt=["a"] * 129))],
+    "inputs of embeddings": [(embeddings(2048), embeddings(2049))],
     "logprobs of one token": [
         (completion(**{field: 20}), completion(**{field: 21})) for field in ("logprobs", "prompt_logprobs")
     ],
@@ -118,6 +124,7 @@ ELSEWHERE = {
     "idle connection": KEEP_ALIVE_SECONDS == 65,
     "requests sent ahead": MAX_PIPELINED == 100,
     "logit_bias": MAX_LOGIT_BIAS == 1024,
+    "documents to score or rank": MAX_DOCUMENTS == 1024,
     "requests that run": EngineConfig().max_num_seqs == 128,
     "requests that wait": EngineConfig().max_num_queued_requests == 1024,
     "requests of one key": TENANT_SHARE == 8,

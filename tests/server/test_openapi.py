@@ -32,6 +32,8 @@ from tests.server.serving import sim_engine
 FUZZED = (
     "/v1/chat/completions",
     "/v1/completions",
+    "/v1/embeddings",
+    "/rerank",
     "/tokenize",
     "/detokenize",
     "/openai/deployments/{deployment}/completions",
@@ -40,6 +42,7 @@ EXAMPLES = 20  # of each, in each mode; with --full ten times as many
 NOT_ALONE = {
     *("min_tokens", "max_completion_tokens", "stream_options", "tools", "tool_choice", "top_logprobs"),
     *("suffix", "truncate_prompt_tokens", "bad_words", "reasoning_effort", "chat_template_kwargs"),
+    *("best_of", "prompt_logprobs", "dimensions"),
 }
 """Fields that are allowed only with others, or only by some models."""
 

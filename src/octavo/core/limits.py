@@ -27,6 +27,8 @@ LIMITS = (
     Limit("text of a prompt", "64 characters per token of the context", "400"),
     Limit("messages", "one per token of the context", "400"),
     Limit("prompts", "128", "400"),
+    Limit("inputs of embeddings", "2,048", "400"),
+    Limit("documents to score or rank", "1,024", "400"),
     Limit("choices: n or best_of, times prompts", "128", "400"),
     Limit("logprobs of one token", "20 alternatives", "400"),
     Limit("bad_words", "512, of 256 characters and 32 tokens", "400"),

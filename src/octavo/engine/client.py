@@ -18,6 +18,7 @@ import msgspec
 from octavo.core.errors import EngineError, OverloadedError
 from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import Abort, EngineStats, Ready, RequestOutput, StepFrame, Submit
+from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.journal import MAX_REQUEST_ID_BYTES, StepRecord
 from octavo.engine.queue_bound import QueueBound
@@ -138,8 +139,10 @@ class EngineClient:
         grammar: GrammarSpec | None = None,
         output_token_ids: Sequence[int] = (),
         tenant: str = "",
+        pooling: Pooling | None = None,
     ) -> RequestStream:
         """Generate: a stream of the answer's tokens. fork_of: id of a live request with the same prompt.
+        pooling: an embedding of the prompt instead, in the only output.
 
         output_token_ids are those that were generated before, elsewhere: the stream begins after them.
 
@@ -171,6 +174,7 @@ class EngineClient:
             fork_of=fork_of,
             grammar=grammar,
             tenant=tenant,
+            pooling=pooling,
         )
         if not self._live:
             self._last_progress = now

@@ -23,7 +23,7 @@ from octavo.router.routing import Router
 # JSON in, JSON or events out, and the model is named in the body: all that routing needs to know.
 ROUTED_PATHS = (
     "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings",
-    "/v1/rerank", "/v1/score", "/rerank", "/score", "/tokenize", "/detokenize",
+    "/v1/rerank", "/v2/rerank", "/v1/score", "/rerank", "/score", "/tokenize", "/detokenize",
 )  # fmt: skip
 
 

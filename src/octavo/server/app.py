@@ -18,9 +18,12 @@ from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
 from octavo.server.documentation import Documentation
+from octavo.server.embeddings import EmbeddingRequest, Embeddings
 from octavo.server.endpoint import GenerationEndpoint, Services
 from octavo.server.private import PrivateSurface, ResumeEndpoint
+from octavo.server.prompt_runs import PromptEndpoint
 from octavo.server.readiness import Readiness
+from octavo.server.relevance import Relevance, RerankRequest, ScoreRequest
 from octavo.server.tokenization import Tokenization
 
 AZURE_PREFIXES = ("/openai/v1", "/openai/deployments/{deployment}")
@@ -38,12 +41,23 @@ def build_app(
     surface = Surface(services, readiness)
     chat = GenerationEndpoint(ChatDialect(services.abilities, allows_unknown=allows_unknown_fields), services)
     completions = GenerationEndpoint(CompletionDialect(allows_unknown=allows_unknown_fields), services)
+    embeddings = PromptEndpoint(
+        EmbeddingRequest,
+        services,
+        Embeddings(services).answer,
+        id_prefix="embd-",
+        allows_unknown=allows_unknown_fields,
+    )
     tokenization = Tokenization(services)
     documentation = Documentation()
     generation = [
         Route(prefix + path, endpoint, methods=["POST"])
         for prefix in ("/v1", *AZURE_PREFIXES)
-        for path, endpoint in (("/chat/completions", chat), ("/completions", completions))
+        for path, endpoint in (
+            ("/chat/completions", chat),
+            ("/completions", completions),
+            ("/embeddings", embeddings),
+        )
     ]
     models = [
         Route(prefix + path, endpoint)
@@ -54,6 +68,7 @@ def build_app(
     app = Starlette(
         routes=[
             *generation,
+            *_relevance_routes(services, allows_unknown=allows_unknown_fields),
             *models,
             Route("/tokenize", tokenization.tokenize, methods=["POST"]),
             Route("/detokenize", tokenization.detokenize, methods=["POST"]),
@@ -72,6 +87,20 @@ def build_app(
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(app, access, log))
+
+
+def _relevance_routes(services: Services, *, allows_unknown: bool) -> list[Route]:
+    relevance = Relevance(services)
+    score = PromptEndpoint(
+        ScoreRequest, services, relevance.score, id_prefix="score-", allows_unknown=allows_unknown
+    )
+    rerank = PromptEndpoint(
+        RerankRequest, services, relevance.rerank, id_prefix="rerank-", allows_unknown=allows_unknown
+    )
+    return [
+        *(Route(path, score, methods=["POST"]) for path in ("/v1/score", "/score")),
+        *(Route(path, rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
+    ]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

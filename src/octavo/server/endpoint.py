@@ -5,8 +5,8 @@ Raw ASGI: what is sent while tokens come passes through no response object.
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Generic, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.cache_events import CacheMirror, telling_blocks
+from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.generation import Generation, run_all
 from octavo.server.origin import Origin
@@ -108,12 +109,19 @@ class _Place:
         return f"{self.record.completion_id}-{self.first}" if self.first < self.index else None
 
 
-class GenerationEndpoint(Generic[Request]):
-    """An ASGI application for one dialect. Errors before the first byte are raised; app.py answers them."""
+class Intake(Generic[Body]):
+    """An ASGI application that hands decoded requests, and where their answers go, to `answer`; a client that
+    goes away cancels it. Errors before the first byte are raised; app.py answers them."""
 
-    def __init__(self, dialect: Dialect[Request], services: Services) -> None:
-        self._dialect = dialect
+    def __init__(
+        self,
+        decoder: BodyDecoder[Body],
+        services: Services,
+        answer: Callable[[Body, RequestRecord, Send, Origin], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._decoder = decoder
         self._services = services
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = self._services
@@ -123,7 +131,7 @@ class GenerationEndpoint(Generic[Request]):
         record = RequestRecord.of(scope)
         try:
             body = await services.read_body(scope, receive)
-            decoded = self._dialect.decoder.decode(body, **_implied(scope))
+            decoded = self._decoder.decode(body, **_implied(scope))
             record.note(decoded.recorded, decoded.unknown)
             origin = Origin.of(scope, services.secret, services.wall_clock())
             await run_while_connected(receive, self._answer(decoded.request, record, send, origin))
@@ -133,6 +141,18 @@ class GenerationEndpoint(Generic[Request]):
             if not services.drain.has_begun:
                 raise
             await send_error(send, services.drain.answer())
+
+
+class GenerationEndpoint(Generic[Request]):
+    """An ASGI application for one dialect."""
+
+    def __init__(self, dialect: Dialect[Request], services: Services) -> None:
+        self._dialect = dialect
+        self._services = services
+        self._intake = Intake(dialect.decoder, services, self._answer)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._intake(scope, receive, send)
 
     async def _answer(self, request: Request, record: RequestRecord, send: Send, origin: Origin) -> None:
         services = self._services

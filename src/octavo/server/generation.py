@@ -49,6 +49,7 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self.taken_up = ""  # text that the client has from another replica
         self.prompt_logprobs: TokenLogprobs | None = None  # there with the first emit, if asked for
+        self.pooled: bytes | None = None  # little-endian fp32, there at the end, if asked for
         self._sum_logprobs = 0.0
         self._max_tokens = sampling.max_tokens or 0
         self._stream = stream
@@ -137,6 +138,7 @@ class Generation:
             num_before = self.num_output_tokens
             text += self._text.push(output.token_ids)
             self._report.add(output.token_ids, output.logprobs)
+            self.pooled = output.pooled
             self._take_logprobs(output, self.num_output_tokens - num_before)
             if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
                 text += self._text.finish()

@@ -20,9 +20,11 @@ from octavo.core.sampling_params import (
 )
 from octavo.http.error_codes import ERROR_CODES
 from octavo.server import answers
+from octavo.server.embeddings import MAX_INPUTS, EmbeddingList, EmbeddingRequest
 from octavo.server.messages import ROLES
 from octavo.server.parameters import PARAMETERS, Api, Kind, Parameter
 from octavo.server.prompts import MAX_PROMPTS
+from octavo.server.relevance import MAX_DOCUMENTS, Ranking, RerankRequest, ScoreList, ScoreRequest
 from octavo.server.schema import ChatRequest, CompletionRequest
 from octavo.server.tokenization import (
     DetokenizeRequest,
@@ -53,11 +55,17 @@ CHAT = Operation(
 COMPLETIONS = Operation(
     "/v1/completions", "Continue prompts", answers.TextCompletion, CompletionRequest, can_stream=True
 )
+EMBEDDINGS = Operation("/v1/embeddings", "Vectors of texts", EmbeddingList, EmbeddingRequest)
+_SCORE = "How well texts answer queries"
+_RERANK = "Documents in the order of their relevance to a query"
 MODELS = Operation("/v1/models", "The names the model is served under", answers.ModelList)
 MODEL = Operation("/v1/models/{name}", "One of them", answers.ModelCard)
 OPERATIONS = (
     CHAT,
     COMPLETIONS,
+    EMBEDDINGS,
+    *(Operation(path, _SCORE, ScoreList, ScoreRequest) for path in ("/v1/score", "/score")),
+    *(Operation(path, _RERANK, Ranking, RerankRequest) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
     MODELS,
     MODEL,
     Operation("/tokenize", "A prompt or messages as token ids", TokenizeResponse, TokenizeRequest),
@@ -71,8 +79,8 @@ OPERATIONS = (
     Operation("/docs", "The same for people", "text/html"),
 )
 AZURE = {
-    "/openai/v1": (CHAT, COMPLETIONS, MODELS, MODEL),
-    "/openai/deployments/{deployment}": (CHAT, COMPLETIONS),
+    "/openai/v1": (CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL),
+    "/openai/deployments/{deployment}": (CHAT, COMPLETIONS, EMBEDDINGS),
 }
 """Where else these are: the prefix stands for /v1, and a deployment's name for the model's."""
 
@@ -106,16 +114,15 @@ _BOUNDS: dict[str, dict[str, Json]] = {
     },
 }
 """What is checked beside types, as JSON Schema says it: by field, and kind of value."""
-_PROMPT: Json = {
-    "anyOf": [
-        _TEXT,
-        _TOKEN_IDS,
-        *(
-            {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_PROMPTS}
-            for item in (_TEXT, _TOKEN_IDS)
-        ),
+
+
+def _prompts(most: int) -> Json:
+    """Texts or token ids, alone or in a list."""
+    lists: list[Json] = [
+        {"type": "array", "items": item, "minItems": 1, "maxItems": most} for item in (_TEXT, _TOKEN_IDS)
     ]
-}
+    return {"anyOf": [_TEXT, _TOKEN_IDS, *lists]}
+
 
 _PRIVATE_STATUSES = frozenset((409, 502, 504))  # of routers, and between them and servers
 
@@ -127,7 +134,10 @@ def openapi() -> Json:
         [*dict.fromkeys(types), answers.Error], ref_template="#/components/schemas/{name}"
     )
     schemas["ChatMessage"]["properties"]["role"] = {"enum": list(ROLES)}
-    schemas["CompletionRequest"]["properties"]["prompt"] = _PROMPT
+    schemas["CompletionRequest"]["properties"]["prompt"] = _prompts(MAX_PROMPTS)
+    schemas["EmbeddingRequest"]["properties"]["input"] = _prompts(MAX_INPUTS)
+    schemas["RerankRequest"]["properties"]["documents"] |= {"minItems": 1, "maxItems": MAX_DOCUMENTS}
+    schemas["EmbeddingRequestOfDeployment"] = _without_model(schemas["EmbeddingRequest"])
     schemas["DetokenizeRequest"]["properties"]["tokens"]["items"] = _TOKEN_ID
     for body, api in ((ChatRequest, Api.CHAT), (CompletionRequest, Api.COMPLETIONS)):
         described = _described(schemas[body.__name__], api)

@@ -65,28 +65,34 @@ class PromptEncoder:
         )
 
     async def encode_prompts(
-        self, prompt: Prompts, *, suffix: str | None = None, num_kept: int | None = None
+        self,
+        prompt: Prompts,
+        *,
+        suffix: str | None = None,
+        num_kept: int | None = None,
+        param: str = "prompt",
+        limit: int | None = None,
     ) -> list[list[int]]:
         """A text, token ids, or several of either: these are several prompts, answered as so many choices.
 
         Special tokens written in a text count as such: the client does its own templating here. suffix: what
-        follows the answer; num_kept: only so many last tokens of each prompt are used.
+        follows the answer; num_kept: only so many last tokens of each prompt are used; param: the field;
+        limit: of prompts, if not max_prompts.
         """
-        one_by_one = _each(prompt)
-        if len(one_by_one) > self.max_prompts:
+        one_by_one = _each(prompt, param)
+        allowed = self.max_prompts if limit is None else limit
+        if len(one_by_one) > allowed:
             raise InvalidRequestError(
-                f"prompt holds {len(one_by_one)} prompts; allowed: {self.max_prompts}.", param="prompt"
+                f"{param} holds {len(one_by_one)} prompts; allowed: {allowed}.", param=param
             )
-        return [
-            await self._encode_prompt(item, param, suffix, num_kept) for param, item in one_by_one.items()
-        ]
+        return [await self._encode_prompt(item, name, suffix, num_kept) for name, item in one_by_one.items()]
 
     async def echoes(
         self, prompt: Prompts, encoded: Sequence[list[int]], num_kept: int | None
     ) -> list[PromptEcho]:
         """How prompts, encoded with encode_prompts(), are repeated."""
         found = []
-        for item, token_ids in zip(_each(prompt).values(), encoded, strict=True):
+        for item, token_ids in zip(_each(prompt, "prompt").values(), encoded, strict=True):
             text = item if isinstance(item, str) and num_kept is None else None
             echo = functools.partial(PromptEcho.of, text, token_ids, self.tokenizer)
             found.append(await _run(echo, len(token_ids)))
@@ -206,20 +212,20 @@ class PromptEncoder:
         return sampling
 
 
-def _each(prompt: Prompts) -> dict[str, str | list[int]]:
+def _each(prompt: Prompts, param: str) -> dict[str, str | list[int]]:
     """The prompts of a request, by what they are called in an error."""
     if isinstance(prompt, str):
-        return {"prompt": prompt}
+        return {param: prompt}
     if not prompt:
-        raise InvalidRequestError("prompt is an empty list.", param="prompt")
+        raise InvalidRequestError(f"{param} is an empty list.", param=param)
     if all(isinstance(item, int) for item in prompt):
-        return {"prompt": [item for item in prompt if isinstance(item, int)]}
+        return {param: [item for item in prompt if isinstance(item, int)]}
     items = [item for item in prompt if not isinstance(item, int)]
     if len(items) < len(prompt) or len({type(item) for item in items}) > 1:
         raise InvalidRequestError(
-            "prompt mixes texts, token ids and lists of them; a list holds one kind.", param="prompt"
+            f"{param} mixes texts, token ids and lists of them; a list holds one kind.", param=param
         )
-    return {f"prompt[{index}]": item for index, item in enumerate(items)}
+    return {f"{param}[{index}]": item for index, item in enumerate(items)}
 
 
 def _empty(param: str) -> InvalidRequestError:

@@ -99,10 +99,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
             raise InvalidRequestError(
                 "prompt_logprobs is allowed only without stream.", param="prompt_logprobs"
             )
-        if self.truncate_prompt_tokens == 0:
-            raise InvalidRequestError(
-                "truncate_prompt_tokens is 0; allowed: -1, or 1 and more.", param="truncate_prompt_tokens"
-            )
+        check_kept(self.truncate_prompt_tokens)
         if self.stream_options is not None and not self.stream:
             raise InvalidRequestError(
                 "stream_options is allowed only with stream: true.", param="stream_options"
@@ -126,6 +123,14 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     def _computed_logprobs(self) -> tuple[int | None, int | None]:
         """Alternatives that the engine computes: for tokens of the answer, and of the prompt."""
         return self.num_logprobs, self.prompt_logprobs
+
+
+def check_kept(truncate_prompt_tokens: int | None) -> None:
+    """Raises InvalidRequestError."""
+    if truncate_prompt_tokens == 0:
+        raise InvalidRequestError(
+            "truncate_prompt_tokens is 0; allowed: -1, or 1 and more.", param="truncate_prompt_tokens"
+        )
 
 
 def _token_id(key: str) -> int:

@@ -16,9 +16,14 @@ import transformers
 
 from octavo.backends.base import StepLimits
 from octavo.backends.cpu.backend import CpuBackend
+from octavo.config import EngineConfig, Environment
+from octavo.core.messages import Submit
 from octavo.core.metadata import ModelMetadata
+from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, StepInput
+from octavo.engine.core import NullJournal
+from octavo.engine.loader import load_engine
 from octavo.engine.model_files import Model, open_model, open_text
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config, part_shapes
@@ -29,6 +34,7 @@ from octavo.weights.formats import Tensor, expand_to_f32
 from tests.backends.comparison import MAX_ERROR, Comparison
 
 MIN_DECISIVE = 0.6  # share of steps whose oracle margin exceeds twice the step's largest error
+MIN_COSINE = 0.9999  # of embeddings
 MIN_AGREED = 0.95  # share of all steps, decisive or not, with the oracle's argmax
 
 
@@ -137,10 +143,19 @@ def passages(path: pathlib.Path, count: int, length: int) -> list[list[int]]:
     return [token_ids[start : start + length] for start in starts]
 
 
-def test_smollm2_on_real_text(smollm2_path: pathlib.Path, pytestconfig: pytest.Config) -> None:
-    """Twenty passages with --full, three otherwise."""
+@pytest.fixture(scope="module")
+def smollm2(smollm2_path: pathlib.Path) -> tuple[Model, transformers.LlamaForCausalLM]:
     model = open_model(smollm2_path)
-    oracle = oracle_of(model)
+    return model, oracle_of(model)
+
+
+def test_smollm2_on_real_text(
+    smollm2: tuple[Model, transformers.LlamaForCausalLM],
+    smollm2_path: pathlib.Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    """Twenty passages with --full, three otherwise."""
+    model, oracle = smollm2
     backend = backend_of(model.program, model.checkpoint.parts, 208)
     comparison = Comparison()
     for token_ids in passages(smollm2_path, 20 if pytestconfig.getoption("--full") else 3, 200):
@@ -157,3 +172,25 @@ def test_smollm2_on_real_text(smollm2_path: pathlib.Path, pytestconfig: pytest.C
     assert comparison.agreed[decisive].all()
     assert decisive.mean() >= MIN_DECISIVE
     assert comparison.agreed.mean() >= MIN_AGREED
+
+
+def test_embeddings_of_smollm2(
+    smollm2: tuple[Model, transformers.LlamaForCausalLM], smollm2_path: pathlib.Path
+) -> None:
+    """The last layer's hidden states behind the final norm, of the last token and as the mean of all."""
+    _, oracle = smollm2
+    loaded = load_engine(EngineConfig(max_model_len=256), Environment.read(), NullJournal())
+    for number, token_ids in enumerate(passages(smollm2_path, 3, 200)):
+        with torch.no_grad():
+            states = oracle(torch.tensor([token_ids]), output_hidden_states=True).hidden_states[-1][0].numpy()
+        for pooling, theirs in ((Pooling.LAST, states[-1]), (Pooling.MEAN, states.mean(0))):
+            submit = Submit(f"{pooling}{number}", token_ids, 200, SamplingParams(), 0, 0.0, pooling=pooling)
+            loaded.core.add(submit)
+            outputs = []
+            while loaded.core.has_work:
+                outputs += loaded.core.step()[0]
+            ours = np.frombuffer(outputs[-1].pooled or b"", "<f4")
+            cosine = np.dot(ours, theirs) / np.linalg.norm(ours) / np.linalg.norm(theirs)
+            print(f"{pooling} {number}: cosine {cosine:.7f}")
+            assert cosine >= MIN_COSINE
+    loaded.core.close()
