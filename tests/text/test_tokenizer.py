@@ -1,3 +1,4 @@
+import pathlib
 from typing import Any
 
 import pytest
@@ -156,6 +157,25 @@ def test_sentencepiece_text_survives_a_round_trip(text: str) -> None:
 
 def test_tiny_tokens_are_distinct() -> None:
     assert len(set(TOKENS)) == len(TOKENS)
+
+
+def anonymous_bytes() -> int:
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+
+@pytest.mark.parametrize("one", [TOKENIZERS[1], SENTENCEPIECE_TOKENIZERS[0]])
+def test_texts_are_not_kept(one: Tokenizer) -> None:
+    """The library would, as words, up to 256 bytes and 10,000 of them: some 5 kB each."""
+
+    def encode(numbers: range) -> None:
+        for number in numbers:
+            one.encode_prompt(f"{number} hello " * 16)
+
+    encode(range(500))
+    before = anonymous_bytes()
+    encode(range(500, 2500))
+    assert anonymous_bytes() - before < 4 << 20
 
 
 SAMPLES = (

@@ -75,6 +75,7 @@ def sentencepiece_encoder(
         vocab=_without_control(vocabulary),
         merges=merges_of_scores(ordinary),
         byte_fallback=len(bytes_found) == len(BYTE_NAMES),
+        cache_capacity=0,  # nothing cuts a text into words: the cache would keep whole texts
     )
     encoder = Encoder(model)
     mark_spaces: normalizers.Normalizer = normalizers.Replace(" ", SPACE_MARK)

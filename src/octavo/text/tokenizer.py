@@ -162,7 +162,7 @@ class Tokenizer:
         """Finds control tokens and nothing else: the n-th of them has the id n."""
         if not self._control_ids:
             return None
-        vocabulary, splitter = self.vocabulary, Encoder(BPE())
+        vocabulary, splitter = self.vocabulary, Encoder(BPE(cache_capacity=0))  # would keep whole texts
         splitter.add_special_tokens(
             [
                 AddedToken(
