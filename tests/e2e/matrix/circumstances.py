@@ -22,7 +22,7 @@ from octavo.engine.supervisor import EngineSupervisor
 from octavo.kv.manager import max_blocks_held
 from tests.e2e.matrix.engine import REFERENCE, Engine
 from tests.e2e.matrix.models import MatrixModel
-from tests.e2e.matrix.questions import Answer, Gathering, Question, fillers
+from tests.e2e.matrix.questions import MIN_TOKENS, Answer, Gathering, Question, fillers
 from tests.engine.harness import the_engine
 
 BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
@@ -119,27 +119,34 @@ def without_prefix_cache(cell: Cell) -> Outcome:
 
 
 def preempted(num_checkpoint_blocks: int, cell: Cell) -> Outcome:
-    """For others that grow in a cache that is full soon; with room to swap to, or none."""
+    """For others that grow, in smaller and smaller caches until it happens; with room to swap to, or none."""
     others = fillers([3 + i % 4 for i in range(12)], cell.model.vocab_size, 2 * cell.model.max_tokens)
-    engine = cell.engine(
-        num_blocks=_num_blocks_at_first(cell.model, [*cell.questions, *others]),
-        num_checkpoint_blocks=num_checkpoint_blocks,
-        max_num_batched_tokens=64,
-    )
-    gathered = engine.run([*cell.questions, *others])[: len(cell.questions)]
-    assert any(item.num_preemptions for item in gathered)
-    if num_checkpoint_blocks:
-        assert engine.backend.num_copies[CopyKind.TIER_TO_BLOCK] > 0
-    else:
-        assert engine.stats.num_recomputed_tokens > 16 * engine.stats.num_preemptions
-    engine.close()
-    return _answers(gathered), cell.plain
+    num_blocks = _num_blocks_at_first(cell.model, [*cell.questions, *others])
+    for percent in (100, 80, 64, 50, 40):
+        engine = cell.engine(
+            num_blocks=num_blocks * percent // 100,
+            num_checkpoint_blocks=num_checkpoint_blocks,
+            max_num_batched_tokens=64,
+        )
+        gathered = engine.run([*cell.questions, *others])[: len(cell.questions)]
+        engine.close()
+        if any(item.num_preemptions for item in gathered) and _has_paid(engine, num_checkpoint_blocks > 0):
+            return _answers(gathered), cell.plain
+    raise AssertionError("nobody was preempted")
+
+
+def _has_paid(engine: Engine, can_swap: bool) -> bool:
+    if can_swap:
+        return engine.backend.num_copies[CopyKind.TIER_TO_BLOCK] > 0
+    return engine.stats.num_recomputed_tokens > 16 * engine.stats.num_preemptions
 
 
 def _num_blocks_at_first(model: MatrixModel, questions: Sequence[Question]) -> int:
-    """What the prompts take when each is computed, and what admission keeps free for each."""
+    """What the prompts take when each is computed, and what admission keeps free for each request."""
     windows = tuple(group.window for group in model.weights.program.kv_groups)
-    return sum(max_blocks_held(windows, len(question.prompt) + 1, 1) + len(windows) for question in questions)
+    prompts = [question.prompt for question in questions if question.branch == 0]
+    num_held = sum(max_blocks_held(windows, len(prompt) + 1, 1) for prompt in prompts)
+    return num_held + len(windows) * len(questions)
 
 
 def killed(cell: Cell) -> Outcome:
@@ -215,7 +222,8 @@ def stopped(cell: Cell) -> Outcome:
 def _split_string(model: MatrixModel, plain: Answer) -> str:
     """The end of one token and the beginning of the next; of tokens that are no text, what never comes."""
     texts = [model.text([token]) for token in plain.token_ids]
-    for before, after in itertools.pairwise(texts):
+    pairs = list(itertools.pairwise(texts))
+    for before, after in pairs[MIN_TOKENS:] + pairs[:MIN_TOKENS]:
         if before and after and (before + after).isascii():
             return before[-1] + after[0]
     return "never"

@@ -10,6 +10,7 @@ from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.messages import RequestOutput, TokenLogprobs
 from octavo.core.sampling_params import SamplingParams
 
+MIN_TOKENS = 4
 _SAMPLED = {"temperature": 1.1, "top_p": 0.95, "top_k": 40, "min_p": 0.001}
 ROWS: Mapping[str, Mapping[str, Any]] = {
     "greedy": {"temperature": 0},
@@ -19,7 +20,7 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     },
     "bias, masks": {
         "temperature": 1.0, "logit_bias": ((70, 3.0), (81, -2.0)), "allowed_token_ids": tuple(range(32, 127)),
-        "bad_words_token_ids": ((70, 71), (90,)), "min_tokens": 4, "stop_token_ids": (33,),
+        "bad_words_token_ids": ((70, 71), (90,)), "min_tokens": MIN_TOKENS, "stop_token_ids": (64,),
     },
     "logprobs": {"temperature": 1.0},
     "grammar": {"temperature": 1.0, "presence_penalty": 0.5, "logit_bias": ((110, 2.0),)},
