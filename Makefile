@@ -3,12 +3,13 @@
 ARGS ?=
 CSRC := $(wildcard src/octavo/backends/cpu/csrc/*.cpp src/octavo/backends/cpu/csrc/*.h)
 
-.PHONY: help serve test test-full lint format build size clean
+.PHONY: help serve test test-full soak lint format build size clean
 
 help:
 	@echo 'make serve [ARGS="--port 8123"]  set up, fetch the built-in model, and serve it'
 	@echo 'make test                        lint, then every test but the long ones'
 	@echo 'make test-full                   lint, then every test'
+	@echo 'make soak [ARGS="--requests N"]  random requests to a server whose engine is killed again and again'
 	@echo 'make lint                        ruff, mypy and clang-format'
 	@echo 'make format                      rewrite Python and C++ as lint wants it'
 	@echo 'make build                       a wheel in dist/'
@@ -24,6 +25,10 @@ test: lint
 
 test-full: lint
 	@.venv/bin/python -m pytest --full $(ARGS)
+
+soak:
+	@tools/setup test
+	@.venv/bin/python -m tests.soak $(ARGS)
 
 lint:
 	@tools/setup test
