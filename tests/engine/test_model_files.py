@@ -136,6 +136,27 @@ def test_a_directory_gives_program_and_weights(directory: pathlib.Path) -> None:
     assert text.tokenizer.decode(text.tokenizer.encode_plain("hello"), skip_control=False) == "hello"
 
 
+def test_tensors_that_the_configuration_already_tells_are_not_asked_for(directory: pathlib.Path) -> None:
+    base = open_model(directory).fingerprint()
+    prefix = "model.layers.0.self_attn.rotary_emb"
+    derived = {
+        f"{prefix}.inv_freq": np.ones(4, np.float32),
+        f"{prefix}.cos_cached": np.ones((9, 4), np.float32),
+    }
+    (directory / "model.safetensors").write_bytes(safetensors(checkpoint_tensors() | derived))
+    assert open_model(directory).fingerprint() == base
+
+
+@pytest.mark.parametrize(
+    "name", ["model.layers.0.self_attn.inv_freq", "model.rotary_emb.inv_freq.weight", "model.layers.0.gate"]
+)
+def test_any_other_tensor_without_a_part_is_refused_by_name(name: str, directory: pathlib.Path) -> None:
+    tensors = checkpoint_tensors() | {name: np.ones(4, np.float32)}
+    (directory / "model.safetensors").write_bytes(safetensors(tensors))
+    with pytest.raises(ModelFileError, match=f"does not have.*: {name}"):
+        open_model(directory)
+
+
 def test_the_fingerprint_of_a_directory_is_of_weights_and_text(directory: pathlib.Path) -> None:
     base = open_model(directory).fingerprint()
     (directory / "README.md").write_text("other")

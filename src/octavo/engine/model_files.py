@@ -29,6 +29,9 @@ from octavo.weights.safetensors import read_directory
 CONFIG_NAME = "config.json"
 MAX_CONFIG_BYTES = 1 << 22
 
+# Ends of names of tensors that old checkpoints store though the configuration says the same.
+_DERIVED = (".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached")
+
 _TEXT_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
     "generation_config.json", "chat_template.jinja",
@@ -162,7 +165,7 @@ def _read_config(folder: pathlib.Path) -> tuple[Architecture, TensorNames, dict[
     arch, names = from_config(config)
     if arch.is_embedding_tied:
         tensors.pop("lm_head.weight", None)  # some checkpoints store the tied head too; transformers drops it
-    return arch, names, tensors
+    return arch, names, {name: tensor for name, tensor in tensors.items() if not name.endswith(_DERIVED)}
 
 
 def _largest(tensors: Mapping[str, Tensor]) -> int:
