@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import threading
 
 import numpy as np
@@ -12,7 +13,7 @@ from octavo.backends.cpu.backend import CpuBackend
 from octavo.backends.cpu.packed_weights import PackedWeights
 from octavo.core.errors import ModelFileError
 from octavo.engine.model_files import Model, open_model
-from octavo.engine.weight_loading import LoadedWeights, load_weights
+from octavo.engine.weight_loading import LoadedWeights, load_weights, rounding_notices
 from octavo.models.loading import part_shapes
 from octavo.models.lowering import lower
 from octavo.weights.checkpoint import Checkpoint
@@ -141,6 +142,17 @@ def test_a_model_that_is_refused_leaves_nothing(tmp_path: pathlib.Path, files: R
     with pytest.raises(ModelFileError, match="NaN"):
         load(model, files)
     assert files.files() == []
+
+
+def test_rounding_is_told_of_matrices_that_are_stored_more_exactly(tmp_path: pathlib.Path) -> None:
+    """Vectors are F32 here, and stay so."""
+    assert rounding_notices(model_of(tmp_path, BF16)) == ()
+    assert rounding_notices(model_of(tmp_path, (TensorFormat.Q8_0,))) == ()
+    [notice] = rounding_notices(model_of(tmp_path, (TensorFormat.F16, TensorFormat.F32, TensorFormat.BF16)))
+    assert re.search(r"^\d+ F32 and \d+ F16 matrices are rounded to bf16$", notice)
+    whole = model_of(tmp_path, (TensorFormat.F16,))
+    matrices = {part for weight in whole.program.weights if not weight.is_vector for part, _ in weight.parts}
+    assert rounding_notices(whole) == (f"{len(matrices)} F16 matrices are rounded to bf16",)
 
 
 def test_two_engines_that_start_together_are_both_right(tmp_path: pathlib.Path, files: RepackedFiles) -> None:

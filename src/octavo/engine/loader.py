@@ -20,7 +20,7 @@ from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.core import EngineCore, Journal
 from octavo.engine.model_files import Model, open_model, open_vocabulary
 from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
-from octavo.engine.weight_loading import load_weights
+from octavo.engine.weight_loading import load_weights, rounding_notices
 from octavo.kv.manager import KVManager
 from octavo.models.source import resolve
 from octavo.scheduler.scheduler import Scheduler
@@ -97,7 +97,7 @@ def load_engine(
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
         kv_tokens=kv.capacity_in_tokens(max_model_len),
-        notices=loaded.notices,
+        notices=rounding_notices(model) + loaded.notices,
     )
     return LoadedEngine(core, ready, _kv_bytes_per_token(model, plan))
 

@@ -5,12 +5,16 @@ the program, the layout of the panels, and all else that enters the fingerprint.
 Whatever is wrong with keeping costs time, and says so in a notice; it never keeps an engine from starting.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable
 
 from octavo.backends.cpu.packed_weights import PackedWeights, layout_identity, packed_bytes
 from octavo.engine.model_files import Model
+from octavo.weights.formats import TensorFormat
 from octavo.weights.repacked import Repacked, RepackedFiles, repacked_key
+
+_ROUNDED = (TensorFormat.F32, TensorFormat.F16)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +47,14 @@ def load_weights(
     kept = files.find(key, num_bytes)
     lap("keep weights")
     return packed if kept is None else _mapped(model, kept)
+
+
+def rounding_notices(model: Model) -> tuple[str, ...]:
+    """A sentence when the model's files are more exact than what is computed with."""
+    names = (part for weight in model.program.weights if not weight.is_vector for part, _ in weight.parts)
+    formats = collections.Counter(model.checkpoint.parts[name].format for name in dict.fromkeys(names))
+    counts = [f"{formats[format]} {format.label}" for format in _ROUNDED if formats[format]]
+    return (f"{' and '.join(counts)} matrices are rounded to bf16",) if counts else ()
 
 
 def _key(model: Model) -> str:
