@@ -22,6 +22,7 @@ from octavo.weights.mapped_file import MappedFile
 from octavo.weights.repacked import RepackedFiles
 from tests.backends.cpu.test_backend import ISAS, assert_same, run
 from tests.backends.tiny import FEW_FORMATS, LIMITS, NUM_BLOCKS, SANDWICH, random_tensors
+from tests.weights.test_mapped_file import resident_kib
 
 BF16 = (TensorFormat.BF16,)
 
@@ -153,6 +154,18 @@ def test_rounding_is_told_of_matrices_that_are_stored_more_exactly(tmp_path: pat
     whole = model_of(tmp_path, (TensorFormat.F16,))
     matrices = {part for weight in whole.program.weights if not weight.is_vector for part, _ in weight.parts}
     assert rounding_notices(whole) == (f"{len(matrices)} F16 matrices are rounded to bf16",)
+
+
+def test_after_a_start_no_page_of_the_model_s_file_is_resident(
+    tmp_path: pathlib.Path, files: RepackedFiles
+) -> None:
+    path = tmp_path / "tiny.weights"
+    path.write_bytes(bytes(1 << 20))
+    model = model_of(tmp_path)
+    [file] = model.checkpoint.files
+    assert len(bytes(file.mapping)) == 1 << 20 and resident_kib(path) == 1 << 10
+    load(model, files)
+    assert resident_kib(path) == 0
 
 
 def test_two_engines_that_start_together_are_both_right(tmp_path: pathlib.Path, files: RepackedFiles) -> None:

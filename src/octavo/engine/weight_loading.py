@@ -45,8 +45,11 @@ def load_weights(
         notice = f"packed weights are not kept in {files.folder}, so every start packs them: {reason}"
         return dataclasses.replace(packed, notices=(notice,))
     kept = files.find(key, num_bytes)
+    if kept is not None:  # the next start reads no weights of the model
+        _drop_pages(model, is_read_again=False)
+        packed = _mapped(model, kept)
     lap("keep weights")
-    return packed if kept is None else _mapped(model, kept)
+    return packed
 
 
 def rounding_notices(model: Model) -> tuple[str, ...]:
@@ -64,9 +67,6 @@ def _key(model: Model) -> str:
 
 
 def _mapped(model: Model, kept: Repacked) -> LoadedWeights:
-    """Nothing of the model's files is needed any more, not by the next start either."""
-    for file in model.checkpoint.files:
-        file.drop_pages(is_read_again=False)
     packed = PackedWeights(model.program, model.checkpoint.parts, packed=kept.data)
     return LoadedWeights(packed, kept.fingerprint)
 
@@ -76,6 +76,10 @@ def _pack(model: Model, num_threads: int, lap: Callable[[str], None]) -> LoadedW
     lap("pack weights")
     fingerprint = model.fingerprint()
     lap("fingerprint")
-    for file in model.checkpoint.files:
-        file.drop_pages(is_read_again=True)
+    _drop_pages(model, is_read_again=True)
     return LoadedWeights(packed, fingerprint)
+
+
+def _drop_pages(model: Model, *, is_read_again: bool) -> None:
+    for file in model.checkpoint.files:
+        file.drop_pages(is_read_again=is_read_again)

@@ -42,7 +42,8 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str,
             f"octavo {__version__}: {names[0]}, {_count(info.threads, 'thread')}, {info.isa}",
             f"  server    {_timeline(phases.seconds)}",
             f"  engine    {_timeline(info.boot_seconds)}",
-            f"  memory    {_memory(info.memory)}",
+            f"  memory    {_sizes(_taken(info.memory))}",
+            f"  reserved  {_sizes(_reserved(info.memory))}; taken when used",
             f"  KV cache  {_kv_cache(info)}; context {info.max_model_len:,} tokens",
             f"  chat      {chat}",
             *(f"  note      {notice}" for notice in info.notices),
@@ -55,19 +56,20 @@ def _timeline(phases: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in phases.items())
 
 
-def _memory(plan: Mapping[str, int]) -> str:
-    checkpoints = plan["block_bytes"] * plan["num_checkpoint_blocks"]
-    parts = {
+def _taken(plan: Mapping[str, int]) -> Mapping[str, int]:
+    return {
         "weights": plan["weight_bytes"],
         "workspace": plan["workspace_bytes"],
         "Python": plan["process_bytes"],
     }
-    reserved = {
+
+
+def _reserved(plan: Mapping[str, int]) -> Mapping[str, int]:
+    return {
         "KV cache": plan["block_bytes"] * plan["num_blocks"],
-        "checkpoint store": checkpoints,
+        "checkpoint store": plan["block_bytes"] * plan["num_checkpoint_blocks"],
         "sampling": plan["sampling_bytes"],
     }
-    return f"{_sizes(parts)}; reserved, taken when used: {_sizes(reserved)}"
 
 
 def _sizes(parts: Mapping[str, int]) -> str:
