@@ -1,113 +1,145 @@
-"""A router before two real replicas: faults under concurrent streams, each as if nothing had happened."""
+"""A router before two real replicas: faults under streams of every kind, as if nothing had happened.
 
-import asyncio
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+Each fault is known to have happened, and by the same measures nothing has when there was none. The long
+version, with 48 streams, prints the pauses.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
 
-from tests.e2e.served import Served
-from tests.e2e.test_serve import stream_all
-
-pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+from tests.e2e.failover.faults import Fault, faults, is_seen
+from tests.e2e.failover.fleet import SECRET, Replica, replicas, routed
+from tests.e2e.failover.streams import Answer, Asked, Progress, differences, mixed, pauses, run, stopped
 
 OPTIONS = (
     *("--kv-cache-memory", "256MiB", "--max-model-len", "512", "--threads", "1"),
-    *("--drain-seconds", "0.3"),
+    *("--drain-seconds", "0.1"),
 )
+FAULTS = faults(silence=3.0)  # seconds without a token, and the router goes elsewhere
 
 
-class Fleet:
-    """Two replicas that share a secret, and a router with short times."""
+@dataclasses.dataclass
+class Trial:
+    """Two replicas, what they are asked, and what they answer when nobody disturbs them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("OCTAVO_SECRET", "shared")
-        self.replicas = [Served.start(*OPTIONS) for _ in range(2)]
-        port = served_port()
-        code = "import sys; from octavo.cli.main import main; sys.exit(main())"
-        urls = [replica.url for replica in self.replicas]
-        options = ("--port", str(port), "--policy", "round-robin", "--inter-token-seconds", "3")
-        command = [sys.executable, "-c", code, "route", *urls, *options, "--health-interval-seconds", "0.2"]
-        self.router = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        self.base = f"http://127.0.0.1:{port}"
-        while not self.is_whole():
-            assert self.router.poll() is None
-            time.sleep(0.05)
+    replicas: list[Replica]
+    asked: list[Asked]
+    undisturbed: list[Answer]
 
-    def table(self) -> list[dict[str, object]]:
-        with urllib.request.urlopen(f"{self.base}/debug/endpoints") as response:
-            rows: list[dict[str, object]] = json.load(response)
-        return rows
+    async def suffer(
+        self, fault: Fault, secret: str | None = SECRET
+    ) -> tuple[list[Answer], dict[str, float]]:
+        """The answers of a run with a fault, known to have happened, and the failovers that it cost.
 
-    def is_whole(self) -> bool:
+        It strikes the first replica when one of its streams is in the middle of its stop string.
+        """
+        victim = self.replicas[0]
+        happened: list[Callable[[], bool]] = []
+
+        async def disturb(progress: Progress) -> None:
+            if not happened and self.is_held_back(progress):
+                happened.append(fault.inject(victim))
+
         try:
-            return all(row["ready"] and row["fingerprint"] for row in self.table())
-        except OSError:
-            return False
+            async with routed(
+                self.replicas, inter_token_seconds=fault.inter_token_seconds, secret=secret
+            ) as fleet:
+                answers = await run(fleet.url, self.asked, disturb)
+                assert happened and await is_seen(happened[0]), f"no {fault.name}"
+                return answers, await fleet.failovers()
+        finally:
+            await victim.heal()
 
-    def num_failovers(self) -> float:
-        with urllib.request.urlopen(f"{self.base}/metrics") as response:
-            lines = response.read().decode().splitlines()
-        wanted = 'octavo:router_failovers_total{outcome="answered"'
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
-
-    def stop(self) -> None:
-        self.router.terminate()
-        self.router.wait(timeout=60)
-        for replica in self.replicas:
-            if replica.process.poll() is None:
-                replica.process.send_signal(signal.SIGCONT)
-            replica.process.kill()
-            replica.process.wait()
-            assert replica.process.stderr is not None
-            replica.process.stderr.close()
-
-
-def served_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+    def is_held_back(self, progress: Progress) -> bool:
+        """Whether a client of the victim has all of the text that goes before its stop string, and waits."""
+        rows = zip(self.asked, progress.answers, self.undisturbed, progress.endpoints, strict=True)
+        return any(
+            asked.kind == "stop string"
+            and endpoint == "endpoint=r0"
+            and not answer.finish_reasons
+            and answer.texts[0] == whole.texts[0]
+            for asked, answer, whole, endpoint in rows
+        )
 
 
-@pytest.fixture
-def fleet(monkeypatch: pytest.MonkeyPatch, smollm2_path: object) -> Iterator[Fleet]:
-    fleet = Fleet(monkeypatch)
-    yield fleet
-    fleet.stop()
+@dataclasses.dataclass(frozen=True)
+class Size:
+    per_kind: int
+    max_tokens: int
 
 
-def kill(replica: Served) -> None:
-    engine = replica.engine_pid()
-    replica.process.kill()
-    os.kill(engine, signal.SIGKILL)
+SHORT = Size(per_kind=2, max_tokens=32)
+LONG = Size(per_kind=8, max_tokens=60)
 
 
-def stop(replica: Served) -> None:
-    replica.process.send_signal(signal.SIGSTOP)
+async def trial_of(made: list[Replica], size: Size) -> Trial:
+    """Ask everything once, and everything with a stop string of its answer; see that twice is the same."""
+    asked = mixed(size.per_kind, size.max_tokens)
+    async with routed(made, inter_token_seconds=60.0) as fleet:
+        asked += stopped(asked[: size.per_kind], await run(fleet.url, asked[: size.per_kind]))
+        undisturbed = await run(fleet.url, asked)
+        assert not differences(asked, await run(fleet.url, asked), undisturbed)
+        assert await fleet.failovers() == {}  # nothing has happened, and nothing is seen to have
+    assert all(answer.is_whole for answer in undisturbed)
+    assert len({answer.texts[0] for answer in undisturbed}) > len(asked) // 2
+    return Trial(made, asked, undisturbed)
 
 
-def drain(replica: Served) -> None:
-    replica.process.terminate()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(smollm2_path: pathlib.Path) -> AsyncIterator[list[Replica]]:
+    async with replicas(2, (str(smollm2_path), *OPTIONS)) as made:
+        yield made
 
 
-@pytest.mark.parametrize("fault", (kill, stop, drain))
-def test_a_lost_replica_costs_nobody_anything(fleet: Fleet, fault: Callable[[Served], None]) -> None:
-    undisturbed = asyncio.run(stream_all(f"{fleet.base}/v1"))
-    assert fleet.num_failovers() == 0
-    is_done = []
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def short(pair: list[Replica]) -> Trial:
+    return await trial_of(pair, SHORT)
 
-    async def disturb(num_chunks: int) -> None:
-        if num_chunks >= 160 and not is_done:
-            is_done.append(num_chunks)
-            fault(fleet.replicas[0])
 
-    assert asyncio.run(stream_all(f"{fleet.base}/v1", disturb)) == undisturbed
-    assert is_done and fleet.num_failovers() > 0
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def long(pair: list[Replica]) -> Trial:
+    return await trial_of(pair, LONG)
+
+
+def check_failovers(fault: Fault, found: dict[str, float]) -> None:
+    """The router has seen what was done, and nothing else."""
+    assert bool(found) == bool(fault.reasons) and set(found) <= set(fault.reasons), (fault.name, found)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_a_fault_costs_nobody_anything(short: Trial, fault: Fault) -> None:
+    answers, failovers = await short.suffer(fault)
+    assert not differences(short.asked, answers, short.undisturbed)
+    check_failovers(fault, failovers)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_a_fault_under_48_streams_costs_nobody_anything(
+    long: Trial, fault: Fault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(long.asked) == 48
+    answers, failovers = await long.suffer(fault)
+    assert not differences(long.asked, answers, long.undisturbed)
+    check_failovers(fault, failovers)
+    median, worst = pauses(answers)
+    with capsys.disabled():
+        print(
+            f"\n{fault.name}: 48 of 48 streams identical; longest pause p50 {median:.2f} s, p99 {worst:.2f} s"
+        )
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_without_a_shared_secret_the_same_fault_is_felt(short: Trial) -> None:
+    """So it is the failover that the others owe their answers to."""
+    answers, failovers = await short.suffer(FAULTS[0], secret=None)
+    failed = [answer for answer in answers if not answer.is_whole]
+    assert failed and {answer.error for answer in failed} == {"endpoint_broke_off"}
+    assert failovers == {}
