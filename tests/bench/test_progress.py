@@ -1,6 +1,7 @@
 """The live display: what a line says, and that it is silent where there is no terminal."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -53,3 +54,10 @@ def test_the_table_has_a_line_for_each_load() -> None:
     run(Console(file=out, width=80))
     lines = out.getvalue().splitlines()
     assert "1 of 2" in lines[1] and lines[2].split() == ["8", "users", "1", "of", "2", "0", "1"]
+
+
+def test_the_event_loop_gets_the_gil_soon_and_only_then() -> None:
+    before = sys.getswitchinterval()
+    with LiveProgress(Console(file=io.StringIO())):
+        assert sys.getswitchinterval() < 1e-3
+    assert sys.getswitchinterval() == before

@@ -88,9 +88,10 @@ def line_chart(
 
 
 def _round_up(value: float) -> float:
-    """1, 2 or 5 times a power of ten."""
+    """1, 2 or 5 times a power of ten, or 25, 250, ..."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= value * (1 - 1e-9))
+    digits = (1, 2, 2.5, 5, 10) if power >= 10 else (1, 2, 5, 10)
+    return next(digit * power for digit in digits if digit * power >= value * (1 - 1e-9))
 
 
 def _left(x: Axis, value: float) -> float:

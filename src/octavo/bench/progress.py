@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,8 @@ from rich.table import Table
 
 from octavo.bench.answer import Record
 
-REFRESH_PER_SECOND = 4
+REFRESH_PER_SECOND = 2
+SWITCH_SECONDS = 5e-4
 WINDOW_SECONDS = 5.0  # of what is shown as "now"
 
 
@@ -56,11 +58,14 @@ class LiveProgress:
         )
 
     def __enter__(self) -> "LiveProgress":
+        self._switch_seconds = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)  # what draws must not keep the event loop waiting for the GIL
         self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
+        sys.setswitchinterval(self._switch_seconds)
 
     def begin(self, name: str, num_requests: int | None) -> None:
         if self._loads:
