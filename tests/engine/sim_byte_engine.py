@@ -4,10 +4,14 @@ import sys
 from types import SimpleNamespace
 
 from octavo.config import EngineConfig
+from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.journal import Journal
 from octavo.engine.process import main
+from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary
 from tests.engine.sim_engine import load_sim
 
+END_IDS = frozenset((256,))
+VOCABULARY = Vocabulary([*BYTE_ALPHABET, "<end>"], control_ids=END_IDS, end_ids=END_IDS)
 VOCAB_SIZE = 257
 MAX_MODEL_LEN = 512
 NUM_BLOCKS = 256
@@ -21,6 +25,8 @@ def load(config: EngineConfig, environment: object, journal: Journal, epoch: int
         vocab_size=VOCAB_SIZE,
         max_model_len=MAX_MODEL_LEN,
         num_blocks=NUM_BLOCKS,
+        eos_token_ids=END_IDS,
+        grammars=GrammarCompiler(lambda: VOCABULARY, VOCAB_SIZE, END_IDS),
     )
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from octavo.backends.sim.backend import SimBackend
 from octavo.config import EngineConfig
 from octavo.core.messages import Ready
+from octavo.engine.compiling import Grammars
 from octavo.engine.core import EngineCore
 from octavo.engine.journal import Journal
 from octavo.engine.process import main
@@ -28,6 +29,8 @@ def load_sim(
     vocab_size: int,
     max_model_len: int,
     num_blocks: int,
+    eos_token_ids: frozenset[int] = frozenset(),
+    grammars: Grammars | None = None,
 ) -> SimpleNamespace:
     """What main() wants of a loader."""
     scheduler = Scheduler(
@@ -49,7 +52,8 @@ def load_sim(
         DeadlyBackend(backend, KILLER),
         max_model_len=max_model_len,
         vocab_size=vocab_size,
-        eos_token_ids=frozenset(),
+        eos_token_ids=eos_token_ids,
+        grammars=grammars,
         fingerprint=b"sim",
         journal=journal,
     )

@@ -114,7 +114,8 @@ class Arena:
     async def _witness(self, number: int, *, is_stream: bool) -> None:
         prompt = f"{SECRET} {number} says: "
         body = {"model": "tiny", "prompt": prompt, "seed": number, "max_tokens": NUM_WITNESS_TOKENS}
-        raw = request("/v1/completions", json.dumps({**body, "stream": is_stream}).encode())
+        body |= {"ignore_eos": True, "stream": is_stream}
+        raw = request("/v1/completions", json.dumps(body).encode())
         (answer,) = await exchange(self.patient.port, raw)
         assert answer.status == 200, answer  # I4
         check_one_answer(answer)

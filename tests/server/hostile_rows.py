@@ -90,29 +90,6 @@ def posted(*given: tuple[str, str]) -> bytes:
     return request(COMPLETIONS, None, given)
 
 
-def tool(name: object, **given: object) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, **given}}
-
-
-def nested(depth: int) -> Any:
-    value: Any = {}
-    for _ in range(depth):
-        value = {"a": value}
-    return value
-
-
-def called(arguments: object, id: object = "c") -> list[dict[str, Any]]:
-    calls = [{"id": id, "type": "function", "function": {"name": "a", "arguments": arguments}}]
-    return [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": calls}]
-
-
-CALLS = [
-    *(called(arguments) for arguments in (5, "{", "[" * 5_000, "nonsense")),
-    called("{}", id=5),
-    [*called("{}"), {"role": "tool", "content": "a"}],
-    [*called("{}"), {"role": "tool", "tool_call_id": "another", "content": "a"}],
-]
-
 JSON_ROWS: dict[str, list[Case]] = {
     "B-01 cut JSON": [bad_body("cut", b'{"model":"m"', code="invalid_json")],
     "B-02 odd encodings": [
@@ -352,30 +329,6 @@ FIELD_ROWS: dict[str, list[Case]] = {
         *each("allowed_token_ids", [], [-1], [VOCAB_SIZE]),
         *each("bad_words", [""], 5),
     ],
-    "B-38 tools": [
-        *each(
-            "tools",
-            *(5, [5], [{}], [{"type": "custom"}], [{"type": "function"}], [tool("a")] * 2),
-            *([tool(name)] for name in ("", "a b", "x" * 65, "\x00", 5)),
-            *([tool("a", parameters=value)] for value in (5, [], nested(200), {"a": "x" * 70_000})),
-            [tool(f"t{number}") for number in range(1000)],
-            [tool("a", description="x" * 20_000)],
-            [{**tool("a"), "more": 1}],
-        ),
-        *fields(
-            CHAT,
-            *(
-                {"tools": [tool("a")], "tool_choice": choice}
-                for choice in (
-                    *("never", 5, {}, {"type": "function"}, {"type": "x"}),
-                    {"type": "function", "function": {"name": "absent"}},
-                )
-            ),
-            {"tool_choice": {"type": "function", "function": {"name": "a"}}},
-            {"tools": [tool("a")], "parallel_tool_calls": "no"},
-        ),
-        *fields(CHAT, *({"messages": messages} for messages in CALLS)),
-    ],
     "B-40 templates": [
         *each("chat_template", "{{ ''.__class__.__mro__ }}", "{% for i in range(10**9) %}x{% endfor %}"),
         *each("chat_template_kwargs", {"tokenize": True}, {"messages": []}, [1]),
@@ -435,5 +388,3 @@ FIELD_ROWS: dict[str, list[Case]] = {
         for case in each(name, {"a": 1}, 1)
     ],
 }
-
-ROWS = {**JSON_ROWS, **HTTP_ROWS, **FIELD_ROWS}

@@ -39,7 +39,7 @@ async def client_of(engine: EngineClient, **options: Any) -> AsyncIterator[httpx
 async def ask(
     client: httpx2.AsyncClient, key: str, headers: dict[str, str] | None = None, **fields: Any
 ) -> httpx2.Response:
-    body = {"model": "tiny", "prompt": PROMPT, "max_tokens": 4, "seed": 7, **fields}
+    body = {"model": "tiny", "prompt": PROMPT, "max_tokens": 4, "seed": 7, "ignore_eos": True, **fields}
     return await client.post(
         "/v1/completions", json=body, headers={"api-key": f"secret-{key}", **(headers or {})}
     )
