@@ -142,7 +142,6 @@ class Arena:
             "tasks": len(asyncio.all_tasks()),
             "files": len(os.listdir("/proc/self/fd")),
             "threads": sum("asyncio" not in thread.name for thread in threading.enumerate()),
-            "shared memory": len(os.listdir("/dev/shm")),
         }
 
 

@@ -10,6 +10,8 @@ from octavo.config import EngineConfig, ServerConfig
 from octavo.core.errors import InvalidRequestError
 from octavo.core.limits import LIMITS
 from octavo.core.sampling_params import MAX_LOGIT_BIAS, SamplingParams
+from octavo.decoding.json_schema import MAX_NESTING, MAX_PROPERTIES
+from octavo.decoding.lark import MAX_GRAMMAR_BYTES, MAX_REGEX_LENGTH
 from octavo.engine.queue_bound import TENANT_SHARE
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
@@ -17,6 +19,7 @@ from octavo.http.process import KEEP_ALIVE_SECONDS
 from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
 from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
+from octavo.server.tools import MAX_PARAMETERS_BYTES, MAX_TOOLS
 from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
 from tests.server.serving import asgi_client
 
@@ -125,6 +128,10 @@ ELSEWHERE = {
     "requests sent ahead": MAX_PIPELINED == 100,
     "logit_bias": MAX_LOGIT_BIAS == 1024,
     "documents to score or rank": MAX_DOCUMENTS == 1024,
+    "tools": (MAX_TOOLS, MAX_PARAMETERS_BYTES) == (128, 64 << 10),
+    "JSON schema": (MAX_NESTING, MAX_PROPERTIES) == (128, 1000),
+    "regular expression": MAX_REGEX_LENGTH == 8192,
+    "grammar": MAX_GRAMMAR_BYTES == 256 << 10,
     "requests that run": EngineConfig().max_num_seqs == 128,
     "requests that wait": EngineConfig().max_num_queued_requests == 1024,
     "requests of one key": TENANT_SHARE == 8,
