@@ -1,3 +1,6 @@
+import dataclasses
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -5,6 +8,8 @@ from octavo.core.errors import ModelFileError
 from octavo.core.tensor_slice import TensorSlice
 from octavo.weights.checkpoint import Checkpoint
 from octavo.weights.formats import Tensor, TensorFormat, expand_to_f32
+from octavo.weights.mapped_file import MappedFile
+from tests.weights.test_mapped_file import resident_kib
 
 SHAPES = {"embedding": (4, 2), "norm": (2, 1)}
 ARRAYS = {"embedding": np.arange(8, dtype=np.float32).reshape(4, 2), "norm": np.ones(2, np.float32)}
@@ -19,6 +24,19 @@ def test_parts_are_found_under_the_names_of_the_file() -> None:
     checkpoint = Checkpoint.of_file("m.gguf", file_tensors(), NAMES, SHAPES)
     assert [tensor.name for tensor in checkpoint.parts.values()] == list(NAMES.values())
     assert checkpoint.num_bytes == 40
+
+
+def test_files_are_those_of_the_parts_and_their_pages_are_dropped(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(1 << 20))
+    file = MappedFile(path)
+    tensors = {name: dataclasses.replace(tensor, file=file) for name, tensor in file_tensors().items()}
+    checkpoint = Checkpoint.of_file("m.gguf", tensors, NAMES, SHAPES)
+    assert checkpoint.files == [file]
+    assert len(bytes(file.mapping)) == 1 << 20 and resident_kib(path) == 1 << 10
+    checkpoint.drop_pages(is_read_again=True)
+    assert resident_kib(path) == 0
+    assert Checkpoint.of_file("m.gguf", file_tensors(), NAMES, SHAPES).files == []
 
 
 def test_missing_tensors_are_named() -> None:

@@ -59,6 +59,7 @@ def load_engine(
     isa = environment.cpu_isa or default_isa()
     fixed = plan_memory(model.program, model.checkpoint.parts, limits, threads, isa)
     plan = _plan(config, fixed, len(model.program.kv_groups), available_memory_bytes())
+    model.checkpoint.drop_pages(is_read_again=True)  # those of the header: they do not stay
     process_bytes = resident_bytes()
     loaded = load_weights(model, RepackedFiles.of_home(environment.home), threads, clock.lap)
     backend = CpuBackend(

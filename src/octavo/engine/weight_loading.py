@@ -46,7 +46,7 @@ def load_weights(
         return dataclasses.replace(packed, notices=(notice,))
     kept = files.find(key, num_bytes)
     if kept is not None:  # the next start reads no weights of the model
-        _drop_pages(model, is_read_again=False)
+        model.checkpoint.drop_pages(is_read_again=False)
         packed = _mapped(model, kept)
     lap("keep weights")
     return packed
@@ -76,10 +76,5 @@ def _pack(model: Model, num_threads: int, lap: Callable[[str], None]) -> LoadedW
     lap("pack weights")
     fingerprint = model.fingerprint()
     lap("fingerprint")
-    _drop_pages(model, is_read_again=True)
+    model.checkpoint.drop_pages(is_read_again=True)
     return LoadedWeights(packed, fingerprint)
-
-
-def _drop_pages(model: Model, *, is_read_again: bool) -> None:
-    for file in model.checkpoint.files:
-        file.drop_pages(is_read_again=is_read_again)

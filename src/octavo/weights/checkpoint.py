@@ -79,6 +79,11 @@ class Checkpoint:
         """Those that the parts lie in, each once."""
         return list(dict.fromkeys(part.file for part in self.parts.values() if part.file is not None))
 
+    def drop_pages(self, *, is_read_again: bool) -> None:
+        """As MappedFile.drop_pages, of all files."""
+        for file in self.files:
+            file.drop_pages(is_read_again=is_read_again)
+
     def fingerprint(self, context: Iterable[bytes]) -> str:
         """128 bits of hex over every part's name, format, shape and bytes, and over context (in order).
 
