@@ -89,6 +89,8 @@ class Supervisor:
             await wait_for_any(self.hopeless, signals.first.wait())
             if not self.hopeless.done():
                 await self._drain(signals)
+            for task in looking:
+                task.cancel()
             await self._end(members)
         finally:
             for task in (*looking, *members):

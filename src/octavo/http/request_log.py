@@ -13,7 +13,16 @@ from octavo.http.allowance import Allowance
 
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
 _QUIET_PATHS = frozenset(
-    ("/livez", "/readyz", "/health", "/metrics", "/v1/models", "/octavo/v1/model", "/debug/endpoints")
+    (
+        "/livez",
+        "/readyz",
+        "/health",
+        "/metrics",
+        "/v1/models",
+        "/octavo/v1/model",
+        "/octavo/v1/events",
+        "/debug/endpoints",
+    )
 )  # polled: only their failures are logged
 _SCOPE_KEY = "octavo.record"
 _DIM, _RED, _YELLOW, _GREEN, _RESET = "\033[2m", "\033[31m", "\033[33m", "\033[32m", "\033[0m"
