@@ -1,7 +1,8 @@
 import random
 
 from octavo.router.prefix_index import (
-    SPECULATION_SECONDS,
+    COMPUTING_SECONDS,
+    TELLING_SECONDS,
     TOKENS_PER_CHUNK,
     BlocksOfChunks,
     CachedPrefixes,
@@ -21,10 +22,10 @@ def test_memory_is_bounded_and_a_prompt_is_forgotten_from_its_end() -> None:
     assert len(index) == 4 and all(index.holds(chunk) for chunk in range(100, 104))
 
 
-def test_what_was_sent_long_ago_can_be_told_from_what_was_not() -> None:
+def test_what_was_sent_is_expected_for_a_while() -> None:
     index = PrefixIndex()
     index.insert((1,), 5.0)
-    assert index.holds(1, since=5.0) and not index.holds(1, since=5.1)
+    assert index.expects(1, 4.9) and not index.expects(1, 5.0) and not index.expects(2, 0.0)
 
 
 class Clock:
@@ -60,7 +61,7 @@ def test_an_endpoint_that_tells_is_believed() -> None:
     prefixes.sent(one, wanted)
     prefixes.learn(wanted, blocks)
     one.cached_blocks, other.cached_blocks = set(split(blocks)), set(split(blocks)[:16])
-    clock.now = 2 * SPECULATION_SECONDS
+    clock.now = 2 * COMPUTING_SECONDS
     assert prefixes.num_cached_tokens(one, wanted) == 3 * TOKENS_PER_CHUNK
     assert prefixes.num_cached_tokens(other, wanted) == 2 * TOKENS_PER_CHUNK
     one.cached_blocks.discard(split(blocks)[10])  # evicted
@@ -76,8 +77,24 @@ def test_what_has_just_been_sent_counts_before_it_is_told() -> None:
     assert prefixes.num_cached_tokens(one, wanted) == 0
     prefixes.sent(one, wanted)
     assert prefixes.num_cached_tokens(one, wanted) == 2 * TOKENS_PER_CHUNK
-    clock.now = 2 * SPECULATION_SECONDS
+    clock.now = 2 * COMPUTING_SECONDS
     assert prefixes.num_cached_tokens(one, wanted) == 0
+
+
+def test_once_it_is_computed_the_endpoint_has_to_say_so() -> None:
+    clock = Clock()
+    prefixes, (one,) = CachedPrefixes(clock=clock), endpoints(1)
+    wanted, blocks = prompt(1, 2)
+    prefixes.learn(wanted, blocks)
+    one.cached_blocks = set()
+    prefixes.sent(one, wanted)
+    clock.now = COMPUTING_SECONDS / 2
+    prefixes.computed(one, wanted)
+    assert prefixes.num_cached_tokens(one, wanted) == 2 * TOKENS_PER_CHUNK
+    clock.now += 2 * TELLING_SECONDS
+    assert prefixes.num_cached_tokens(one, wanted) == 0
+    one.cached_blocks = set(split(blocks))
+    assert prefixes.num_cached_tokens(one, wanted) == 2 * TOKENS_PER_CHUNK
 
 
 def test_blocks_are_given_to_the_chunks_that_prompts_have_in_common() -> None:

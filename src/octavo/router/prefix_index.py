@@ -17,31 +17,37 @@ from octavo.router.routed_request import BYTES_PER_TOKEN, CHUNK_BYTES, RoutedReq
 MAX_CHUNKS_PER_ENDPOINT = 32_768  # about two million tokens; a chunk takes some 100 bytes of memory
 MAX_KNOWN_CHUNKS = 131_072  # of all prompts whose blocks are known; some 200 bytes each
 TOKENS_PER_CHUNK = CHUNK_BYTES // BYTES_PER_TOKEN
-SPECULATION_SECONDS = 10.0  # after which a prompt that was sent must have been computed
+COMPUTING_SECONDS = 60.0  # how long a prompt that was sent may take to be computed
+TELLING_SECONDS = 1.0  # after its first token, until the endpoint has told of its blocks
 
 
 class PrefixIndex:
-    """The chunks most recently sent to one endpoint, and when; the least recently used is forgotten first."""
+    """The chunks most recently sent to one endpoint; the least recently used is forgotten first.
+
+    Of each: until when it counts as cached although the endpoint does not say so.
+    """
 
     def __init__(self, max_chunks: int = MAX_CHUNKS_PER_ENDPOINT) -> None:
         self._max_chunks = max_chunks
-        self._sent: collections.OrderedDict[int, float] = collections.OrderedDict()
+        self._until: collections.OrderedDict[int, float] = collections.OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._sent)
+        return len(self._until)
 
-    def holds(self, chunk: int, since: float = float("-inf")) -> bool:
+    def holds(self, chunk: int) -> bool:
         """A chunk's hash covers all that comes before it."""
-        sent = self._sent.get(chunk)
-        return sent is not None and sent >= since
+        return chunk in self._until
 
-    def insert(self, prefix: Sequence[int], now: float) -> None:
+    def expects(self, chunk: int, now: float) -> bool:
+        return self._until.get(chunk, now) > now
+
+    def insert(self, prefix: Sequence[int], until: float) -> None:
         """Last chunks first, so that a long prompt is forgotten from its end."""
         for chunk in reversed(prefix[: self._max_chunks]):
-            self._sent[chunk] = now
-            self._sent.move_to_end(chunk)
-        while len(self._sent) > self._max_chunks:
-            self._sent.popitem(last=False)
+            self._until[chunk] = until
+            self._until.move_to_end(chunk)
+        while len(self._until) > self._max_chunks:
+            self._until.popitem(last=False)
 
 
 class BlocksOfChunks:
@@ -103,14 +109,14 @@ class CachedPrefixes:
         """Of the request's prompt, in the router's own estimate of tokens."""
         cached = endpoint.cached_blocks
         index = self._indexes.get(endpoint)
-        recently = self._clock() - SPECULATION_SECONDS
+        now = self._clock()
         num_chunks = 0
         for chunk in request.prefix:
             blocks = None if cached is None else self._blocks.get(chunk)
             if not blocks or cached is None:
                 is_cached = index is not None and index.holds(chunk)
             else:
-                is_cached = cached.issuperset(blocks) or (index is not None and index.holds(chunk, recently))
+                is_cached = cached.issuperset(blocks) or (index is not None and index.expects(chunk, now))
             if not is_cached:
                 break
             num_chunks += 1
@@ -118,7 +124,12 @@ class CachedPrefixes:
 
     def sent(self, endpoint: Endpoint, request: RoutedRequest) -> None:
         index = self._indexes.setdefault(endpoint, PrefixIndex(self._max_chunks))
-        index.insert(request.prefix, self._clock())
+        index.insert(request.prefix, self._clock() + COMPUTING_SECONDS)
+
+    def computed(self, endpoint: Endpoint, request: RoutedRequest) -> None:
+        """Its first token has come: from now on the endpoint knows what it has."""
+        if endpoint in self._indexes:
+            self._indexes[endpoint].insert(request.prefix, self._clock() + TELLING_SECONDS)
 
     def learn(self, request: RoutedRequest, joined_blocks: bytes) -> None:
         """joined_blocks: as the replica that answers the request told, whichever it is."""

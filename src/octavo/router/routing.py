@@ -105,6 +105,7 @@ class Router:
         """The first token of an answer came so long after the request went out."""
         work = route.num_tokens, route.num_requests
         self._knowledge.times.observe(route.endpoint, request.model, *work, seconds)
+        self._knowledge.prefixes.computed(route.endpoint, request)
 
     def observe_blocks(self, request: RoutedRequest, joined_blocks: bytes) -> None:
         """A replica told of which blocks the prompt consists."""
