@@ -28,6 +28,7 @@ from tests.engine.harness import the_engine
 BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
 SPECIFIED = "reference"
 NUM_REFERENCE_TOKENS = 4
+MAX_KILLS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +152,15 @@ def _num_blocks_at_first(model: MatrixModel, questions: Sequence[Question]) -> i
 
 def killed(cell: Cell) -> Outcome:
     """An engine process of its own, SIGKILL when a third of the tokens are out, and its successor."""
-    return asyncio.run(_killed(cell)), cell.plain
+    for _ in range(MAX_KILLS):
+        answers = asyncio.run(_killed(cell))
+        if answers is not None:
+            return answers, cell.plain
+    raise AssertionError("every engine had finished before it was killed")
 
 
-async def _killed(cell: Cell) -> list[Answer]:
+async def _killed(cell: Cell) -> list[Answer] | None:
+    """None if the first engine, faster than this process, had said everything already."""
     config = EngineConfig(
         model=str(cell.model.path), max_model_len=256, kv_cache_memory=64 << 20, max_num_batched_tokens=64,
         max_num_seqs=16,
@@ -166,8 +172,7 @@ async def _killed(cell: Cell) -> list[Answer]:
             streams.append(_submit(client, f"q{i}", question, f"q{question.first}"))
         victims = [cell.model.max_tokens // 3]
         gathered = await asyncio.gather(*(_gather(stream, victims) for stream in streams))
-        assert client.num_restarts == 1
-        return [item.answer() for item in gathered]
+        return [item.answer() for item in gathered] if client.num_restarts else None
     finally:
         await client.close()
 
