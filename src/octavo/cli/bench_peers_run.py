@@ -72,7 +72,7 @@ def _tell(options: PeersOptions, comparison: Comparison, file: CellFile, name: s
         f"{name}, {options.input_tokens} tokens in, {options.output_tokens} out, {options.runs} runs;"
         f" {comparison.threads} threads of {processor_name()}; {now:%Y-%m-%d}"
     )
-    text = "\n".join((head, "", *comparison_lines(results, comparison.peers)))
+    text = "\n".join((head, "", *comparison_lines(results, comparison.peers, file.num_failed())))
     print(text)
     (options.out / TABLES).write_text(text + "\n")
     report = Report(

@@ -76,3 +76,11 @@ def test_results_are_in_the_order_of_the_engines(tmp_path: pathlib.Path) -> None
     for run, engine in enumerate(["b", "a", "a"]):
         file.add(cell(run, engine))
     assert [(r.engine, len(r.runs)) for r in file.results(["a", "b", "c"], [8, 9])] == [("a", 2), ("b", 1)]
+
+
+def test_failures_are_added_up_over_runs(tmp_path: pathlib.Path) -> None:
+    file = CellFile(tmp_path / "cells.jsonl", SETTINGS)
+    for run, count in enumerate([0, 2, 3]):
+        file.add(Cell("a", 8, run, sample_result(serving=sample_serving(num_failed=count))))
+    file.add(cell(0, "b"))
+    assert file.num_failed() == {("a", 8): 5}

@@ -14,6 +14,7 @@ from octavo.bench.peers.server import Server
 from octavo.core.errors import StartError
 from tests.bench.peers.fake_peer import FakePeer
 from tests.bench.peers.test_server import free_port, state
+from tests.bench.samples import sample_result, sample_serving
 from tests.bench.scripted_server import NullWatcher
 
 SETTINGS = Settings("tiny", 8, 4, 1, "one of a test")
@@ -94,6 +95,13 @@ def test_what_was_measured_before_a_failure_is_kept(
         runner(tmp_path, [], FakePeer("one"), FakePeer("two", broken="start")).measure(file)
     assert list(CellFile(tmp_path / "cells.jsonl", SETTINGS).cells) == [Key("one", 1, 0)]
     assert not any(server.is_alive for server in servers)
+
+
+def test_what_makes_a_cell_worth_less_is_said(tmp_path: pathlib.Path) -> None:
+    said: list[str] = []
+    serving = sample_serving(failures={"HTTP 429": 2}, void="the client used 95% of a core")
+    runner(tmp_path, said)._complain("one", sample_result(serving=serving))
+    assert said == ["one: 2 requests failed: HTTP 429", "one: void, the client used 95% of a core"]
 
 
 def test_one_that_reads_a_checkpoint_needs_one() -> None:

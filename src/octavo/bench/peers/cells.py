@@ -4,6 +4,7 @@ A cell is one burst of one engine. The file grows by a line for each, so an inte
 where it was.
 """
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,14 @@ class CellFile:
                 if runs:
                     found.append(merged(runs))
         return found
+
+    def num_failed(self) -> dict[tuple[str, int], int]:
+        """Requests that failed, by engine and load, over all runs; only where there were any."""
+        counts: collections.Counter[tuple[str, int]] = collections.Counter()
+        for key, cell in self.cells.items():
+            if cell.result.serving is not None and cell.result.serving.num_failed:
+                counts[key.engine, key.concurrency] += cell.result.serving.num_failed
+        return dict(counts)
 
     def _keep(self, cell: Cell) -> None:
         self.cells[Key(cell.engine, cell.concurrency, cell.run)] = cell

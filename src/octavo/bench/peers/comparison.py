@@ -110,10 +110,16 @@ class Runner:
             result.peak_memory_bytes = loaded.server.memory_bytes()
         finally:
             loaded.server.pause()
-        failures = result.serving.failures if result.serving else {}
-        if failures:
-            self._say(f"{key.engine}: {sum(failures.values())} requests failed: {', '.join(failures)}")
+        self._complain(key.engine, result)
         return result
+
+    def _complain(self, engine: str, result: Result) -> None:
+        """Of what makes a cell worth less than it looks."""
+        assert result.serving is not None
+        for reason, count in result.serving.failures.items():
+            self._say(f"{engine}: {count} requests failed: {reason}")
+        if result.serving.void is not None:
+            self._say(f"{engine}: void, {result.serving.void}")
 
     def _server_of(self, name: str) -> Loaded:
         """Started when first wanted, and again when it has died; ready, with a first token computed."""

@@ -1,25 +1,27 @@
 """A comparison as tables in Markdown, which read as plain text too."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from octavo.bench.peers.peer import Peer
 from octavo.bench.percentiles import Percentiles
 from octavo.bench.report import seconds_text
 from octavo.bench.result import Result
 
-OURS = "octavo"
+OURS = "octavo"  # and what begins so
 MIB = 1 << 20
 
 
-def comparison_lines(results: Sequence[Result], peers: Sequence[Peer]) -> Iterator[str]:
-    """results: one for each engine and load."""
+def comparison_lines(
+    results: Sequence[Result], peers: Sequence[Peer], num_failed: Mapping[tuple[str, int], int]
+) -> Iterator[str]:
+    """results: one for each engine and load; num_failed: requests that failed there, if any did."""
     facts = {peer.name: peer.facts for peer in peers}
     engines = list(dict.fromkeys(result.engine for result in results))
     loads = sorted({result.concurrency for result in results})
     found = {(result.engine, result.concurrency): result for result in results}
     yield "Output tokens per second, median of the runs (their range):"
     yield ""
-    yield from _table(engines, loads, lambda engine, load: _rate(found.get((engine, load))))
+    yield from _table(engines, loads, lambda *key: _rate(found.get(key), num_failed.get(key, 0)))
     ratios = {load: _ratio(found, engines, load) for load in loads}
     if any(ratios.values()):
         yield f"| {OURS} / best other | " + " | ".join(ratios[load] or "" for load in loads) + " |"
@@ -39,24 +41,20 @@ def _table(engines: Sequence[str], loads: Sequence[int], text: Callable[[str, in
         yield f"| {engine} | " + " | ".join(text(engine, load) for load in loads) + " |"
 
 
-def _rate(result: Result | None) -> str:
+def _rate(result: Result | None, num_failed: int) -> str:
     if result is None:
         return ""
     spread = f" ({min(result.runs):,.0f}-{max(result.runs):,.0f})" if len(result.runs) > 1 else ""
-    return f"{result.output_tokens_per_second:,.0f}{spread}"
+    failed = f", {num_failed} of {result.num_requests} requests failed" if num_failed else ""
+    return f"{result.output_tokens_per_second:,.0f}{spread}{failed}"
 
 
 def _ratio(found: dict[tuple[str, int], Result], engines: Sequence[str], load: int) -> str | None:
-    """Of our median to the best median of any other engine at the load."""
-    ours = found.get((OURS, load))
-    others = [
-        found[engine, load].output_tokens_per_second
-        for engine in engines
-        if not engine.startswith(OURS) and (engine, load) in found
-    ]
-    if ours is None or not others or not max(others):
-        return None
-    return f"{ours.output_tokens_per_second / max(others):.2f} x"
+    """Of our best median to the best of any other engine at the load."""
+    rates = {name: found[name, load].output_tokens_per_second for name in engines if (name, load) in found}
+    ours = max((rate for name, rate in rates.items() if name.startswith(OURS)), default=0.0)
+    others = max((rate for name, rate in rates.items() if not name.startswith(OURS)), default=0.0)
+    return f"{ours / others:.2f} x" if ours and others else None
 
 
 def _pair(percentiles: Percentiles) -> str:
