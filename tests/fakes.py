@@ -65,6 +65,8 @@ class ByteTokenizer:
 
 
 class ByteChatTemplate:
+    """A line for each message; a dash where there is to be no head of an answer."""
+
     source = None
     variables: frozenset[str] = frozenset()
 
@@ -73,12 +75,16 @@ class ByteChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         tools: Sequence[Mapping[str, Any]] = (),
         variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
         lines = [f"tool:{tool['function']['name']}\n" for tool in tools]
         lines += [f"{message['role']}:{message['content']}\n" for message in messages]
-        return list("".join(lines).encode())
+        if continue_final_message:
+            lines[-1] = lines[-1][:-1]
+        head = "" if add_generation_prompt or continue_final_message else "-"
+        return list(("".join(lines) + head).encode())
 
 
 def byte_text(

@@ -94,7 +94,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         (CHAT, chat(**{field: 2}), field)
         for field in (
             *("logprobs", "tools", "tool_choice", "response_format", "logit_bias", "best_of"),
-            *("prompt", "chat_template", "priority", "request_id"),
+            *("prompt", "chat_template", "request_id"),
         )
     ),
     *((COMPLETIONS, completion(**{field: 2}), field) for field in ("echo", "suffix", "messages")),

@@ -6,8 +6,8 @@ import httpx2
 import openai
 import pytest
 
-from tests.fakes import MAX_MODEL_LEN, FakeEngine
-from tests.server.serving import serving
+from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
+from tests.server.serving import asgi_client, serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -193,3 +193,33 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
         'admission_rejections_total{engine="0",model_name="tiny",reason="max_num_queued_reqs"} 1.0'
         in rendered
     )
+
+
+async def ask(engine: FakeEngine, **fields: object) -> httpx2.Response:
+    async with asgi_client(fake_replica(engine)) as client:
+        return await client.post(
+            "/v1/chat/completions", json={"model": "tiny", "messages": MESSAGES, **fields}
+        )
+
+
+async def test_an_answer_goes_on_with_the_final_message() -> None:
+    engine = FakeEngine()
+    begun = [*MESSAGES, {"role": "assistant", "content": "So "}]
+    await ask(engine, messages=begun, continue_final_message=True, priority=3)
+    await ask(engine, add_generation_prompt=False)
+    assert bytes(engine.submitted[0].token_ids) == PROMPT + b"assistant:So "
+    assert bytes(engine.submitted[1].token_ids) == PROMPT + b"-"
+    assert [submitted.priority for submitted in engine.submitted] == [3, 0]
+
+
+async def test_what_a_template_is_not_asked() -> None:
+    for fields, param in (
+        ({"continue_final_message": True}, "continue_final_message"),
+        ({"continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
+        ({"documents": [{"text": "a"}]}, "documents"),
+        ({"documents": [{"text": 1}]}, "documents[0][...]"),
+        ({"priority": -1}, "priority"),
+        ({"priority": 2**31}, "priority"),
+    ):
+        response = await ask(FakeEngine(), **fields)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)

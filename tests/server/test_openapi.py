@@ -43,6 +43,8 @@ NOT_ALONE = {
     *("min_tokens", "max_completion_tokens", "stream_options", "tools", "tool_choice", "top_logprobs"),
     *("suffix", "truncate_prompt_tokens", "bad_words", "reasoning_effort", "chat_template_kwargs"),
     *("best_of", "prompt_logprobs", "dimensions"),
+    *("response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice"),
+    *("guided_grammar", "guided_whitespace_pattern"),
 }
 """Fields that are allowed only with others, or only by some models."""
 

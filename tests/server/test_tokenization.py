@@ -30,7 +30,7 @@ async def test_tokens_are_spelled_when_asked_for() -> None:
 
 async def test_messages_go_through_the_template() -> None:
     response = await post("/tokenize", messages=MESSAGES, add_generation_prompt=False)
-    assert bytes(response.json()["tokens"]) == b"user:hi\n"
+    assert bytes(response.json()["tokens"]) == b"user:hi\n-"
 
 
 async def test_a_prompt_may_be_longer_than_the_context() -> None:

@@ -196,3 +196,27 @@ def test_the_built_in_template() -> None:
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+@given(plain_content | hostile_content)
+def test_the_final_message_is_left_open(content: str) -> None:
+    messages = [*user("hello"), {"role": "assistant", "content": content}]
+    closed = CHAT.encode_chat(messages, add_generation_prompt=False)
+    opened = CHAT.encode_chat(messages, add_generation_prompt=False, continue_final_message=True)
+    whole = TOKENIZER.decode(closed, skip_control=False)
+    assert TOKENIZER.decode(opened, skip_control=False) + "<|im_end|>\n" == whole
+    assert control_ids(opened) == [START, END, START]
+
+
+@pytest.mark.parametrize("shown", ("", "{{ content }}{{ content }}", "{{ content[:-1] }}"))
+def test_a_final_message_that_is_not_shown_as_it_is_cannot_go_on(shown: str) -> None:
+    source = "{% for m in messages %}{% set content = m['content'] %}" + shown + "{% endfor %}"
+    with pytest.raises(InvalidRequestError, match="does not show the final message"):
+        ChatTemplate(source, TOKENIZER).encode_chat(user("hello"), continue_final_message=True)
+
+
+def test_documents_are_the_templates() -> None:
+    source = "{% for d in documents or [] %}{{ d['text'] }}{% endfor %}"
+    chat = ChatTemplate(source, TOKENIZER)
+    assert TOKENIZER.decode(chat.encode_chat([], variables={"documents": [{"text": "he"}]})) == "he"
+    assert chat.encode_chat([]) == []

@@ -1,7 +1,7 @@
 """POST /v1/chat/completions, as OpenAI defines it: a request becomes a prompt and a form of answer."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.grammar_spec import GrammarSpec
@@ -9,7 +9,7 @@ from octavo.server.chat_format import ChatFormat
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded
 from octavo.server.logprobs import ChatTokens, TokenNames
-from octavo.server.messages import conversation
+from octavo.server.messages import Message, conversation
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompt_report import PromptReport
 from octavo.server.prompts import ChatPrompt, PromptEncoder
@@ -60,10 +60,15 @@ class ChatDialect:
     def _prompt(self, request: ChatRequest, use: ToolUse) -> ChatPrompt:
         abilities = self._abilities
         variables = template_variables(request.chat_template_kwargs, request.reasoning_effort, abilities)
+        if request.documents:
+            variables |= _documents(request.documents, abilities)
         messages = conversation(request.messages)
+        goes_on = _goes_on(request, messages)
+        has_head = request.add_generation_prompt is not False and not goes_on
         if abilities.template_has_tools:
-            return ChatPrompt(messages, use.shown, variables)
-        return ChatPrompt(spelled_out(messages, use.shown, abilities.tool_format), (), variables)
+            return ChatPrompt(messages, use.shown, variables, has_head, goes_on)
+        spelled = spelled_out(messages, use.shown, abilities.tool_format)
+        return ChatPrompt(spelled, (), variables, has_head, goes_on)
 
     def _new_parser(self, use: ToolUse, prompt_tail: str) -> Callable[[], AnswerParser]:
         tags, form = self._abilities.reasoning, self._abilities.tool_format
@@ -74,6 +79,29 @@ class ChatDialect:
             PlainAnswer() if tags is None else ReasoningSplitter(tags, is_open=is_open),
             ToolCallParser(form, use.names, is_parallel=use.is_parallel) if use.names else PlainAnswer(),
         )
+
+
+def _documents(documents: list[dict[str, str]], abilities: ChatAbilities) -> dict[str, object]:
+    if "documents" not in abilities.variables:
+        raise InvalidRequestError("documents: the model's template does not read them.", param="documents")
+    return {"documents": documents}
+
+
+def _goes_on(request: ChatRequest, messages: Sequence[Message]) -> bool:
+    """Whether the answer goes on with the last message, which is then the assistant's."""
+    if not request.continue_final_message:
+        return False
+    if request.add_generation_prompt:
+        raise InvalidRequestError(
+            "continue_final_message goes on with a message, add_generation_prompt begins one: send one.",
+            param="continue_final_message",
+        )
+    if messages[-1]["role"] != "assistant" or not messages[-1].get("content"):
+        raise InvalidRequestError(
+            "continue_final_message needs a last message of the assistant's, with a text.",
+            param="continue_final_message",
+        )
+    return True
 
 
 def _grammar(request: ChatRequest, use: ToolUse) -> GrammarSpec | None:

@@ -250,6 +250,7 @@ class GenerationEndpoint(Generic[Request]):
                 request_id=place.request_id,
                 seed=origin.identity.seed if sampling.seed is None else sampling.seed,
                 branch=place.index,
+                priority=request.priority or 0,
                 salt=origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared),
                 tenant=origin.tenant,
                 fork_of=place.fork_of,

@@ -165,6 +165,28 @@ PARAMETERS = (
         "string of 1 to 256 characters; only requests with the same key and salt share prefix-cache blocks",
         "none",
     ),
+    _honoured(
+        "add_generation_prompt",
+        "boolean; false: the template does not begin an answer behind the messages",
+        "true",
+        ONLY_CHAT,
+    ),
+    _honoured(
+        "continue_final_message",
+        "boolean; the answer goes on behind the text of the last message, which is the assistant's; not with "
+        "`add_generation_prompt: true`",
+        "false",
+        ONLY_CHAT,
+    ),
+    _honoured(
+        "documents", "list of up to 1,024 objects of strings, for templates that read them", "none", ONLY_CHAT
+    ),
+    _honoured(
+        "priority",
+        "0 to 2,147,483,647; of requests that wait, and that give up their blocks to others, lower ones come "
+        "first; so a request can only step back",
+        "0",
+    ),
     _honoured("stream", "boolean", "false"),
     _honoured(
         "stream_options",
@@ -228,13 +250,9 @@ PARAMETERS = (
     _refused("prediction", "no predicted output", apis=ONLY_CHAT),
     _refused("web_search_options", "no search", apis=ONLY_CHAT),
     _refused("chat_template", "the model's own is used", apis=ONLY_CHAT),
-    _refused("documents", "the template takes none", [], apis=ONLY_CHAT),
-    _refused("add_generation_prompt", "the answer is always the assistant's", True, apis=ONLY_CHAT),
-    _refused("continue_final_message", "an answer is always a new message", False, apis=ONLY_CHAT),
     _refused("use_beam_search", "no beams", False),
     _refused("length_penalty", "no beams", 1),
     _refused("spaces_between_special_tokens", "text is what the tokens spell", True),
-    _refused("priority", "the order is the server's", 0),
     _refused("request_id", "send the header `X-Request-Id`"),
     _refused("prompt_embeds", "tensors are not taken from clients", apis=ONLY_COMPLETIONS),
     _refused("kv_transfer_params", "internal to other servers"),

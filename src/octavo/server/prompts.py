@@ -27,11 +27,17 @@ Value = TypeVar("Value")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """What a chat template is given; variables beside what every template gets."""
+    """What a chat template is given; variables beside what every template gets.
+
+    add_generation_prompt: the head of the answer behind the messages; continue_final_message: the answer goes
+    on with the last of them.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[Mapping[str, Any]] = ()
     variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,17 +53,18 @@ class PromptEncoder:
     async def encode_chat(self, chat: ChatPrompt, *, num_kept: int | None = None) -> list[int]:
         return self._checked(await self.tokenize_chat(chat), "messages", num_kept)
 
-    async def tokenize_chat(self, chat: ChatPrompt, *, add_generation_prompt: bool = True) -> list[int]:
+    async def tokenize_chat(self, chat: ChatPrompt) -> list[int]:
         """What encode_chat gives, also where it leaves no room for an answer."""
         if len(chat.messages) > self.max_model_len:
             raise self._too_long(f"{len(chat.messages)} messages", "messages")
-        num_characters = sum(map(len, strings_in((chat.messages, chat.tools))))
+        num_characters = sum(map(len, strings_in((chat.messages, chat.tools, chat.variables))))
         self._check_characters(num_characters, "messages")
         template = self.chat_template
         return await _run(
             lambda: template.encode_chat(
                 chat.messages,
-                add_generation_prompt=add_generation_prompt,
+                add_generation_prompt=chat.add_generation_prompt,
+                continue_final_message=chat.continue_final_message,
                 tools=chat.tools,
                 variables=chat.variables,
             ),

@@ -18,6 +18,9 @@ from octavo.server.tools import Tool, ToolChoice
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Salt = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Alternatives = Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)]
+Priority = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+"""Lower comes first, so a request can only step back: none that has no priority loses by it."""
+Documents = Annotated[list[dict[Name, str]], msgspec.Meta(max_length=1024)]
 KeptTokens = Annotated[int, msgspec.Meta(ge=-1)]
 StopTokenIds = Annotated[list[int], msgspec.Meta(max_length=64)]
 Metadata = Annotated[
@@ -58,6 +61,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     min_tokens: int | None = None
     bad_words: list[str] | None = None
     truncate_prompt_tokens: KeptTokens | None = None
+    priority: Priority | None = None
     skip_special_tokens: bool | None = None
     prompt_logprobs: Alternatives | None = None
     return_token_ids: bool | None = None
@@ -152,6 +156,9 @@ class ChatRequest(GenerationRequest, kw_only=True):
     chat_template_kwargs: TemplateVariables | None = None
     logprobs: bool | None = None
     top_logprobs: Alternatives | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    documents: Documents | None = None
 
     @property
     def num_logprobs(self) -> int | None:

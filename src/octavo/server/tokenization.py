@@ -74,9 +74,9 @@ class Tokenization:
                 "add_special_tokens is for a prompt; with messages the chat template adds them.",
                 param="add_special_tokens",
             )
-        chat = ChatPrompt(conversation(request.messages))
         with_head = request.add_generation_prompt is not False
-        return await prompts.tokenize_chat(chat, add_generation_prompt=with_head)
+        chat = ChatPrompt(conversation(request.messages), add_generation_prompt=with_head)
+        return await prompts.tokenize_chat(chat)
 
     async def _detokenize(self, request: DetokenizeRequest) -> DetokenizeResponse:
         if request.model is not None:

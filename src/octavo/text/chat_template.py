@@ -8,7 +8,7 @@ the template runs, and swapped back once the control tokens have been cut out.
 import collections
 import itertools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -30,6 +30,7 @@ _KEYS = frozenset(
         *("function", "arguments", "description", "parameters"),
     )
 )
+_ALL_TAKEN = "The messages use every private character of Unicode."
 _PRIVATE_CHARACTERS = range(0xF0000, 0x10FFFE)
 
 
@@ -85,16 +86,25 @@ class ChatTemplate:
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         tools: Sequence[Mapping[str, Any]] = (),
         variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """The prompt's token ids. Raises InvalidRequestError (param messages) if that fails.
 
+        continue_final_message: end behind the text of the last message, which the model then goes on with.
         variables: what else the template reads; tools and they are as much a user's as the messages are.
         """
         variables = variables or {}
+        free = self._free_characters((messages, tools, tuple(variables.values())))
+        end = next(free, "")
+        if continue_final_message:
+            if not end:
+                raise _refusal(_ALL_TAKEN)
+            *before, last = messages
+            messages = [*before, {**last, "content": f"{last['content']}{end}"}]
         given = (messages, tools, tuple(variables.values()))
-        swap = self._swap_for(given)
+        swap = self._swap_for(given, free)
         restore = {ord(private): telling for telling, private in swap.items()}
         messages, tools, values = _translated(given, str.maketrans(swap)) if swap else given
         rendered = self.render(
@@ -103,6 +113,10 @@ class ChatTemplate:
             tools=tools,
             variables=dict(zip(variables, values, strict=True)),
         )
+        if continue_final_message:
+            rendered, is_shown, rest = rendered.partition(end)
+            if not is_shown or end in rest:
+                raise _refusal("The model's chat template does not show the final message as it is, once.")
         pieces = self._tokenizer.split_control(rendered)
         return self._tokenizer.encode_pieces(
             piece.translate(restore) if isinstance(piece, str) else piece for piece in pieces
@@ -120,11 +134,11 @@ class ChatTemplate:
         if self._template is None:
             raise _refusal("This model's file has no chat template; use /v1/completions with a prompt.")
         context = {
+            "documents": None,
             **(variables or {}),
             "messages": messages,
             "add_generation_prompt": add_generation_prompt,
             "tools": list(tools) or None,
-            "documents": None,
             **self._names,
         }
         try:
@@ -136,17 +150,19 @@ class ChatTemplate:
         except Exception as error:  # foreign code: whatever it raises concerns this request only
             raise _refusal(f"The model's chat template cannot render these messages: {error}") from error
 
-    def _swap_for(self, given: object) -> dict[str, str]:
-        """Telling character -> a private one that neither what users gave nor the template uses; empty if not
-        needed."""
+    def _free_characters(self, given: object) -> Iterator[str]:
+        """Private ones that neither what users gave nor the template uses."""
+        taken = self._source_characters.union(*strings_in(given))
+        return (character for code in _PRIVATE_CHARACTERS if (character := chr(code)) not in taken)
+
+    def _swap_for(self, given: object, free: Iterator[str]) -> dict[str, str]:
+        """Telling character -> a free one; empty if not needed."""
         text = "".join(strings_in(given))
         if not any(character in text for character in self._telling):
             return {}
-        taken = self._source_characters | set(text)
-        free = (character for code in _PRIVATE_CHARACTERS if (character := chr(code)) not in taken)
         swap = dict(zip(self._telling, free, strict=False))
         if len(swap) < len(self._telling):
-            raise _refusal("The messages use every private character of Unicode.")
+            raise _refusal(_ALL_TAKEN)
         return swap
 
 
