@@ -37,7 +37,7 @@ def test_head_and_tail_frame_the_choices(includes_usage: bool) -> None:
 
 
 def test_the_usage_chunk_has_no_choices() -> None:
-    chunk = data(envelope(includes_usage=True).usage_chunk("kind", USAGE))
+    chunk = data(envelope(includes_usage=True).last_chunk("kind", USAGE, None))
     assert chunk["choices"] == []
     assert chunk["usage"] == {
         "prompt_tokens": 3,

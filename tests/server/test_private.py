@@ -122,6 +122,7 @@ def progress_after(pieces: list[tuple[Any, bytes]]) -> list[ChoiceProgress]:
         {"stop": "END", "logprobs": 2},
         {"return_token_ids": True},
         {"echo": True, "logprobs": 1, "stop": "END"},
+        {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
     ),
     ids=str,
 )

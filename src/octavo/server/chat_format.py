@@ -9,6 +9,7 @@ import msgspec
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.dialect import Envelope, WholeChoice
+from octavo.server.explanation import Explanation
 from octavo.server.logprobs import ChatTokens
 from octavo.server.prompt_report import PromptReport
 from octavo.server.schema import Usage
@@ -71,10 +72,12 @@ class ChatFormat:
             self._envelope.tail,
         )
 
-    def usage(self, usage: Usage) -> bytes:
-        return self._envelope.usage_chunk(_CHUNK, usage)
+    def last(self, usage: Usage | None, explanation: Explanation | None) -> bytes:
+        return self._envelope.last_chunk(_CHUNK, usage, explanation)
 
-    def whole(self, choices: Sequence[WholeChoice], usage: Usage) -> bytes:
+    def whole(
+        self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None = None
+    ) -> bytes:
         return msgspec.json.encode(
             {
                 "id": self._envelope.id,
@@ -84,6 +87,7 @@ class ChatFormat:
                 "system_fingerprint": self._envelope.system_fingerprint,
                 "choices": [self._whole_choice(choice) for choice in choices],
                 "usage": usage,
+                **({} if explanation is None else {"octavo": explanation}),
                 **self._prompts.fields(0, choices[0].prompt_logprobs),
             }
         )

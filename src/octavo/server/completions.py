@@ -9,6 +9,7 @@ from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded, Envelope, WholeChoice
+from octavo.server.explanation import Explanation
 from octavo.server.logprobs import CompletionTokens, TokenNames
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompt_report import PromptReport
@@ -100,10 +101,12 @@ class CompletionFormat:
             self._envelope.tail,
         )
 
-    def usage(self, usage: Usage) -> bytes:
-        return self._envelope.usage_chunk(_KIND, usage)
+    def last(self, usage: Usage | None, explanation: Explanation | None) -> bytes:
+        return self._envelope.last_chunk(_KIND, usage, explanation)
 
-    def whole(self, choices: Sequence[WholeChoice], usage: Usage) -> bytes:
+    def whole(
+        self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None = None
+    ) -> bytes:
         return msgspec.json.encode(
             {
                 "id": self._envelope.id,
@@ -113,5 +116,6 @@ class CompletionFormat:
                 "system_fingerprint": self._envelope.system_fingerprint,
                 "choices": [self._whole(choice) for choice in choices],
                 "usage": usage,
+                **({} if explanation is None else {"octavo": explanation}),
             }
         )

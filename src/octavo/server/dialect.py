@@ -10,6 +10,7 @@ from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
+from octavo.server.explanation import Explanation
 from octavo.server.prompts import PromptEncoder
 from octavo.server.schema import GenerationRequest, Usage
 from octavo.server.token_report import ReportedTokens
@@ -17,6 +18,7 @@ from octavo.server.token_report import ReportedTokens
 Request = TypeVar("Request", bound=GenerationRequest)
 
 DONE = b"data: [DONE]\n\n"
+_NO_USAGE = b',"usage":null}\n\n'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,10 +45,19 @@ class Envelope:
     @property
     def tail(self) -> bytes:
         """The end of a chunk, after its choices. A client that wants usage finds the field in every chunk."""
-        return b',"usage":null}\n\n' if self.includes_usage else b"}\n\n"
+        return _NO_USAGE if self.includes_usage else b"}\n\n"
 
-    def usage_chunk(self, kind: str, usage: Usage) -> bytes:
-        return self.head(kind) + b',"choices":[],"usage":' + msgspec.json.encode(usage) + b"}\n\n"
+    def last_chunk(self, kind: str, usage: Usage | None, explanation: Explanation | None) -> bytes:
+        """Without choices, for a client that asked for either."""
+        fields: dict[str, object] = {} if usage is None else {"usage": usage}
+        if explanation is not None:
+            fields["octavo"] = explanation
+        return self.head(kind) + b',"choices":[],' + msgspec.json.encode(fields)[1:] + b"\n\n"
+
+
+def with_usage(chunks: bytes, usage: Usage) -> bytes:
+    """Chunks that end with no usage, with this one. Line ends are nowhere else in them."""
+    return chunks.replace(_NO_USAGE, b',"usage":' + msgspec.json.encode(usage) + b"}\n\n")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,9 +84,11 @@ class Format(Protocol):
 
     def ending(self, index: int, finish_reason: FinishReason) -> bytes: ...
 
-    def usage(self, usage: Usage) -> bytes: ...
+    def last(self, usage: Usage | None, explanation: Explanation | None) -> bytes:
+        """The last chunk; one of the two is there."""
+        ...
 
-    def whole(self, choices: Sequence[WholeChoice], usage: Usage) -> bytes:
+    def whole(self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None) -> bytes:
         """The answer to a request that is not streamed."""
         ...
 

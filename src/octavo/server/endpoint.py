@@ -4,6 +4,7 @@ Raw ASGI: what is sent while tokens come passes through no response object.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol
@@ -22,6 +23,7 @@ from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.cache_events import CacheMirror, telling_blocks
 from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
+from octavo.server.explanation import explain, no_explanation
 from octavo.server.generation import Generation, run_all
 from octavo.server.origin import Origin
 from octavo.server.prompts import PromptEncoder
@@ -177,8 +179,10 @@ class GenerationEndpoint(Generic[Request]):
     def _sink(
         self, request: Request, send: Send, generations: list[Generation], form: Format, origin: Origin
     ) -> StreamedAnswer | WholeAnswer:
+        seed = origin.identity.seed if request.seed is None else request.seed
+        why = functools.partial(explain, generations, seed) if request.explains else no_explanation
         if not request.stream:
-            return WholeAnswer(send, generations, form, num_shown=request.n or 1)
+            return WholeAnswer(send, generations, form, num_shown=request.n or 1, explain=why)
         includes_usage = request.includes_usage
         if not origin.is_relayed:
             return StreamedAnswer(
@@ -186,6 +190,8 @@ class GenerationEndpoint(Generic[Request]):
                 generations,
                 form,
                 includes_usage=includes_usage,
+                has_running_usage=request.has_running_usage,
+                explain=why,
                 heartbeat_seconds=self._services.heartbeat_seconds,
             )
         return RelayedAnswer(
@@ -193,6 +199,8 @@ class GenerationEndpoint(Generic[Request]):
             generations,
             form,
             includes_usage=includes_usage,
+            has_running_usage=request.has_running_usage,
+            explain=why,
             origin=origin,
             can_others_resume=self._services.is_ending,
         )

@@ -43,6 +43,7 @@ class Generation:
         this replica would have sent.
         """
         self.index = index
+        self.sampling = sampling
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
         self.first = index if first is None else first
@@ -51,7 +52,8 @@ class Generation:
         self.prompt_logprobs: TokenLogprobs | None = None  # there with the first emit, if asked for
         self.pooled: bytes | None = None  # little-endian fp32, there at the end, if asked for
         self._sum_logprobs = 0.0
-        self._max_tokens = sampling.max_tokens or 0
+        self.num_preemptions = 0
+        self.num_steps = 0  # that gave it tokens
         self._stream = stream
         self._text = text
         self._report = report or NoReport()
@@ -60,8 +62,8 @@ class Generation:
         self._arrival = arrival
         self._first_token: float | None = None
         self._last_token = arrival
-        self._queue_seconds = 0.0
-        self._prefill_seconds = 0.0
+        self.queue_seconds = 0.0
+        self.prefill_seconds = 0.0
         self._is_closed = False
         self._token_ids: list[int] = []  # since they were last taken
         self._progress = progress
@@ -82,6 +84,11 @@ class Generation:
         self._report.take_up(progress.token_ids, progress.held_logprobs)
         self.taken_up = text
         self.num_cached_tokens = progress.num_cached_tokens
+
+    @property
+    def decode_seconds(self) -> float | None:
+        """From the first token to the last; None without one."""
+        return None if self._first_token is None else self._last_token - self._first_token
 
     @property
     def shares_prompt(self) -> bool:
@@ -164,10 +171,12 @@ class Generation:
     def _observe(self, output: RequestOutput) -> None:
         if self._progress is None:
             self.num_cached_tokens = output.num_cached_tokens
-        self._queue_seconds = output.queue_seconds
-        self._prefill_seconds = output.prefill_seconds
+        self.queue_seconds = output.queue_seconds
+        self.prefill_seconds = output.prefill_seconds
+        self.num_preemptions = output.num_preemptions
         if not output.token_ids:
             return
+        self.num_steps += 1
         now = self._clock()
         num_next = len(output.token_ids)
         if self._first_token is None:
@@ -190,11 +199,11 @@ class Generation:
                 num_prompt_tokens=self.num_prompt_tokens,
                 num_cached_tokens=self.num_cached_tokens,
                 num_generation_tokens=self.num_output_tokens,
-                max_tokens=self._max_tokens,
+                max_tokens=self.sampling.max_tokens or 0,
                 e2e_seconds=self._clock() - self._arrival,
-                queue_seconds=self._queue_seconds,
-                prefill_seconds=self._prefill_seconds,
-                decode_seconds=None if self._first_token is None else self._last_token - self._first_token,
+                queue_seconds=self.queue_seconds,
+                prefill_seconds=self.prefill_seconds,
+                decode_seconds=self.decode_seconds,
             )
         )
         self._add_to(record)
@@ -203,8 +212,8 @@ class Generation:
         record.num_prompt_tokens += self.num_prompt_tokens
         record.num_cached_tokens += self.num_cached_tokens
         record.num_output_tokens += self.num_output_tokens
-        record.queue_seconds = max(record.queue_seconds, self._queue_seconds)
-        record.prefill_seconds = max(record.prefill_seconds, self._prefill_seconds)
+        record.queue_seconds = max(record.queue_seconds, self.queue_seconds)
+        record.prefill_seconds = max(record.prefill_seconds, self.prefill_seconds)
         record.finish_reason = (self.finish_reason or FinishReason.ABORT).value
         if self._first_token is not None:
             record.decode_seconds = max(record.decode_seconds, self._last_token - self._first_token)
@@ -234,3 +243,10 @@ def usage_of(generations: Sequence[Generation]) -> Usage:
     num_output = sum(generation.num_output_tokens for generation in generations)
     num_cached = sum(generation.num_cached_tokens for generation in firsts)
     return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(num_cached))
+
+
+def usage_so_far(generation: Generation) -> Usage:
+    """Of one choice, its prompt included."""
+    num_prompt, num_output = generation.num_prompt_tokens, generation.num_output_tokens
+    details = PromptTokensDetails(generation.num_cached_tokens)
+    return Usage(num_prompt, num_output, num_prompt + num_output, details)

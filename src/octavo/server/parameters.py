@@ -190,7 +190,14 @@ PARAMETERS = (
     _honoured("stream", "boolean", "false"),
     _honoured(
         "stream_options",
-        '`{"include_usage": boolean}`, only with `stream`: a last chunk with the usage',
+        '`{"include_usage": boolean, "continuous_usage_stats": boolean}`, only with `stream`: a last chunk '
+        "with the usage, and then in every chunk that of its choice so far",
+        "",
+    ),
+    _honoured(
+        "octavo",
+        '`{"explain": boolean}`; the answer, or the last chunk of a stream, has an object `octavo` that says '
+        "where time went and what the answer was computed with",
         "",
     ),
     _honoured(

@@ -36,7 +36,12 @@ TemplateVariables = Annotated[
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
     include_obfuscation: Literal[False] | None = None
+
+
+class OctavoOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    explain: bool | None = None
 
 
 class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +74,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     cache_salt: Salt | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    octavo: OctavoOptions | None = None
     user: Name | None = None
     safety_identifier: Name | None = None
     metadata: Metadata | None = None
@@ -81,6 +87,17 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     def includes_usage(self) -> bool:
         """Whether the stream ends with a chunk that holds the usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def has_running_usage(self) -> bool:
+        """Whether every chunk has the usage so far."""
+        options = self.stream_options
+        return options is not None and bool(options.include_usage and options.continuous_usage_stats)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the answer says what became of the request."""
+        return self.octavo is not None and bool(self.octavo.explain)
 
     @property
     def num_logprobs(self) -> int | None:

@@ -9,8 +9,9 @@ from starlette.types import Send
 from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer, send_json
 from octavo.http.heartbeat import COMMENT, Heartbeat
-from octavo.server.dialect import DONE, Format, WholeChoice
-from octavo.server.generation import Generation, usage_of
+from octavo.server.dialect import DONE, Format, WholeChoice, with_usage
+from octavo.server.explanation import Explain, no_explanation
+from octavo.server.generation import Generation, usage_of, usage_so_far
 from octavo.server.origin import Origin
 from octavo.server.ranking import best
 from octavo.server.token_report import ReportedTokens
@@ -34,12 +35,17 @@ class StreamedAnswer:
         form: Format,
         *,
         includes_usage: bool,
+        has_running_usage: bool = False,
+        explain: Explain = no_explanation,
         heartbeat_seconds: float = 0.0,
     ) -> None:
+        """has_running_usage: every chunk has the usage of its choice so far. explain is asked at the end."""
         self._send = send
         self._generations = generations
         self._format = form
         self._includes_usage = includes_usage
+        self._has_running_usage = has_running_usage
+        self._explain = explain
         self._opened: set[int] = set()
         self._num_unfinished = len(generations)
         self._heartbeat = Heartbeat(self._beat, heartbeat_seconds)
@@ -76,6 +82,9 @@ class StreamedAnswer:
             data += self._format.text(index, text, tokens)
         if generation.finish_reason is not None:
             data += self._format.ending(index, generation.finish_reason)
+        if self._has_running_usage:
+            data = with_usage(data, usage_so_far(generation))
+        if generation.finish_reason is not None:
             self._num_unfinished -= 1
             data += self._closing()
         return data
@@ -83,8 +92,10 @@ class StreamedAnswer:
     def _closing(self) -> bytes:
         if self._num_unfinished:
             return b""
-        usage = self._format.usage(usage_of(self._generations)) if self._includes_usage else b""
-        return usage + DONE
+        usage = usage_of(self._generations) if self._includes_usage else None
+        explanation = self._explain()
+        last = b"" if usage is None and explanation is None else self._format.last(usage, explanation)
+        return last + DONE
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
@@ -119,11 +130,20 @@ class RelayedAnswer(StreamedAnswer):
         form: Format,
         *,
         includes_usage: bool,
+        has_running_usage: bool = False,
+        explain: Explain = no_explanation,
         origin: Origin,
         can_others_resume: Callable[[], bool],
     ) -> None:
         """can_others_resume: whether an error now is this replica's, not the request's."""
-        super().__init__(send, generations, form, includes_usage=includes_usage)
+        super().__init__(
+            send,
+            generations,
+            form,
+            includes_usage=includes_usage,
+            has_running_usage=has_running_usage,
+            explain=explain,
+        )
         self._opened = set(origin.progress)
         for generation in generations:
             form.take_up(generation.index, generation.taken_up)
@@ -164,13 +184,20 @@ class WholeAnswer:
     has_started = False  # an error is always still in time for a status of its own
 
     def __init__(
-        self, send: Send, generations: Sequence[Generation], form: Format, *, num_shown: int
+        self,
+        send: Send,
+        generations: Sequence[Generation],
+        form: Format,
+        *,
+        num_shown: int,
+        explain: Explain = no_explanation,
     ) -> None:
-        """num_shown: of each prompt's generations; the usage counts all."""
+        """num_shown: of each prompt's generations; the usage counts all. explain is asked at the end."""
         self._send = send
         self._generations = generations
         self._format = form
         self._num_shown = num_shown
+        self._explain = explain
         self._texts: list[list[str]] = [[] for _ in generations]
         self._tokens: dict[int, ReportedTokens] = {}
 
@@ -186,7 +213,8 @@ class WholeAnswer:
     async def end(self) -> None:
         shown = best(self._generations, self._num_shown)
         choices = [self._choice(index, generation) for index, generation in enumerate(shown)]
-        await send_json(self._send, 200, self._format.whole(choices, usage_of(self._generations)))
+        usage = usage_of(self._generations)
+        await send_json(self._send, 200, self._format.whole(choices, usage, self._explain()))
 
     def _choice(self, index: int, generation: Generation) -> WholeChoice:
         assert generation.finish_reason is not None
