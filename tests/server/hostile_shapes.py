@@ -1,8 +1,10 @@
 """Rows as hostile_rows.py has them, of what says how an answer must look: schemas, grammars and tools."""
 
+import json
 from typing import Any
 
-from tests.server.hostile_rows import CHAT, Case, each, fields
+from tests.engine.sim_byte_engine import MAX_MODEL_LEN, VOCAB_SIZE
+from tests.server.hostile_rows import CHAT, Case, bad_body, each, fields
 
 
 def tool(name: object, **given: object) -> dict[str, Any]:
@@ -37,6 +39,42 @@ _WRONG = ("", [], 5, nested(500), {"type": "nonsense"}, {"pattern": "("}, {"enum
 _ELSEWHERE = ("http://169.254.169.254/x", "file:///etc/passwd", "#/nowhere")
 _MANY = [schema({"type": "object", "properties": {f"p{number}": {}}}) for number in range(100)]
 _OPEN = (200, 400)  # the compiler may take it or not; it answers
+
+
+def bodies(path: str, base: dict[str, Any], *values: dict[str, Any]) -> list[Case]:
+    """Of an endpoint that does not stream; each must be refused."""
+    return [
+        bad_body(f"{path} {value!r:.100}", json.dumps({"model": "tiny", **base, **value}).encode(), path=path)
+        for value in values
+    ]
+
+
+PROMPT_ROWS: dict[str, list[Case]] = {
+    "B-22 embeddings": bodies(
+        "/v1/embeddings",
+        {"input": "a"},
+        *({"input": value} for value in ("", [], [""], [[]], None, 5, ["a", 1], [[-1]], [[VOCAB_SIZE]], {})),
+        *({"input": "a" * length} for length in (MAX_MODEL_LEN + 1, 500_000)),
+        *({"dimensions": value} for value in (0, -1, 10**9, "5", 1.5)),
+        *({name: 5} for name in ("encoding_format", "pooling", "normalize", "zebra")),
+    ),
+    "B-22 scores and rankings": [
+        *bodies(
+            "/v1/score",
+            {"text_1": "a", "text_2": "b"},
+            *({"text_1": value} for value in ([], 5, {}, ["a", "b", "c"] * 2000)),
+            {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]},
+            {"queries": "a"},
+        ),
+        *bodies(
+            "/v1/rerank",
+            {"query": "a", "documents": ["b"]},
+            *({"documents": value} for value in ([], "b", [5], [{}], [{"text": 5}], ["b"] * 5000)),
+            *({"top_n": value} for value in (0, -1, "1")),
+            {"query": 5},
+        ),
+    ],
+}
 
 SHAPE_ROWS: dict[str, list[Case]] = {
     "B-34 schemas": [

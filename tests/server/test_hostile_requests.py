@@ -19,12 +19,12 @@ from tests.fakes import fake_replica
 from tests.over_socket import over_socket
 from tests.server.arena import Arena, CodeAlarm, arena, check_one_answer, text_of
 from tests.server.hostile_rows import COMPLETIONS, FIELD_ROWS, GOOD_BODY, HTTP_ROWS, JSON_ROWS, Case
-from tests.server.hostile_shapes import SHAPE_ROWS
+from tests.server.hostile_shapes import PROMPT_ROWS, SHAPE_ROWS
 from tests.server.raw_client import Answer, exchange, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROWS = {**JSON_ROWS, **HTTP_ROWS, **FIELD_ROWS, **SHAPE_ROWS}
+ROWS = {**JSON_ROWS, **HTTP_ROWS, **FIELD_ROWS, **SHAPE_ROWS, **PROMPT_ROWS}
 FEATURES: dict[str, dict[str, Any]] = {
     "choices": {"n": 3},
     "greedy": {"temperature": 0},
