@@ -54,6 +54,10 @@ class Trial:
         finally:
             await victim.heal()
 
+    def check(self, answers: list[Answer]) -> None:
+        found = differences(self.asked, answers, self.undisturbed)
+        assert not found, "\n" + "\n".join(found)
+
     def is_held_back(self, progress: Progress) -> bool:
         """Whether a client of the victim has all of the text that goes before its stop string, and waits."""
         rows = zip(self.asked, progress.answers, self.undisturbed, progress.endpoints, strict=True)
@@ -114,7 +118,7 @@ def check_failovers(fault: Fault, found: dict[str, float]) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_a_fault_costs_nobody_anything(short: Trial, fault: Fault) -> None:
     answers, failovers = await short.suffer(fault)
-    assert not differences(short.asked, answers, short.undisturbed)
+    short.check(answers)
     check_failovers(fault, failovers)
 
 
@@ -127,7 +131,7 @@ async def test_a_fault_under_48_streams_costs_nobody_anything(
 ) -> None:
     assert len(long.asked) == 48
     answers, failovers = await long.suffer(fault)
-    assert not differences(long.asked, answers, long.undisturbed)
+    long.check(answers)
     check_failovers(fault, failovers)
     median, worst = pauses(answers)
     with capsys.disabled():

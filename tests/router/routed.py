@@ -20,6 +20,7 @@ from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.knowledge import Knowledge
 from octavo.router.proxy import Proxy, ProxyLimits
+from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Router, all_policies
 from tests.over_socket import over_socket
@@ -43,6 +44,7 @@ class Routed:
         api_key: str | None = None,
         secret: str | None = None,
         patience_seconds: float = 5.0,
+        budget: RetryBudget | None = None,
         max_body_bytes: int = 1 << 16,
     ) -> None:
         self.endpoints = [
@@ -66,6 +68,7 @@ class Routed:
             self.metrics,
             secret=secret,
             limits=ProxyLimits(limits, max_body_bytes=max_body_bytes, patience_seconds=patience_seconds),
+            budget=budget,
         )
         self.log = io.StringIO()
         log = RequestLog(is_json=True, is_coloured=False, output=self.log)

@@ -14,6 +14,7 @@ from octavo.core.errors import EngineError
 from octavo.core.relay import PROMPT_BLOCKS_HEADER
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.prefix_index import TOKENS_PER_CHUNK
+from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from tests.fakes import READY, FakeReplica, PacedEngine
 from tests.router.routed import Routed, routed
@@ -89,6 +90,18 @@ async def test_a_fault_in_mid_stream_changes_no_byte(
                    if sample.name == "octavo:router_failovers_total"]  # fmt: skip
         assert sum(sample.value for sample in reasons if sample.labels["outcome"] == "answered") == 1
         assert all(endpoint.load.num_tokens == 0 for endpoint in router.endpoints)
+
+
+async def test_streams_that_fall_silent_go_on_when_there_is_no_retry_left() -> None:
+    """However many they are: the budget is for requests that would be begun again."""
+    async with two_replicas(budget=RetryBudget(share=0, reserve=0)) as (replicas, router):
+        undisturbed = await stream(router)
+        asking = asyncio.create_task(stream(router))
+        while not (busy := [r for r in replicas if any(6 < s.num_output_tokens < 20 and not s.has_ended
+                                                       for s in r.engine.streams)]):  # fmt: skip
+            await asyncio.sleep(0.001)
+        hang(busy[0])
+        assert await asking == undisturbed
 
 
 async def test_without_another_replica_the_client_is_told() -> None:

@@ -224,7 +224,8 @@ class Delivery:
             return False
         if self._num_deaths >= MAX_DEATHS or self._num_attempts >= MAX_ATTEMPTS:
             return False
-        return failure.reason in _FREE_OF_CHARGE or self._budget.spend()
+        is_resumption = failure.has_progressed and self._relay.can_resume  # of what cost work already
+        return is_resumption or failure.reason in _FREE_OF_CHARGE or self._budget.spend()
 
     def _observe_recovery(self, outcome: str) -> None:
         if self._last_failure is not None:
