@@ -8,7 +8,8 @@ import pytest
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec
-from octavo.decoding.grammar import GrammarCompiler
+from octavo.decoding.grammar import MAX_CACHED_GRAMMARS, GrammarCompiler
+from octavo.decoding.json_schema import MAX_PROPERTIES
 from tests.decoding.byte_grammars import (
     COMPILER,
     END_ID,
@@ -213,6 +214,14 @@ def test_a_grammar_that_becomes_too_complex_fails_with_a_sentence() -> None:
     assert "too many" in (state.failure or "")
 
 
+@pytest.mark.parametrize("required", [[], [f"p{i}" for i in range(MAX_PROPERTIES)]], ids=len)
+def test_the_largest_objects_can_be_followed(required: list[str]) -> None:
+    schema = {"type": "object", "properties": {f"p{i}": {"type": "null"} for i in range(MAX_PROPERTIES)}}
+    grammar = compiled("json_schema", json.dumps({**schema, "required": required}))
+    some = required or ["p3", "p500", "p999"]
+    assert matches(grammar, json.dumps(dict.fromkeys(some)))
+
+
 # Refused
 
 
@@ -281,6 +290,14 @@ def test_the_cache_is_bounded_and_forgets_what_was_not_used() -> None:
         assert compiler.find(specs[0]) is not None
         assert compiler.num_cached_bytes <= 200_000
     assert compiler.find(specs[1]) is None and compiler.find(specs[-1]) is not None
+
+
+def test_the_cache_holds_so_many_grammars_however_small() -> None:
+    compiler = new_compiler()
+    specs = [GrammarSpec(GrammarKind.CHOICE, f'["{number}"]') for number in range(MAX_CACHED_GRAMMARS + 1)]
+    for spec in specs:
+        compiler.compile(spec)
+    assert [compiler.find(spec) is None for spec in specs] == [True] + [False] * MAX_CACHED_GRAMMARS
 
 
 def test_the_vocabulary_is_loaded_once_and_with_the_first_grammar() -> None:

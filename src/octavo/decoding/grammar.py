@@ -22,7 +22,13 @@ from octavo.decoding.lark import to_lark
 from octavo.text.vocabulary import Vocabulary
 
 MAX_CACHED_BYTES = 64 << 20  # of compiled grammars
-LIMITS = {"max_grammar_size": 50_000, "max_lexer_states": 20_000, "verbose_errors": False}
+MAX_CACHED_GRAMMARS = 256  # each grows while it is used, up to its lexer's states of 1 to 2 KiB
+LIMITS = {
+    "max_grammar_size": 50_000,  # symbols
+    "max_items_in_row": 5_000,  # of the parser: an object of optional properties takes four for each
+    "max_lexer_states": 10_000,
+    "verbose_errors": False,
+}
 MAX_FILL_THREADS = 4
 
 # What a compiled grammar takes, by measurement: so many bytes, and so many for each byte of its text.
@@ -100,7 +106,7 @@ class GrammarCompiler:
         with self._cache_lock:
             self._cache[spec] = grammar
             num_bytes = sum(known.num_bytes for known in self._cache.values())
-            while num_bytes > self._max_cached_bytes:
+            while num_bytes > self._max_cached_bytes or len(self._cache) > MAX_CACHED_GRAMMARS:
                 _, oldest = self._cache.popitem(last=False)
                 num_bytes -= oldest.num_bytes
         return grammar
