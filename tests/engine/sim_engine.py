@@ -1,4 +1,5 @@
-"""The real scheduler and KV cache on the `sim` back end, as an engine process; KILLER aborts it."""
+"""The real scheduler and KV cache on the `sim` back end, as an engine process; KILLER aborts it, and so does
+any grammar."""
 
 import sys
 import time
@@ -13,7 +14,7 @@ from octavo.engine.journal import Journal
 from octavo.engine.process import main
 from octavo.kv.manager import KVManager
 from octavo.scheduler.scheduler import Scheduler
-from tests.engine.deadly import DeadlyBackend
+from tests.engine.deadly import DeadlyBackend, DeadlyGrammars
 
 KILLER = 999
 VOCAB_SIZE = 1000
@@ -69,6 +70,7 @@ def load(config: EngineConfig, environment: object, journal: Journal, epoch: int
         vocab_size=VOCAB_SIZE,
         max_model_len=MAX_MODEL_LEN,
         num_blocks=NUM_BLOCKS,
+        grammars=DeadlyGrammars(),
     )
 
 

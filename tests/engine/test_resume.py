@@ -9,6 +9,7 @@ import pytest
 
 from octavo.backends.sim.backend import sim_token
 from octavo.core.errors import EngineError
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.streams import RequestStream
@@ -61,3 +62,17 @@ async def test_one_killer_among_fifteen_is_the_only_one_to_fail() -> None:
         with pytest.raises(EngineError, match="stopped the engine twice"):
             await read(killer)
         assert client.num_restarts == 2
+
+
+@pytest.mark.asyncio
+async def test_a_grammar_that_kills_its_compiler_is_the_only_one_to_fail() -> None:
+    async with engine(program=SIM_ENGINE) as client:
+        streams = [submit(client, number) for number in range(3)]
+        while streams[0].num_output_tokens < 10:
+            await asyncio.sleep(0.001)
+        grammar = GrammarSpec(GrammarKind.REGEX, "a")
+        killer = client.submit([1, 2], SamplingParams(), request_id="killer", seed=0, grammar=grammar)
+        assert await asyncio.gather(*map(read, streams)) == [expected(number) for number in range(3)]
+        with pytest.raises(EngineError, match="stopped the engine twice"):
+            await read(killer)
+        assert client.num_restarts >= 2
