@@ -97,7 +97,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     ]
     listener = listen("127.0.0.1", 0)
     hub.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
+    config = uvicorn.Config(Starlette(routes=routes), log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
