@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessage
 
+from octavo.core.grammar_spec import GrammarKind
 from octavo.core.relay import (
     IDENTITY_HEADER,
     RESUME_PATH,
@@ -217,3 +218,50 @@ async def test_a_model_of_any_kind_can_be_told_of_tools() -> None:
     async with serving(engine, abilities=ChatAbilities(GENERIC)) as (_, url):
         message, reason = await ask(url, MESSAGES, stream=False, tools=TOOLS)
     assert (message.content, reason, len(message.tool_calls or [])) == (None, "tool_calls", 1)
+
+
+@pytest.mark.parametrize("stream", (False, True))
+@pytest.mark.parametrize("choice", ("required", {"type": "function", "function": {"name": "weather"}}))
+async def test_a_call_that_must_be(stream: bool, choice: Any) -> None:
+    engine = engine_of(CALLS)
+    async with serving(engine, abilities=SPELLED) as (_, url):
+        message, reason = await ask(url, MESSAGES, stream=stream, tools=TOOLS, tool_choice=choice)
+    spec = engine.submitted[-1].grammar
+    assert spec is not None and (spec.kind, spec.field) == (GrammarKind.LARK, "tools")
+    assert spec.text.startswith('start:  "<tool_call>"') or spec.text.startswith('start:  ("<tool_call>"')
+    assert json.dumps(PARAMETERS) in spec.text
+    assert (len(message.tool_calls or []), reason) == (2 if choice == "required" else 1, "tool_calls")
+
+
+async def test_strict_tools_bind_free_answers() -> None:
+    strict = [{"type": "function", "function": {**TOOLS[0]["function"], "strict": True}}]  # type: ignore[dict-item]
+    for tools, abilities, start in (
+        (TOOLS, SPELLED, None),
+        (strict, SPELLED, "start:  (head"),
+        (strict, REASONS, "start:  (head"),
+        (strict, dataclasses.replace(REASONS, tool_format=GENERIC), 'start: ("<think>" think'),
+    ):
+        engine = engine_of("ok")
+        async with serving(engine, abilities=abilities) as (_, url):
+            await ask(url, MESSAGES, stream=False, tools=tools)
+        spec = engine.submitted[-1].grammar
+        assert spec is None if start is None else spec is not None and spec.text.startswith(start)
+
+
+async def test_calls_leave_no_room_for_another_form_of_answer() -> None:
+    body = {"model": "tiny", "messages": MESSAGES, "tools": TOOLS, "response_format": {"type": "json_object"}}
+    async with asgi_client(fake_replica(engine_of("{}"), abilities=SPELLED)) as client:
+        refused = await client.post("/v1/chat/completions", json=body)
+        taken = await client.post("/v1/chat/completions", json={**body, "tool_choice": "none"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_format")
+    assert taken.status_code == 200
+
+
+async def test_an_answer_of_another_form_holds_no_reasoning() -> None:
+    """Even where the template has opened it: the grammar binds from the first token on."""
+    opening = ChatAbilities(reasoning=REASONING_TAGS[0])
+    messages = [{"role": "user", "content": "<think>"}]
+    for fields, content in (({}, None), ({"response_format": {"type": "json_object"}}, "{}")):
+        async with serving(engine_of("{}"), abilities=opening) as (_, url):
+            message, _ = await ask(url, messages, stream=False, **fields)
+        assert message.content == content

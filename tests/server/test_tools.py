@@ -45,7 +45,8 @@ def of_size(num_bytes: int) -> dict[str, Any]:
 def test_the_model_is_told_what_the_client_sent() -> None:
     described = {"description": "d", "parameters": {"type": "object"}}
     found = use(function("f", strict=False, **described), function("g"))
-    assert found.names == {"f", "g"} and found.is_parallel
+    assert list(found.schemas) == ["f", "g"] and found.is_parallel
+    assert not found.is_forced and not found.is_exact
     assert found.shown == (
         {"type": "function", "function": {"name": "f", **described}},
         function("g", parameters={"type": "object", "properties": {}}),
@@ -53,10 +54,8 @@ def test_the_model_is_told_what_the_client_sent() -> None:
 
 
 def allowed(*names: str, mode: str = "auto") -> dict[str, Any]:
-    return {
-        "type": "allowed_tools",
-        "allowed_tools": {"mode": mode, "tools": [function(name) for name in names]},
-    }
+    tools = [function(name) for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
 def test_the_choice_says_what_may_be_called() -> None:
@@ -64,9 +63,37 @@ def test_the_choice_says_what_may_be_called() -> None:
     assert use(*tools, choice="auto") == use(*tools)
     assert use(*tools, choice="none") == ToolUse()
     some = use(*tools, choice=allowed("g"))
-    assert (some.names, some.shown) == ({"g"}, use(*tools).shown)
+    assert (list(some.schemas), some.shown, some.is_forced) == (["g"], use(*tools).shown, False)
     assert use(*tools, is_parallel=False).is_parallel is False
     assert use() == use(choice="auto") == use(choice="none") == ToolUse()
+
+
+def test_the_choice_says_what_must_be_called() -> None:
+    tools = function("f"), function("g")
+    for choice, names, is_parallel in (
+        ("required", ["f", "g"], True),
+        (function("g"), ["g"], False),
+        (allowed("g", mode="required"), ["g"], True),
+    ):
+        found = use(*tools, choice=choice)
+        assert (list(found.schemas), found.is_parallel) == (names, is_parallel)
+        assert found.is_forced and found.is_exact and found.shown == use(*tools).shown
+
+
+def test_arguments_are_held_to_the_schemas_of_strict_tools_and_of_forced_ones() -> None:
+    schema, any_object = {"type": "object", "required": ["a"]}, {"type": "object"}
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    tools = (
+        function("a", strict=True, parameters=schema),
+        function("b", strict=False, parameters=schema),
+        function("c", parameters=schema),
+        function("d", strict=True),
+    )
+    free, forced = use(*tools), use(*tools, choice="required")
+    assert free.is_exact and not free.is_forced
+    assert free.schemas == {"a": schema, "b": any_object, "c": any_object, "d": nothing}
+    assert forced.schemas == {"a": schema, "b": any_object, "c": schema, "d": nothing}
+    assert not use(*tools, choice=allowed("b", "c")).is_exact
 
 
 AT_THE_LIMIT = (
@@ -81,7 +108,7 @@ AT_THE_LIMIT = (
 
 @pytest.mark.parametrize("tools", AT_THE_LIMIT)
 def test_a_limit_is_allowed(tools: list[dict[str, Any]]) -> None:
-    assert len(use(*tools).names) == len(tools)
+    assert len(use(*tools).schemas) == len(tools)
 
 
 REFUSED: tuple[tuple[list[dict[str, Any]], Any, str], ...] = (
@@ -92,11 +119,22 @@ REFUSED: tuple[tuple[list[dict[str, Any]], Any, str], ...] = (
     ([function(description="x" * (MAX_DESCRIPTION_CHARACTERS + 1))], None, "tools[0].function.description"),
     ([function(parameters=of_size(MAX_PARAMETERS_BYTES + 1))], None, "tools[0].function.parameters"),
     ([function(parameters=nested(MAX_DEPTH + 1))], None, "tools[0].function.parameters"),
-    ([function(strict=True)], None, "tools[0].function.strict"),
+    ([function(parameters={"type": "string"})], None, "tools[0].function.parameters.type"),
+    ([function(parameters={"type": ["object"]})], None, "tools[0].function.parameters.type"),
     ([{"type": "custom"}], None, "tools[0].type"),
     ([{"type": "function"}], None, "tools[0].type"),
-    *(([function()], choice, "tool_choice") for choice in ("required", "f", "", function("f"), allowed("g"))),
-    ([function()], allowed("f", mode="required"), "tool_choice.allowed_tools.mode"),
+    *(
+        ([function()], choice, "tool_choice")
+        for choice in (
+            *("f", "", "Required", function("g"), allowed("g"), {"type": "function"}),
+            {"type": "allowed_tools"},
+            {**allowed("f"), "function": {"name": "f"}},
+        )
+    ),
+    *(
+        ([function()], choice, "tool_choice.allowed_tools")
+        for choice in (allowed(), allowed("f", mode="none"))
+    ),
     ([], "required", "tool_choice"),
 )
 

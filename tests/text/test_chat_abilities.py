@@ -44,12 +44,12 @@ def test_a_format_can_be_asked_for() -> None:
 
 def test_marks_that_are_control_tokens_are_shown() -> None:
     """<think> is a text of its own in this vocabulary, so it always is in the text."""
-    assert abilities(QWEN).shown_ids == frozenset()
+    assert abilities(QWEN).control_ids == {}
     pad = VOCABULARY.ids["[PAD]"]
     tiny = tokenizer().vocabulary
     tiny.ids = {**tiny.ids, "[TOOL_CALLS]": pad}
     template = ChatTemplate("{{ tools }}", TOKENIZER)
-    assert abilities_of(template, tiny).shown_ids == {pad}
+    assert abilities_of(template, tiny).control_ids == {"[TOOL_CALLS]": pad}
 
 
 def test_no_template_no_chat() -> None:

@@ -1,10 +1,11 @@
 """POST /v1/chat/completions, as OpenAI defines it: a request becomes a prompt and a form of answer."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.server.chat_format import ChatFormat
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded
@@ -20,6 +21,7 @@ from octavo.text.answer_parser import AnswerParser, ParsedAnswer, PlainAnswer
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.reasoning import ReasoningSplitter
 from octavo.text.tool_calls import ToolCallParser
+from octavo.text.tool_grammar import Thinking, ToolGrammar
 from octavo.text.tool_prompt import spelled_out
 
 
@@ -35,8 +37,14 @@ class ChatDialect:
         max_tokens = request.max_completion_tokens or request.max_tokens
         num_kept = prompts.num_kept(request.truncate_prompt_tokens, max_tokens)
         use = tool_use(request.tools, request.tool_choice, request.parallel_tool_calls)
-        grammar = _grammar(request, use)
+        wanted = request.grammar()
+        if wanted is not None and use.schemas:
+            raise InvalidRequestError(
+                f"{wanted.field} leaves no room for a call of a tool; send no tools, or tool_choice none.",
+                param=wanted.field,
+            )
         prompt = await prompts.encode_chat(self._prompt(request, use), num_kept=num_kept)
+        calls = _Calls(self._abilities, use, self._thinking(prompts.tail(prompt)))
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
         report = PromptReport(
@@ -50,12 +58,10 @@ class ChatDialect:
             ChatFormat,
             tokens=ChatTokens(names, has_ids=has_ids),
             prompts=report,
-            new_parser=self._new_parser(use, prompts.tail(prompt)),
+            new_parser=calls.new_parser if wanted is None else PlainAnswer,  # it leaves no room to reason
             has_short_ids=self._abilities.tool_format.has_short_ids,
         )
-        is_parsed = use.names or self._abilities.reasoning is not None
-        shown_ids = self._abilities.shown_ids if is_parsed else frozenset()
-        return Encoded([prompt], new_format, shown_ids, grammar)
+        return Encoded([prompt], new_format, calls.shown_ids, calls.grammar or wanted)
 
     def _prompt(self, request: ChatRequest, use: ToolUse) -> ChatPrompt:
         abilities = self._abilities
@@ -70,15 +76,12 @@ class ChatDialect:
         spelled = spelled_out(messages, use.shown, abilities.tool_format)
         return ChatPrompt(spelled, (), variables, has_head, goes_on)
 
-    def _new_parser(self, use: ToolUse, prompt_tail: str) -> Callable[[], AnswerParser]:
-        tags, form = self._abilities.reasoning, self._abilities.tool_format
-        if tags is None and not use.names:
-            return PlainAnswer
-        is_open = tags is not None and prompt_tail.rstrip().endswith(tags.opening)
-        return lambda: ParsedAnswer(
-            PlainAnswer() if tags is None else ReasoningSplitter(tags, is_open=is_open),
-            ToolCallParser(form, use.names, is_parallel=use.is_parallel) if use.names else PlainAnswer(),
-        )
+    def _thinking(self, prompt_tail: str) -> Thinking:
+        """Of an answer to a prompt that ends so."""
+        tags, tail = self._abilities.reasoning, prompt_tail.rstrip()
+        if tags is None or tail.endswith(tags.closing):
+            return Thinking.NEVER
+        return Thinking.ALWAYS if tail.endswith(tags.opening) else Thinking.MAYBE
 
 
 def _documents(documents: list[dict[str, str]], abilities: ChatAbilities) -> dict[str, object]:
@@ -104,11 +107,46 @@ def _goes_on(request: ChatRequest, messages: Sequence[Message]) -> bool:
     return True
 
 
-def _grammar(request: ChatRequest, use: ToolUse) -> GrammarSpec | None:
-    grammar = request.grammar()
-    if grammar is not None and use.names:
-        raise InvalidRequestError(
-            f"{grammar.field} leaves no room for a call of a tool; send no tools, or tool_choice none.",
-            param=grammar.field,
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Calls:
+    """How an answer is held to calls of tools, and read."""
+
+    abilities: ChatAbilities
+    use: ToolUse
+    thinking: Thinking
+
+    @property
+    def shown_ids(self) -> frozenset[int]:
+        is_parsed = self.use.schemas or self.abilities.reasoning is not None
+        return frozenset(self.abilities.control_ids.values()) if is_parsed else frozenset()
+
+    def new_parser(self) -> AnswerParser:
+        tags, use = self.abilities.reasoning, self.use
+        if tags is None and not use.schemas:
+            return PlainAnswer()
+        is_open = self.thinking is Thinking.ALWAYS
+        splitter = PlainAnswer() if tags is None else ReasoningSplitter(tags, is_open=is_open)
+        if not use.schemas:
+            return ParsedAnswer(splitter, PlainAnswer())
+        form = self.abilities.tool_format
+        return ParsedAnswer(
+            splitter,
+            ToolCallParser(form, use.schemas, is_parallel=use.is_parallel, is_exact=use.is_exact),
         )
-    return grammar
+
+    @property
+    def grammar(self) -> GrammarSpec | None:
+        use, abilities = self.use, self.abilities
+        if not use.is_exact:
+            return None
+        grammar = ToolGrammar(
+            abilities.tool_format,
+            use.schemas,
+            is_parallel=use.is_parallel,
+            thinking=self.thinking,
+            tags=None if self.thinking is Thinking.NEVER else abilities.reasoning,
+            control_ids=abilities.control_ids,
+        )
+        return GrammarSpec(
+            GrammarKind.LARK, grammar.forced() if use.is_forced else grammar.allowed(), field="tools"
+        )

@@ -207,7 +207,13 @@ PARAMETERS = (
         "none",
         ONLY_CHAT,
     ),
-    _honoured("tool_choice", "`auto`, `none`, or `allowed_tools` of mode `auto`", "`auto`", ONLY_CHAT),
+    _honoured(
+        "tool_choice",
+        '`auto`, `none`, `required`, `{"type": "function", "function": {"name"}}`, or an object of the type '
+        "`allowed_tools`",
+        "`auto`",
+        ONLY_CHAT,
+    ),
     _honoured(
         "parallel_tool_calls", "boolean; false: the answer ends with its first call", "true", ONLY_CHAT
     ),
@@ -251,6 +257,7 @@ PARAMETERS = (
     _refused("echo", "the prompt is not repeated", False, apis=ONLY_CHAT),
     _refused("functions", "deprecated by OpenAI; send `tools`", [], apis=ONLY_CHAT),
     _refused("function_call", "deprecated by OpenAI; send `tool_choice`", "none", "auto", apis=ONLY_CHAT),
+    _refused("thinking_token_budget", "reasoning is not cut short", apis=ONLY_CHAT),
     _refused("verbosity", "no control of verbosity", "medium", apis=ONLY_CHAT),
     _refused("modalities", "text only", ["text"], apis=ONLY_CHAT),
     _refused("audio", "text only", apis=ONLY_CHAT),

@@ -1,6 +1,7 @@
 """What a model's chat can do besides text, as its chat template and its vocabulary tell: tools, reasoning."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.reasoning import ReasoningTags, reasoning_tags_of
@@ -19,7 +20,8 @@ class ChatAbilities:
     template_has_tools: bool = False
     reasoning: ReasoningTags | None = None
     variables: frozenset[str] = frozenset()  # that the template reads
-    shown_ids: frozenset[int] = frozenset()  # control tokens that mark calls and reasoning
+    control_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Of the marks of calls and reasoning that are control tokens."""
 
     @property
     def switch(self) -> str | None:
@@ -48,6 +50,9 @@ def abilities_of(
         template_has_tools=form is not GENERIC and "tools" in variables,
         reasoning=reasoning,
         variables=variables,
-        shown_ids=frozenset(vocabulary.ids[mark] for mark in marks if mark in vocabulary.ids)
-        & vocabulary.control_ids,
+        control_ids={
+            mark: token_id
+            for mark in marks
+            if (token_id := vocabulary.ids.get(mark)) is not None and token_id in vocabulary.control_ids
+        },
     )

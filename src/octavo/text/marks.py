@@ -16,9 +16,9 @@ class MarkSearch:
     """
 
     def __init__(self, marks: Sequence[str]) -> None:
-        """None of them empty, nor the beginning of another."""
+        """None of them empty, nor the beginning of another. Without any, nothing is found."""
         self._marks = marks
-        self._pattern = re.compile("|".join(map(re.escape, marks)))
+        self._pattern = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         self._blanks: list[str] = []
         self._partial = ""  # of a mark
         self.mark: str | None = None  # the one found
@@ -34,7 +34,7 @@ class MarkSearch:
             self.mark, self.rest = found[0], text[found.end() :]
             text = text[: found.start()]
         else:
-            self._partial = max((_partial_mark(text, mark) for mark in self._marks), key=len)
+            self._partial = max((_partial_mark(text, mark) for mark in self._marks), key=len, default="")
             text = text[: len(text) - len(self._partial)]
         safe = text.rstrip(BLANKS)
         if safe:

@@ -33,13 +33,19 @@ class ToolCallParser:
     Looks at each character a bounded number of times.
     """
 
-    def __init__(self, form: ToolFormat, names: Container[str], *, is_parallel: bool = True) -> None:
-        """names: of the tools that may be called. is_parallel False: the answer ends with its first call."""
+    def __init__(
+        self, form: ToolFormat, names: Container[str], *, is_parallel: bool = True, is_exact: bool = False
+    ) -> None:
+        """names: of the tools that may be called. is_parallel False: the answer ends with its first call.
+        is_exact: calls are read only where a grammar (tool_grammar.py) sees to them."""
         self._form = form
         self._names = names
         self._is_parallel = is_parallel
         self._place = _Place.START
         self._openings = tuple(dict.fromkeys((form.opening, GENERIC.opening)))
+        if is_exact:
+            self._place = _Place.START if form.is_bare else _Place.TEXT
+            self._openings = () if form.is_bare else (form.opening,)
         self._opening: str | None = None  # of the current calls
         self._search = MarkSearch(self._openings)
         self._call = CallScanner(names)

@@ -27,6 +27,15 @@ class ToolFormat:
     padding: str = ""  # white space the model puts inside opening and closing
     has_short_ids: bool = False  # calls have ids of nine letters and digits, as the template wants them
 
+    @property
+    def beginning(self) -> str:
+        """What a model writes before a call, or a list of them."""
+        return self.opening + self.padding
+
+    @property
+    def ending(self) -> str:
+        return self.padding + self.closing if self.closing else ""
+
 
 HERMES = ToolFormat("hermes", "<tool_call>", "</tool_call>", "arguments", padding="\n")
 LLAMA3 = ToolFormat("llama3_json", "<|python_tag|>", "", "parameters", is_bare=True, separator=";")

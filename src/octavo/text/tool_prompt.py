@@ -63,7 +63,7 @@ def written(calls: Sequence[Mapping[str, Any]], form: ToolFormat) -> str:
         bodies = [f"[{', '.join(bodies)}]"]
     if form.is_bare:
         return f"{form.separator} ".join(bodies)
-    return "\n".join(f"{form.opening}{form.padding}{body}{form.padding}{form.closing}" for body in bodies)
+    return "\n".join(f"{form.beginning}{body}{form.ending}" for body in bodies)
 
 
 def _json(value: object) -> str:

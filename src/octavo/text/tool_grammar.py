@@ -1,0 +1,109 @@
+"""What an answer with calls of tools may be, as a grammar: by the same description that the parser goes by.
+
+In llguidance's dialect of Lark, as core/grammar_spec.py has it. Arguments are values of the tools' schemas.
+"""
+
+import dataclasses
+import enum
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from octavo.text.reasoning import ReasoningTags
+from octavo.text.tool_formats import ToolFormat
+
+_ANY = "ANY: /(.|\\n)*/"  # but no control token, whatever it is called
+_BLANKS = "/[ \\t\\r\\n]{0,4}/"
+
+
+class Thinking(enum.Enum):
+    """Whether an answer begins with reasoning."""
+
+    NEVER = enum.auto()
+    MAYBE = enum.auto()  # with the opening tag, if it does
+    ALWAYS = enum.auto()  # the prompt has opened it
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolGrammar:
+    """schemas: of each tool's arguments, by its name. control_ids: of the marks that are control tokens; all
+    others are text. tags: not None unless thinking is NEVER."""
+
+    form: ToolFormat
+    schemas: Mapping[str, Mapping[str, Any]]
+    is_parallel: bool = True
+    thinking: Thinking = Thinking.NEVER
+    tags: ReasoningTags | None = None
+    control_ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def forced(self) -> str:
+        """An answer that is a call, or several where these may be."""
+        form = self.form
+        if form.is_bare:
+            calls = self._inside()
+        else:
+            framed = f"{self._mark(form.opening)} {self._framed()}"
+            calls = framed if form.has_list else self._repeated(f"({framed})", "\n")
+        return self._text(f"{self._reasoning()} {calls}")
+
+    def allowed(self) -> str:
+        """Any text; but whatever the parser takes for a call (is_exact) is one, with valid arguments."""
+        form = self.form
+        if form.is_bare:
+            return self._text(f"{self._reasoning()} ({self._inside()} | FREE)", self._free())
+        call = f"{self._up_to(form.opening, 'head')} {self._framed()}"
+        reasoning = self._reasoning() if self.thinking is Thinking.ALWAYS else ""  # else it is text like any
+        rest = f"({call})* ANY" if self.is_parallel else f"({call} | ANY)"
+        return self._text(f"{reasoning} {rest}", _lazy("head", form.opening))
+
+    def _text(self, start: str, *rules: str) -> str:
+        names = [f"call_{index}" for index in range(len(self.schemas))]
+        head = f'{{"name": "%s", "{self.form.arguments_key}": '
+        calls = [
+            f'{rule}: {json.dumps(head % name)} %json {json.dumps({"type": "object", **schema})} "}}"'
+            for rule, (name, schema) in zip(names, self.schemas.items(), strict=True)
+        ]
+        tags = [] if self.tags is None else [_lazy("think", self.tags.closing)]
+        return "\n".join((f"start: {start}", f"call: {' | '.join(names)}", *calls, *rules, *tags, _ANY))
+
+    def _reasoning(self) -> str:
+        if self.tags is None or self.thinking is Thinking.NEVER:
+            return ""
+        end = f"{self._up_to(self.tags.closing, 'think')} {_BLANKS}"
+        return end if self.thinking is Thinking.ALWAYS else f"({self._mark(self.tags.opening)} {end})?"
+
+    def _up_to(self, mark: str, rule: str) -> str:
+        """Text and the first such mark behind it; the rule (_lazy) is for a mark that is spelled out."""
+        return f"(ANY {self._mark(mark)} | {rule})" if mark in self.control_ids else rule
+
+    def _free(self) -> str:
+        """The rule of text that neither begins like a call nor with reasoning."""
+        first = "{\\[" if self.form.has_list else "{"
+        rule = f"FREE: /[ \\t\\r\\n]*([^ \\t\\r\\n{first}](.|\\n)*)?/"
+        if self.tags is None or self.thinking is not Thinking.MAYBE:
+            return rule
+        return f"{rule} & ~/{re.escape(self.tags.opening)}(.|\\n)*/"
+
+    def _framed(self) -> str:
+        """Calls from behind the opening to the end of the closing."""
+        parts = json.dumps(self.form.padding), self._inside(), json.dumps(self.form.ending)
+        return " ".join(part for part in parts if part != '""')
+
+    def _inside(self) -> str:
+        form = self.form
+        if form.has_list:
+            return f'"[" {self._repeated("call", ", ")} "]"'
+        return self._repeated("call", f"{form.separator} ") if form.separator else "call"
+
+    def _repeated(self, rule: str, separator: str) -> str:
+        return f"{rule} ({json.dumps(separator)} {rule})*" if self.is_parallel else rule
+
+    def _mark(self, mark: str) -> str:
+        token_id = self.control_ids.get(mark)
+        return json.dumps(mark) if token_id is None else f"<[{token_id}]>"
+
+
+def _lazy(rule: str, mark: str) -> str:
+    """Text up to the first such mark, and it."""
+    return f"{rule}[lazy]: ANY {json.dumps(mark)}"
