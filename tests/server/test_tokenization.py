@@ -10,6 +10,7 @@ from tests.server.serving import asgi_client
 pytestmark = pytest.mark.asyncio
 
 MESSAGES = [{"role": "user", "content": "hi"}]
+TOOL = {"type": "function", "function": {"name": "weather"}}
 
 
 async def post(path: str, **body: Any) -> Any:
@@ -31,6 +32,12 @@ async def test_tokens_are_spelled_when_asked_for() -> None:
 async def test_messages_go_through_the_template() -> None:
     response = await post("/tokenize", messages=MESSAGES, add_generation_prompt=False)
     assert bytes(response.json()["tokens"]) == b"user:hi\n-"
+
+
+async def test_tools_count_as_in_a_chat() -> None:
+    tokens = (await post("/tokenize", messages=MESSAGES, tools=[TOOL])).json()["tokens"]
+    assert b'"name": "weather"' in bytes(tokens)
+    assert bytes((await post("/tokenize", messages=MESSAGES, tools=[])).json()["tokens"]) == b"user:hi\n"
 
 
 async def test_a_prompt_may_be_longer_than_the_context() -> None:
@@ -55,6 +62,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("/tokenize", {"prompt": 1}, "prompt"),
     ("/tokenize", {"prompt": "x" * 65 * MAX_MODEL_LEN}, "prompt"),
     ("/tokenize", {"messages": []}, "messages"),
+    ("/tokenize", {"prompt": "a", "tools": [TOOL]}, "tools"),
+    ("/tokenize", {"messages": MESSAGES, "tools": [{"type": "custom"}]}, "tools[0].type"),
     ("/tokenize", {"messages": MESSAGES, "add_special_tokens": True}, "add_special_tokens"),
     ("/tokenize", {"prompt": "a", "chat_template": "{{ x }}"}, "chat_template"),
     ("/tokenize", {"prompt": "a", "other": 1}, "other"),

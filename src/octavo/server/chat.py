@@ -21,8 +21,14 @@ from octavo.text.answer_parser import AnswerParser, ParsedAnswer, PlainAnswer
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.reasoning import ReasoningSplitter
 from octavo.text.tool_calls import ToolCallParser
+from octavo.text.tool_formats import ToolFormat
 from octavo.text.tool_grammar import Thinking, ToolGrammar
 from octavo.text.tool_prompt import spelled_out
+
+
+def without_tools(chat: ChatPrompt, form: ToolFormat) -> ChatPrompt:
+    """The same for a template that knows no tools."""
+    return dataclasses.replace(chat, messages=spelled_out(chat.messages, chat.tools, form), tools=())
 
 
 class ChatDialect:
@@ -71,10 +77,8 @@ class ChatDialect:
         messages = conversation(request.messages)
         goes_on = _goes_on(request, messages)
         has_head = request.add_generation_prompt is not False and not goes_on
-        if abilities.template_has_tools:
-            return ChatPrompt(messages, use.shown, variables, has_head, goes_on)
-        spelled = spelled_out(messages, use.shown, abilities.tool_format)
-        return ChatPrompt(spelled, (), variables, has_head, goes_on)
+        chat = ChatPrompt(messages, use.shown, variables, has_head, goes_on)
+        return chat if abilities.template_has_tools else without_tools(chat, abilities.tool_format)
 
     def _thinking(self, prompt_tail: str) -> Thinking:
         """Of an answer to a prompt that ends so."""

@@ -10,11 +10,13 @@ from octavo.core.errors import InvalidRequestError
 from octavo.http.body import ClientGone
 from octavo.http.errors import send_json
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.server.chat import without_tools
 from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.endpoint import Services
 from octavo.server.messages import ChatMessage, conversation
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import ChatPrompt
+from octavo.server.tools import Tool, tool_use
 
 
 class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -23,6 +25,7 @@ class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     model: str | None = None
     prompt: str | None = None
     messages: list[ChatMessage] | None = None
+    tools: list[Tool] | None = None  # with messages only
     add_special_tokens: bool | None = None  # the begin token, in front of a prompt; default true
     add_generation_prompt: bool | None = None  # the head of the answer, behind messages; default true
     return_token_strs: bool | None = None
@@ -66,6 +69,8 @@ class Tokenization:
         if (request.prompt is None) == (request.messages is None):
             raise InvalidRequestError("Send either prompt or messages.", param="prompt")
         if request.prompt is not None:
+            if request.tools:
+                raise InvalidRequestError("tools go with messages, not with a prompt.", param="tools")
             with_begin = request.add_special_tokens is not False
             return await prompts.tokenize(request.prompt, with_begin=with_begin)
         assert request.messages is not None
@@ -74,8 +79,12 @@ class Tokenization:
                 "add_special_tokens is for a prompt; with messages the chat template adds them.",
                 param="add_special_tokens",
             )
+        abilities = self._services.abilities
+        shown = tool_use(request.tools, None, None).shown
         with_head = request.add_generation_prompt is not False
-        chat = ChatPrompt(conversation(request.messages), add_generation_prompt=with_head)
+        chat = ChatPrompt(conversation(request.messages), shown, add_generation_prompt=with_head)
+        if not abilities.template_has_tools:
+            chat = without_tools(chat, abilities.tool_format)
         return await prompts.tokenize_chat(chat)
 
     async def _detokenize(self, request: DetokenizeRequest) -> DetokenizeResponse:
