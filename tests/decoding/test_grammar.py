@@ -1,14 +1,16 @@
 """What may come next, for each kind of grammar, over a vocabulary of bytes."""
 
+import dataclasses
 import json
+import re
 import threading
 
 import numpy as np
 import pytest
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
-from octavo.decoding.grammar import MAX_CACHED_GRAMMARS, GrammarCompiler
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning
+from octavo.decoding.grammar import MAX_CACHED_GRAMMARS, Grammar, GrammarCompiler
 from octavo.decoding.json_schema import MAX_PROPERTIES
 from tests.decoding.byte_grammars import (
     COMPILER,
@@ -88,6 +90,42 @@ def test_embedded_schemas_have_the_same_white_space() -> None:
     text = 'start: "%json" %json ' + json.dumps(PERSON)
     assert matches(compiled("lark", text), '%json{"name": "x","age":3}')
     assert not matches(compiled("lark", text), '%json{"name":  "x","age":3}')
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "good", "bad"),
+    [
+        ("json_schema", json.dumps(PERSON), '{"name":"x","age":3}', "{}"),
+        ("regex", "a{2}[}]", "aa}", "aa"),
+        ("choice", '["}", "b"]', "}", "c"),
+        ("lark", 'root: "}"\nstart: root # }', "}", "b"),
+    ],
+)
+@pytest.mark.parametrize("tags", [("<think>", "</think>"), ("<|tool|>", "</think>"), ("<think>", "<|tool|>")])
+def test_reasoning_comes_before_the_answer(
+    kind: str, text: str, good: str, bad: str, tags: tuple[str, str]
+) -> None:
+    spec, (opening, closing) = GrammarSpec(GrammarKind(kind), text), tags
+    optional, begun = (
+        COMPILER.compile(dataclasses.replace(spec, reasoning=reasoning))
+        for reasoning in (Reasoning(closing, opening), Reasoning(closing))
+    )
+    for thoughts in (f"hm{closing}", f"{closing}\n\n", f'{{"a": {closing}'):
+        assert follows(begun, thoughts + good) and follows(optional, opening + thoughts + good)
+        assert not follows(begun, thoughts + bad) and not follows(optional, opening + thoughts + bad)
+        assert not follows(optional, thoughts + good)
+    assert follows(optional, good) and not follows(optional, bad) and not follows(begun, good)
+
+
+def follows(grammar: Grammar, text: str) -> bool:
+    """As matches does, with the names of control tokens for these."""
+    state = grammar.start()
+    for piece in re.split(r"(<\|tool\|>)", text):
+        for token in [TOOL_ID] if piece == "<|tool|>" else piece.encode():
+            if token not in allowed(state):
+                return False
+            state.advance([token])
+    return END_ID in allowed(state)
 
 
 # Control tokens and bytes

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning
 from octavo.core.messages import RequestOutput
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.schema import CompletionRequest
+from octavo.text.chat_abilities import ChatAbilities
+from octavo.text.reasoning import ReasoningTags
 from tests.fakes import FakeEngine, fake_replica
 from tests.server.serving import asgi_client
 
@@ -181,6 +183,24 @@ async def test_a_call_of_a_tool_does_not_fit_into_a_grammar(tool_choice: str) ->
     else:
         assert response.status_code == 400 and not engine.submitted
         assert "leaves no room for a call of a tool" in response.json()["error"]["message"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("content", "reasoning"),
+    [("p", Reasoning("</think>", "<think>")), ("p<think>", Reasoning("</think>")), ("p</think>", None)],
+)
+async def test_a_model_that_reasons_may_do_so_first(content: str, reasoning: Reasoning | None) -> None:
+    """The prompt ends with the message: it may have begun the reasoning, or ended it."""
+    engine = FakeEngine()
+    abilities = ChatAbilities(reasoning=ReasoningTags("<think>", "</think>"))
+    body = {"model": "default", "messages": [{"role": "user", "content": content}], "guided_regex": "a+"}
+    async with asgi_client(fake_replica(engine, abilities=abilities)) as client:
+        response = await client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200
+    assert [submit.grammar for submit in engine.submitted] == [
+        GrammarSpec(GrammarKind.REGEX, "a+", reasoning=reasoning)
+    ]
 
 
 @pytest.mark.asyncio

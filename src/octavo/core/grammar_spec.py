@@ -33,6 +33,17 @@ class GrammarKind(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Free text before what must look like something. It ends with the first closing tag.
+
+    opening: it may be left out, and begins with this tag otherwise. None: the prompt has opened it.
+    """
+
+    closing: str
+    opening: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GrammarSpec:
     """field names the parameter the text came from, for the error that says what is wrong with it.
 
@@ -44,3 +55,4 @@ class GrammarSpec:
     text: str = ""
     field: str | None = dataclasses.field(default=None, compare=False)
     whitespace: str | None = None
+    reasoning: Reasoning | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning
 from octavo.decoding.json_schema import check_schema
 
 MAX_GRAMMAR_BYTES = 256 << 10
@@ -26,6 +26,7 @@ _DIRECTIVE = "%llguidance"
 _TAIL = f'\n{_DIRECTIVE} {{"no_forcing": true}}\n'
 _EMBEDDED = re.compile(r"%json\s*(?=\{)")
 _ANY_TEXT = r"/(.|\n)*/"
+_BLANKS = r"/[ \t\r\n]{0,4}/"
 
 
 class _Tag(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +64,8 @@ def to_lark(spec: GrammarSpec, control_ids: Mapping[str, int]) -> str:
             text = _lark(spec.text, spec.whitespace)
         case GrammarKind.STRUCTURAL_TAG:
             text = _structural_tag(spec, control_ids)
+    if spec.reasoning is not None:
+        text = _behind(spec.reasoning, text, control_ids)
     return text + _TAIL
 
 
@@ -172,6 +175,18 @@ def _structural_tag(spec: GrammarSpec, control_ids: Mapping[str, int]) -> str:
         end = _literal(structure.end, control_ids)
         bodies[trigger].append(" ".join(part for part in (begin, value, end) if part))
     return _tagged_text({trigger: body for trigger, body in bodies.items() if body}, control_ids)
+
+
+def _behind(reasoning: Reasoning, answer: str, control_ids: Mapping[str, int]) -> str:
+    """The grammar of the answer, nested in one that has the reasoning before it."""
+    closing, opening = reasoning.closing, reasoning.opening
+    thoughts = "thoughts" if opening is None else f"({_literal(opening, control_ids)} thoughts)?"
+    lines = [f"start: {thoughts} %lark {{", answer, "}", f"ANY: {_ANY_TEXT}"]
+    if closing in control_ids:
+        lines.append(f"thoughts: ANY {_control(control_ids[closing])} {_BLANKS}")
+    else:  # lazy: it ends where the tag appears first
+        lines += [f"head[lazy]: ANY {_quoted(closing)}", f"thoughts: head {_BLANKS}"]
+    return "\n".join(lines)
 
 
 def _tagged_text(bodies: Mapping[str, Sequence[str]], control_ids: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning
 from octavo.server.chat_format import ChatFormat
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded
@@ -51,6 +51,7 @@ class ChatDialect:
             )
         prompt = await prompts.encode_chat(self._prompt(request, use), num_kept=num_kept)
         calls = _Calls(self._abilities, use, self._thinking(prompts.tail(prompt)))
+        grammar = calls.grammar if wanted is None else calls.behind_reasoning(wanted)
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
         report = PromptReport(
@@ -67,7 +68,7 @@ class ChatDialect:
             new_parser=calls.new_parser if wanted is None else PlainAnswer,  # it leaves no room to reason
             has_short_ids=self._abilities.tool_format.has_short_ids,
         )
-        return Encoded([prompt], new_format, calls.shown_ids, calls.grammar or wanted)
+        return Encoded([prompt], new_format, calls.shown_ids, grammar)
 
     def _prompt(self, request: ChatRequest, use: ToolUse) -> ChatPrompt:
         abilities = self._abilities
@@ -137,6 +138,14 @@ class _Calls:
             splitter,
             ToolCallParser(form, use.schemas, is_parallel=use.is_parallel, is_exact=use.is_exact),
         )
+
+    def behind_reasoning(self, grammar: GrammarSpec) -> GrammarSpec:
+        """The same for a model that reasons first."""
+        tags = self.abilities.reasoning
+        if tags is None or self.thinking is Thinking.NEVER:
+            return grammar
+        opening = None if self.thinking is Thinking.ALWAYS else tags.opening
+        return dataclasses.replace(grammar, reasoning=Reasoning(tags.closing, opening))
 
     @property
     def grammar(self) -> GrammarSpec | None:
