@@ -1,12 +1,18 @@
 """What every test shares: reproducible hypothesis runs, and `--full` for the checks on real models."""
 
+import os
 import pathlib
+import sys
 
 import hypothesis
 import pytest
 
 from octavo.config import Environment
 from octavo.models.source import resolve
+
+# Where an environment forbids it, every process under test would compile all its modules at each start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 hypothesis.settings.register_profile(
     "octavo",
