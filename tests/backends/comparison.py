@@ -16,16 +16,13 @@ class Comparison:
 
     def __init__(self) -> None:
         self._errors: list[np.ndarray] = []
-        self._spreads: list[np.ndarray] = []
         self._divergences: list[np.ndarray] = []
         self._margins: list[np.ndarray] = []
         self._agreed: list[np.ndarray] = []
         self._low, self._high = np.inf, -np.inf
 
     def add(self, ours: np.ndarray, theirs: np.ndarray) -> None:
-        difference = ours - theirs
-        self._errors.append(np.abs(difference).max(axis=1))
-        self._spreads.append(np.ptp(difference, axis=1) / 2)
+        self._errors.append(np.abs(ours - theirs).max(axis=1))
         self._divergences.append(_kl(theirs, ours))
         top2 = np.partition(theirs, -2, axis=1)[:, -2:]
         self._margins.append(top2[:, 1] - top2[:, 0])
@@ -36,11 +33,6 @@ class Comparison:
     def errors(self) -> np.ndarray:
         """The largest of each step."""
         return np.concatenate(self._errors)
-
-    @property
-    def errors_up_to_a_constant(self) -> np.ndarray:
-        """The same, with the best constant added to each step's logits: it moves no probability or margin."""
-        return np.concatenate(self._spreads)
 
     @property
     def relative_error(self) -> float:
