@@ -144,6 +144,8 @@ class RouterConfig:
     """Port to listen on; 0 takes a free one."""
     endpoints: tuple[str, ...] = ()
     """Servers to route to, like http://10.0.0.1:8000; dns://NAME:8000 is all its addresses (may repeat)."""
+    standby_endpoints: tuple[str, ...] = ()
+    """More servers, each asked only in place of another one that cannot be (may repeat)."""
     endpoints_file: pathlib.Path | None = None
     """More servers, from a YAML file that is read again when it changes."""
     admin_port: int | None = None
@@ -151,7 +153,11 @@ class RouterConfig:
     admin_key: str | None = None
     """Bearer key that the operator must send."""
     static_models: tuple[str, ...] = ()
-    """What each endpoint serves, in their order; default: each is asked."""
+    """What each endpoint serves, in their order, standbys last; default: each is asked."""
+    on_demand_models: tuple[str, ...] = ()
+    """Models whose servers are started when somebody asks for them: such requests wait (may repeat)."""
+    start_seconds: float = 120.0
+    """How long they wait."""
     static_aliases: tuple[str, ...] = ()
     """Another name for a model, as alias:model (may repeat)."""
     policy: str = "cost"
@@ -198,9 +204,10 @@ class RouterConfig:
             raise StartError("Name at least one endpoint: octavo route http://HOST:PORT ...")
         if (self.admin_port is None) != (self.admin_key is None):
             raise StartError("--admin-port and --admin-key go together.")
-        if self.static_models and len(self.static_models) != len(self.endpoints):
+        num_endpoints = len(self.endpoints) + len(self.standby_endpoints)
+        if self.static_models and len(self.static_models) != num_endpoints:
             raise StartError(
-                f"--static-models names {len(self.static_models)} models for {len(self.endpoints)} "
+                f"--static-models names {len(self.static_models)} models for {num_endpoints} "
                 "endpoints; name one for each."
             )
         for alias in self.static_aliases:
@@ -220,7 +227,7 @@ TOOL_CALL_PARSERS = ("hermes", "llama3_json", "mistral", "json")
 ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")
 _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",
-    "health_interval_seconds", "health_timeout_seconds", "known_answer_seconds",
+    "health_interval_seconds", "health_timeout_seconds", "known_answer_seconds", "start_seconds",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.knowledge import Knowledge
+from octavo.router.on_demand import OnDemandModels
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
@@ -46,12 +47,13 @@ class Routed:
         patience_seconds: float = 5.0,
         budget: RetryBudget | None = None,
         max_body_bytes: int = 1 << 16,
+        on_demand: OnDemandModels | None = None,
     ) -> None:
         self.endpoints = [
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
             for number, url in enumerate(urls)
         ]
-        self.set = EndpointSet(self.endpoints, aliases)
+        self.set = EndpointSet(self.endpoints, aliases, on_demand)
         self.metrics = RouterMetrics()
         self.knowledge = knowledge = Knowledge()
         self.router = Router(

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from octavo.router import delivery
 from octavo.router.delivery import DeliveryLimits
+from octavo.router.on_demand import OnDemandModels
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer, fake_servers
 from tests.router.routed import Routed, routed
@@ -133,6 +135,64 @@ async def test_retries_have_a_budget() -> None:
         for _ in range(60):
             await router.ask()
         assert num_asked(servers) < 60 + 20 + 60 * 0.2 + 1
+
+
+async def test_the_first_request_for_a_model_waits_until_it_has_been_started() -> None:
+    on_demand = OnDemandModels(("tiny",), start_seconds=30.0, max_waiting=1)
+    async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
+        await server.stop()
+        await router.look()
+        await router.look()
+        assert not router.endpoints[0].is_ready
+        assert (await router.client.get("/readyz")).status_code == 200
+        asking = asyncio.create_task(router.ask())
+        while not on_demand.num_waiting(("tiny",)):
+            await asyncio.sleep(0.005)
+        (row,) = (await router.client.get("/debug/endpoints")).json()
+        assert (row["waiting"], row["received"], row["ready"]) == (1, 0, False)
+        refused = await router.ask()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        await server.start()
+        await router.look()
+        assert (await asking).status_code == 200
+        assert on_demand.num_waiting(("tiny",)) == 0
+        (row,) = (await router.client.get("/debug/endpoints")).json()
+        assert (row["waiting"], row["received"]) == (0, 1)
+        assert router.sample("octavo:router_overhead_seconds_count") == 0  # waiting is no overhead
+
+
+async def test_a_model_that_is_not_started_in_time_is_said() -> None:
+    on_demand = OnDemandModels(("tiny",), start_seconds=0.05)
+    async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
+        server.is_ready = False
+        await router.look()
+        response = await router.ask()
+        assert response.status_code == 503
+        assert "tiny was not started within 0.05 s (r0: " in response.json()["error"]["message"]
+
+
+async def test_a_request_that_met_its_model_about_to_be_stopped_waits_for_the_next_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.01)
+    on_demand = OnDemandModels(("tiny",), start_seconds=30.0)
+    async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
+        await server.stop()
+        asking = asyncio.create_task(router.ask())
+        while router.sample("octavo:router_failovers_total", reason="connect", outcome="failed again") <= 6:
+            await asyncio.sleep(0.005)
+        await server.start()
+        assert (await asking).status_code == 200
+
+
+async def test_a_standby_takes_over_at_once() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        router.endpoints[1].is_standby = True
+        assert [(await router.ask()).status_code for _ in range(3)] == [200] * 3
+        assert not servers[1].received
+        await servers[0].stop()
+        assert (await router.ask()).status_code == 200
+        assert len(servers[1].received) == 1
 
 
 async def answered(router: Routed) -> dict[str, Any]:

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_a_file_lists_urls_and_mappings() -> None:
-    text = "endpoints:\n- http://a:1\n- {url: 'http://b:2', name: bee, models: [m, n]}\n"
-    named = EndpointSpec("http://b:2", "bee", ("m", "n"))
+    text = "endpoints:\n- http://a:1\n- {url: 'http://b:2', name: bee, models: [m, n], standby: true}\n"
+    named = EndpointSpec("http://b:2", "bee", ("m", "n"), is_standby=True)
     assert parse_endpoints(text) == [EndpointSpec("http://a:1"), named]
     assert parse_endpoints("endpoints: []") == []
 
@@ -34,6 +34,7 @@ async def test_a_file_lists_urls_and_mappings() -> None:
         ("endpoints: [{url: 'http://a:1', weight: 2}]", r"endpoints\[0\] has the field 'weight'; allowed"),
         ("endpoints: [{url: 'http://a:1', name: ''}]", r"endpoints\[0\].name must be"),
         ("endpoints: [{url: 'http://a:1', models: m}]", r"endpoints\[0\].models must be"),
+        ("endpoints: [{url: 'http://a:1', standby: 1}]", r"endpoints\[0\].standby must be"),
         ("[" * 100_000, "not YAML"),
     ),
 )

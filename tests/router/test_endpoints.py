@@ -4,6 +4,7 @@ import pytest
 
 from octavo.router.breaker import NUM_FAILURES
 from octavo.router.endpoints import ANSWERING_TOKENS, Endpoint, EndpointSet
+from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import UpstreamError
 
 
@@ -36,6 +37,29 @@ def test_candidates_are_ready_not_draining_and_not_broken() -> None:
     assert fleet.candidates("m") == [one]
     assert fleet.candidates("other") == []
     assert fleet.candidates("m", lambda endpoint: endpoint is four) == [four]
+
+
+def test_a_standby_is_asked_in_place_of_each_that_cannot_be() -> None:
+    one, two, standby, other = ready(4)
+    standby.is_standby = other.is_standby = True
+    fleet = EndpointSet([standby, one, two, other])
+    assert fleet.candidates("m") == [one, two]
+    two.is_ready = False
+    assert fleet.candidates("m") == [one, standby]
+    assert fleet.candidates("m", lambda endpoint: endpoint is not one) == [standby, other]
+    two.is_ready, standby.is_ready = True, False
+    for _ in range(NUM_FAILURES):
+        one.breaker.fail()
+    assert fleet.candidates("m") == [two, other]
+    other.is_ready = False
+    assert fleet.candidates("m") == [two]
+
+
+def test_a_model_that_is_started_on_demand_is_always_there() -> None:
+    (one,) = ready(1, "a")
+    one.is_ready = False
+    assert EndpointSet([one]).models == {}
+    assert list(EndpointSet([one], {"nick": "a"}, OnDemandModels(("a",))).models) == ["a", "nick"]
 
 
 def test_models_are_merged_with_aliases() -> None:

@@ -46,6 +46,14 @@ async def test_endpoints_come_from_options_and_file(tmp_path: pathlib.Path) -> N
     ]
 
 
+async def test_standbys_come_last_with_the_last_models() -> None:
+    router = wired("http://a:1", standby_endpoints=("http://b:2",), static_models=("m", "n"))
+    assert [(one.url, one.is_standby, *one.cards) for one in router.endpoints.endpoints] == [
+        ("http://a:1", False, "m"),
+        ("http://b:2", True, "n"),
+    ]
+
+
 async def test_a_file_that_is_wrong_at_the_start_stops_it(tmp_path: pathlib.Path) -> None:
     with pytest.raises(StartError, match=r"--endpoints-file .*missing: No such file"):
         wired(endpoints_file=tmp_path / "missing")

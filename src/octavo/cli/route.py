@@ -33,7 +33,9 @@ class RouterFlags(RouterConfig):
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= {
             "endpoints": (*split(urls), *split(self.endpoints)),
+            "standby_endpoints": split(self.standby_endpoints),
             "static_models": split(self.static_models),
+            "on_demand_models": split(self.on_demand_models),
             "static_aliases": split(self.static_aliases),
             "policy": POLICIES_ELSEWHERE.get(self.policy, self.policy),
         }

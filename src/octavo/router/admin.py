@@ -31,6 +31,7 @@ class NewEndpoint(msgspec.Struct, forbid_unknown_fields=True):
     url: _Text
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
     models: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=100)] = ()
+    standby: bool = False
 
 
 def build_admin(endpoints: EndpointSet, membership: Membership, access: Access, log: RequestLog) -> ASGIApp:
@@ -65,7 +66,7 @@ class Admin:
             new = msgspec.json.decode(body, type=NewEndpoint)
         except msgspec.MsgspecError as error:
             raise InvalidRequestError(f"The endpoint cannot be read: {error}.") from None
-        endpoint = self.membership.add(EndpointSpec(new.url, new.name, new.models), SOURCE)
+        endpoint = self.membership.add(EndpointSpec(new.url, new.name, new.models, new.standby), SOURCE)
         return json_response(endpoint.description, status=201)
 
     async def remove(self, request: Request) -> Response:

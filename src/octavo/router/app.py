@@ -74,7 +74,8 @@ class Surface:
         """Whether anybody could answer a request now."""
         if self.proxy.is_draining:
             return json_response({"status": "unready", "reason": "The router is shutting down."}, status=503)
-        if not any(endpoint.is_available for endpoint in self.router.endpoints.endpoints):
+        endpoints = self.router.endpoints
+        if not endpoints.on_demand and not any(endpoint.is_available for endpoint in endpoints.endpoints):
             return json_response({"status": "unready", "reason": "No endpoint is ready."}, status=503)
         return json_response({"status": "ready"})
 
@@ -92,8 +93,14 @@ class Surface:
         return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def endpoints(self, request: Request) -> Response:
-        """Every endpoint, as the router sees it."""
-        return json_response([endpoint.description for endpoint in self.router.endpoints.endpoints])
+        """Every endpoint, as the router sees it; waiting: requests for a model of its that is started."""
+        endpoints = self.router.endpoints
+        return json_response(
+            [
+                {**endpoint.description, "waiting": endpoints.on_demand.num_waiting(endpoint.cards)}
+                for endpoint in endpoints.endpoints
+            ]
+        )
 
     async def decision(self, request: Request) -> Response:
         """Why a request went where it went: candidates, scores, attempts."""

@@ -125,6 +125,7 @@ class Delivery:
         self._tried: set[Endpoint] = set()
         self._num_deaths = 0
         self._num_attempts = 0  # since there was progress
+        self._start_deadline: float | None = None  # of the model, if it is started on demand
         self._last_failure: AttemptFailed | None = None
         self.endpoints: list[str] = []  # asked, in order
 
@@ -147,13 +148,27 @@ class Delivery:
                 return
 
     async def _route(self) -> Route | None:
-        """The next endpoint to ask. An answer that has begun waits a while for a replica to come back."""
+        """The next endpoint to ask. An answer that has begun waits a while for a replica to come back, and
+        a request for a model that is started on demand until it has been."""
         route = self._router.route(self._request, tried=self._tried, is_fit=self._relay.fits)
-        if route is None and self._client.has_started:
-            deadline = self._clock() + self._patience_seconds
-            while route is None and self._clock() < deadline:
-                await asyncio.sleep(RETRY_SECONDS * (0.5 + self._lots.random()))
-                route = self._router.route(self._request, is_fit=self._relay.fits)
+        on_demand = self._router.endpoints.on_demand
+        if route is not None:
+            return route
+        if self._client.has_started:
+            return await self._wait_until(self._clock() + self._patience_seconds)
+        if self._request.model in on_demand:
+            self._start_deadline = self._start_deadline or self._clock() + on_demand.start_seconds
+            self._num_attempts = 0  # it may have been about to be stopped when it was asked
+            with on_demand.waiting(self._request.model):
+                return await self._wait_until(self._start_deadline)
+        return None
+
+    async def _wait_until(self, deadline: float) -> Route | None:
+        """Whoever failed before may have been started again."""
+        route = None
+        while route is None and self._clock() < deadline:
+            await asyncio.sleep(RETRY_SECONDS * (0.5 + self._lots.random()))
+            route = self._router.route(self._request, is_fit=self._relay.fits)
         return route
 
     async def _attempt(self, route: Route, decision: Decision, arrival: float) -> AttemptFailed | None:
@@ -164,7 +179,7 @@ class Delivery:
         self._metrics.observe_decision(decision.policy, endpoint.name, route.score.num_cached_tokens)
         start = self._clock()
         with endpoint.reserved(route.num_missing_tokens) as reservation:
-            if is_first:
+            if is_first and self._start_deadline is None:
                 self._metrics.observe_overhead(start - arrival)
 
             def on_first_token(num_cached: int | None) -> None:

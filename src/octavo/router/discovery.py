@@ -17,11 +17,11 @@ from octavo.router.membership import EndpointSpec, Membership
 
 MAX_FILE_BYTES = 1 << 20
 DNS_SCHEME = "dns"
-_FIELDS = ("url", "name", "models")
+_FIELDS = ("url", "name", "models", "standby")
 
 
 class FileWatch:
-    """`endpoints`, a list of URLs or of mappings with url, name and models."""
+    """`endpoints`, a list of URLs or of mappings with url, name, models and standby."""
 
     def __init__(
         self,
@@ -106,7 +106,9 @@ def _spec(number: int, entry: Any) -> EndpointSpec:
         raise StartError(f"{place}.name must be a string of 1 to 64 characters.")
     if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
         raise StartError(f"{place}.models must be a list of strings.")
-    return EndpointSpec(entry["url"], name, tuple(models))
+    if not isinstance(entry.get("standby", False), bool):
+        raise StartError(f"{place}.standby must be true or false.")
+    return EndpointSpec(entry["url"], name, tuple(models), entry.get("standby", False))
 
 
 class DnsWatch:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from octavo.core.relay import ReplicaCard
 from octavo.router.breaker import CircuitBreaker
+from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
@@ -20,6 +21,7 @@ ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts tha
 @dataclasses.dataclass(slots=True)
 class Load:
     num_requests: int = 0
+    num_received: int = 0  # requests, ever
     num_prompt_tokens: int = 0  # uncached tokens of prompts without a first token yet
 
     @property
@@ -34,6 +36,7 @@ class Reservation:
         self._load = load
         self._num_prompt_tokens = num_prompt_tokens
         load.num_requests += 1
+        load.num_received += 1
         load.num_prompt_tokens += num_prompt_tokens
 
     def first_token(self) -> None:
@@ -56,15 +59,18 @@ class Endpoint:
         name: str,
         static_models: Sequence[str] = (),
         breaker: CircuitBreaker | None = None,
+        is_standby: bool = False,
         connect_seconds: float = 2.0,
     ) -> None:
-        """static_models: what it serves, given by the operator; empty: it is asked. Raises ValueError."""
+        """static_models: what it serves, given by the operator; empty: it is asked. is_standby: it is asked
+        only in place of another one. Raises ValueError."""
         self.url = url
         self.name = name
         self.upstream = Upstream(Address.parse(url), connect_seconds=connect_seconds)
         self.breaker = breaker or CircuitBreaker()
         self.load = Load()
         self.static_models = tuple(static_models)
+        self.is_standby = is_standby
         self.cards: dict[str, dict[str, object]] = {
             model: {"id": model, "object": "model", "created": 0, "owned_by": name} for model in static_models
         }
@@ -98,7 +104,9 @@ class Endpoint:
             "breaker": self.breaker.state,
             "models": list(self.cards),
             "fingerprint": self.card and self.card.fingerprint,
+            "standby": self.is_standby,
             "requests": self.load.num_requests,
+            "received": self.load.num_received,
             "reserved_tokens": self.load.num_tokens,
         }
 
@@ -138,9 +146,15 @@ class Endpoint:
 class EndpointSet:
     """Who can be asked for a model."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], aliases: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        aliases: dict[str, str] | None = None,
+        on_demand: OnDemandModels | None = None,
+    ) -> None:
         self.endpoints = list(endpoints)
         self.aliases = dict(aliases or {})
+        self.on_demand = on_demand or OnDemandModels()
 
     def resolve(self, model: str) -> str:
         return self.aliases.get(model, model)
@@ -151,8 +165,9 @@ class EndpointSet:
         have it, aliases last."""
         cards: dict[str, dict[str, object]] = {}
         for endpoint in self.endpoints:
-            if endpoint.is_ready:
-                cards |= {name: card for name, card in endpoint.cards.items() if name not in cards}
+            for name, card in endpoint.cards.items():
+                if endpoint.is_ready or name in self.on_demand:
+                    cards.setdefault(name, card)
         for alias, model in self.aliases.items():
             if model in cards and alias not in cards:
                 cards[alias] = {**cards[model], "id": alias, "root": model}
@@ -163,8 +178,12 @@ class EndpointSet:
         return [endpoint for endpoint in self.endpoints if model in endpoint.cards]
 
     def candidates(self, model: str, is_fit: Callable[[Endpoint], bool] = lambda _: True) -> list[Endpoint]:
-        """Those to choose from. When every breaker is open none counts: a bad endpoint beats none."""
-        available = [
-            endpoint for endpoint in self.serving(model) if endpoint.is_available and is_fit(endpoint)
-        ]
-        return [endpoint for endpoint in available if endpoint.breaker.is_passable] or available
+        """Those to choose from. When every breaker is open none counts: a bad endpoint beats none.
+
+        A standby is one of them in place of each endpoint that is none."""
+        serving = self.serving(model)
+        available = [endpoint for endpoint in serving if endpoint.is_available and is_fit(endpoint)]
+        good = [endpoint for endpoint in available if endpoint.breaker.is_passable] or available
+        regular = [endpoint for endpoint in good if not endpoint.is_standby]
+        num_missing = sum(not endpoint.is_standby for endpoint in serving) - len(regular)
+        return regular + [endpoint for endpoint in good if endpoint.is_standby][:num_missing]

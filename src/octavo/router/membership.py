@@ -19,11 +19,12 @@ Watchers = Callable[[Endpoint], Sequence[Coroutine[None, None, None]]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """models: what it serves, if it is not to be asked."""
+    """models: what it serves, if it is not to be asked. is_standby: in place of another one only."""
 
     url: str
     name: str | None = None
     models: tuple[str, ...] = ()
+    is_standby: bool = False
 
 
 class Membership:
@@ -75,7 +76,11 @@ class Membership:
         name = spec.name or self._free_name()
         try:
             endpoint = Endpoint(
-                spec.url, name=name, static_models=spec.models, connect_seconds=self._connect_seconds
+                spec.url,
+                name=name,
+                static_models=spec.models,
+                is_standby=spec.is_standby,
+                connect_seconds=self._connect_seconds,
             )
         except ValueError as error:
             raise InvalidRequestError(f"{error}.", param="url") from None

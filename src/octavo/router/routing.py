@@ -88,9 +88,9 @@ class Router:
         is_fit: Callable[[Endpoint], bool] = lambda _: True,
     ) -> Route | None:
         """None: everybody who fits has been tried. What is chosen must be reserved before the next await."""
-        candidates = [
-            endpoint for endpoint in self.endpoints.candidates(request.model, is_fit) if endpoint not in tried
-        ]
+        candidates = self.endpoints.candidates(
+            request.model, lambda endpoint: endpoint not in tried and is_fit(endpoint)
+        )
         if not candidates:
             return None
         policy = self._policy(request)
@@ -112,14 +112,18 @@ class Router:
         self._knowledge.prefixes.learn(request, joined_blocks)
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
-        """Why there was no first route."""
+        """Why there was no route, however long it was waited for."""
         if not self.endpoints.serving(request.model) and self.endpoints.models:
             known = ", ".join(self.endpoints.models)
             return ModelNotFoundError(
                 f"There is no model {request.model[:_ECHO_LIMIT]!r} here. Served: {known}."
             )
-        complaints = "; ".join(f"{endpoint.name}: {endpoint.reason}" for endpoint in self.endpoints.endpoints)
-        return OverloadedError(
-            f"No endpoint can be asked now ({complaints or 'there is none'}).",
-            retry_after_seconds=self._retry_after_seconds,
+        endpoints = self.endpoints.serving(request.model) or self.endpoints.endpoints
+        complaints = (
+            "; ".join(f"{endpoint.name}: {endpoint.reason}" for endpoint in endpoints) or "there is none"
         )
+        on_demand = self.endpoints.on_demand
+        what = "No endpoint can be asked now"
+        if request.model in on_demand:
+            what = f"{request.model} was not started within {on_demand.start_seconds:g} s"
+        return OverloadedError(f"{what} ({complaints}).", retry_after_seconds=self._retry_after_seconds)

@@ -23,6 +23,7 @@ from octavo.router.health import HealthLimits, HealthMonitor
 from octavo.router.knowledge import Knowledge
 from octavo.router.known_answer import KnownAnswer
 from octavo.router.membership import EndpointSpec, Membership
+from octavo.router.on_demand import OnDemandModels
 from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
@@ -51,7 +52,8 @@ class RunningRouter:
         config, environment = options.router, options.environment
         metrics, knowledge = RouterMetrics(), Knowledge()
         aliases = dict(alias.split(":", 1) for alias in config.static_aliases)
-        endpoints = EndpointSet([], aliases)
+        on_demand = OnDemandModels(config.on_demand_models, start_seconds=config.start_seconds)
+        endpoints = EndpointSet([], aliases, on_demand)
         membership = _membership(config, endpoints, metrics, say)
         router = Router(
             endpoints,
@@ -143,11 +145,12 @@ def _membership(config: RouterConfig, endpoints: EndpointSet, metrics: RouterMet
             metrics.forget_endpoint(endpoint.name)
 
     membership = Membership(endpoints, connect_seconds=config.connect_seconds)
-    for number, url in enumerate(config.endpoints):
-        if not _is_dns(url):
+    num_regular = len(config.endpoints)
+    for number, url in enumerate((*config.endpoints, *config.standby_endpoints)):
+        if number >= num_regular or not _is_dns(url):
             models = config.static_models[number : number + 1]
             try:
-                membership.add(EndpointSpec(url, models=tuple(models)), "options")
+                membership.add(EndpointSpec(url, None, models, is_standby=number >= num_regular), "options")
             except OctavoError as error:
                 raise StartError(f"--endpoints: {error}") from None
     membership.on_change = on_change
