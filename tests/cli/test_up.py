@@ -41,6 +41,12 @@ def test_flags_make_a_fleet(up: Up) -> None:
     assert values == FleetValues((ModelValues("m.gguf", 3),), router)
 
 
+def test_flags_say_when_engines_run(up: Up) -> None:
+    values = up("--replicas", "1", "--standby", "1", "--start-on-first-request", "--idle-timeout", "5m")
+    model = ModelValues(replicas=1, num_standbys=1, starts_on_first_request=True, idle_seconds=300.0)
+    assert values.models == (model,)
+
+
 def test_flags_go_before_the_file(up: Up, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("replicaCount: 4\nmodel: {name: a.gguf, maxModelLen: 64}\nrouter: {port: 81}\n")
@@ -67,6 +73,10 @@ def test_check_says_what_would_be_and_starts_nothing(
         ("models: [{name: a}, {name: b}]", ("--replicas", "2"), "the file has several"),
         ("", ("--replicas", "0"), "--replicas is 0; allowed: 1 to 64"),
         ("", ("--port", "70000"), "--port is 70000"),
+        ("", ("--standby", "65"), "--standby is 65; allowed: 0 to 64"),
+        ("", ("--idle-timeout", "soon"), "--idle-timeout is 'soon'; allowed: a time like 30s, 5m or 1h"),
+        ("router: {enabled: false}", ("--standby", "1"), "standbys need the router"),
+        ("models: [{name: a}, {name: b}]", ("--standby", "1"), "--standby: for a fleet of one model"),
         ("", ("--policy", "luck"), "--policy is 'luck'; allowed: round-robin"),
         ("", ("--policy", "session"), "needs a file whose router has a sessionKey"),
     ],

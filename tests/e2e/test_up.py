@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from tests.e2e.failover.faults import state_of
@@ -65,11 +66,22 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def up(tmp_path: pathlib.Path, smollm2_path: pathlib.Path) -> Iterator[Up]:
+def values() -> str:
+    """What a test's fleet is, beside its model."""
+    return "replicaCount: 2\nrouter: {policy: round-robin}\n"
+
+
+@pytest.fixture
+def of_model() -> str:
+    """And what it says of the model."""
+    return ""
+
+
+@pytest.fixture
+def up(tmp_path: pathlib.Path, smollm2_path: pathlib.Path, values: str, of_model: str) -> Iterator[Up]:
     file = tmp_path / "values.yaml"
     file.write_text(
-        f"replicaCount: 2\nmodel: {{name: {smollm2_path}, kvCacheMemory: 128MiB, maxModelLen: 512}}\n"
-        "router: {policy: round-robin}\n"
+        f"model: {{name: {smollm2_path}, kvCacheMemory: 128MiB, maxModelLen: 512{of_model}}}\n{values}"
     )
     up = Up(tmp_path, str(file))
     yield up
@@ -98,3 +110,32 @@ def test_a_replica_dies_then_the_supervisor(up: Up) -> None:
     while any(state_of(pid) not in ("", "Z") for pid in pids):
         assert time.monotonic() < deadline, {pid: state_of(pid) for pid in pids}
         time.sleep(0.05)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("values", ["replicaCount: 1"])
+@pytest.mark.parametrize("of_model", [", standby: 1, startOnFirstRequest: true, idleTimeout: 4s"])
+def test_the_first_request_starts_a_model_its_standby_takes_over_and_nobody_is_left_when_idle(up: Up) -> None:
+    url = up.until(r"^ready in .*: (http://\S+)/v1$")[1]
+    assert len(up.pids) == 1  # the router
+    asked = mixed(per_kind=1, max_tokens=24)
+    undisturbed = asyncio.run(run(url, asked))
+    replica, standby = up.pids[1:3]
+    assert not [error for answer in undisturbed if (error := answer.error)]
+    killed: list[int] = []
+
+    async def disturb(progress: Progress) -> None:
+        if not killed and all(progress.endpoints):
+            assert set(progress.endpoints) == {"endpoint=r0"}
+            killed.append(replica)
+            os.kill(replica, signal.SIGKILL)
+            await asyncio.to_thread(up.until, r"^r0 was killed by SIGKILL")
+
+    assert not differences(asked, asyncio.run(run(url, asked, disturb)), undisturbed)
+    assert killed and standby in up.pids
+    counted = httpx2.get(f"{url}/metrics").text
+    assert f'octavo:router_decisions_total{{endpoint="r1",policy="cost"}} {len(asked)}.0' in counted
+    up.until(r"^r0 sleeps: no request for 4 s$")
+    up.until(r"^r1 sleeps: no request for 4 s$")
+    assert len(up.pids) == 1
+    assert not differences(asked, asyncio.run(run(url, asked)), undisturbed)

@@ -1,7 +1,7 @@
 """`fake_member.py PARENT-PID serve|route ...`: stands in for an octavo process, and does what a folder says.
 
-In the folder FAKE_FLEET: NAME.refuse, NAME.die-once (NAME is serve or route), and requests, a number. Each
-start adds a line to NAME.log.
+In the folder FAKE_FLEET: NAME.refuse, NAME.die-once (NAME is serve or route), and the numbers requests and
+waiting. Each start adds a line to NAME.log.
 """
 
 import http.server
@@ -20,7 +20,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         rows = [
-            {"name": f"r{number}", "ready": True, "requests": self._num_requests()}
+            {
+                "name": f"r{number}",
+                "ready": True,
+                "requests": _number("requests"),
+                "received": 0,
+                "waiting": _number("waiting"),
+            }
             for number, _ in enumerate(self.urls)
         ]
         body = json.dumps(rows if self.path == "/debug/endpoints" else {"data": []}).encode()
@@ -29,12 +35,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _num_requests(self) -> int:
-        path = FOLDER / "requests"
-        return int(path.read_text()) if path.exists() else 0
-
     def log_message(self, *arguments: object) -> None:
         pass
+
+
+def _number(name: str) -> int:
+    path = FOLDER / name
+    return int(path.read_text() or 0) if path.exists() else 0
 
 
 def main() -> None:

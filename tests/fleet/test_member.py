@@ -65,6 +65,46 @@ async def test_one_that_dies_is_started_again_and_waits_longer_each_time() -> No
     ]
 
 
+async def test_one_that_sleeps_has_no_process_until_it_is_woken() -> None:
+    watcher = Watcher(SLEEP)
+    member = watcher.member
+    member.sleep("until it is needed")
+    task = asyncio.create_task(member.run())
+    await until(lambda: member.state == "asleep")
+    assert (member.pid, member.num_starts, member.reason) == (None, 0, "until it is needed")
+    for number in (1, 2):
+        member.wake()
+        await until(lambda count=number: len(watcher.lines) == count)
+        member.sleep("nobody asks")
+        await until(lambda: member.state == "asleep")
+        assert (member.pid, member.num_starts) == (None, number)
+    member.stop()
+    await task
+    assert watcher.states == ["asleep", *["starting", "stopping", "asleep"] * 2, "ended"]
+
+
+async def test_one_that_is_woken_while_it_ends_starts_at_once() -> None:
+    watcher = Watcher(SLEEP, Backoff(first=1e6, longest=1e6))
+    task = asyncio.create_task(watcher.member.run())
+    await until(lambda: len(watcher.lines) == 1)
+    watcher.member.sleep("nobody asks")
+    watcher.member.wake()
+    await until(lambda: len(watcher.lines) == 2)
+    assert watcher.states == ["starting", "stopping", "starting"]
+    watcher.member.stop()
+    await task
+
+
+async def test_one_that_waits_to_be_started_again_may_be_put_to_sleep() -> None:
+    watcher = Watcher("raise SystemExit(3)", Backoff(first=1e6, longest=1e6))
+    task = asyncio.create_task(watcher.member.run())
+    await until(lambda: watcher.member.state == "waiting")
+    watcher.member.sleep("nobody asks")
+    await until(lambda: watcher.member.state == "asleep")
+    watcher.member.stop()
+    await task
+
+
 @pytest.mark.parametrize(("seconds_ready", "num_deaths"), [(99.0, 2), (100.0, 1)])
 async def test_after_a_while_in_good_health_earlier_deaths_are_forgotten(
     seconds_ready: float, num_deaths: int

@@ -61,6 +61,27 @@ def test_of_several_models_the_first_is_the_default() -> None:
     ]  # fmt: skip
 
 
+def test_a_standby_takes_memory_and_no_cores_and_comes_last() -> None:
+    made = plan(ModelValues("x.gguf", 2, num_standbys=1), ModelValues("z.gguf"))
+    assert [(r.model_name, r.threads, r.is_standby) for r in made.replicas] == [
+        ("x", 2, False), ("x", 2, False), ("z", 1, False), ("x", 1, True),
+    ]  # fmt: skip
+    assert {replica.kv_cache_memory for replica in made.replicas} == {2 * GIB}
+    assert made.lines()[-1] == "r3      x, 1 thread, KV cache 2.0 GiB, standby"
+    arguments = made.router_arguments(1, ["u", "v", "w", "s"])
+    assert arguments[:4] == ["route", "u", "v", "w"] and "--standby-endpoints=s" in arguments
+    assert arguments[-5:-1] == [f"--static-models={name}" for name in "xxzx"]
+
+
+def test_the_router_is_told_whose_requests_may_wait() -> None:
+    model = ModelValues("x.gguf", starts_on_first_request=True, idle_seconds=90.0)
+    made = plan(model, router=RouterValues(start_seconds=9.0))
+    arguments = made.router_arguments(1, ["u"])
+    assert "--start-seconds=9.0" in arguments
+    assert arguments[-3:] == ["--on-demand-models=x", "--static-models=x", "--static-aliases=default:x"]
+    assert made.lines()[1].endswith(", starts on the first request, sleeps after 90 s without a request")
+
+
 def test_an_option_that_an_engine_would_refuse_is_refused_at_once() -> None:
     with pytest.raises(StartError, match="--max-num-batched-tokens is 512; allowed: 600 or more"):
         plan(ModelValues(max_num_seqs=600))

@@ -28,10 +28,10 @@ HEALTH = HealthLimits(interval_seconds=0.02, timeout_seconds=0.3, num_failures=2
 class FakeFleet:
     """folder tells the members what to do; said is what the terminal would show."""
 
-    def __init__(self, folder: pathlib.Path, router: RouterValues) -> None:
+    def __init__(self, folder: pathlib.Path, router: RouterValues, model: ModelValues) -> None:
         self.folder = folder
         self._output = io.StringIO()
-        values = FleetValues((ModelValues(replicas=2),), router)
+        values = FleetValues((model,), router)
         home = folder / "home"
         self.start = FleetStart(
             plan_fleet(values, Machine(2, 1 << 30)),
@@ -59,8 +59,10 @@ class FakeFleet:
 
 
 @contextlib.asynccontextmanager
-async def fleet(folder: pathlib.Path, router: RouterValues | None = None) -> AsyncIterator[FakeFleet]:
-    started = FakeFleet(folder, router or RouterValues(port=0))
+async def fleet(
+    folder: pathlib.Path, router: RouterValues | None = None, model: ModelValues | None = None
+) -> AsyncIterator[FakeFleet]:
+    started = FakeFleet(folder, router or RouterValues(port=0), model or ModelValues(replicas=2))
     started.task = asyncio.create_task(started.start.run())
     try:
         yield started
@@ -159,6 +161,25 @@ async def test_a_fleet_without_a_router_has_its_replicas(folder: pathlib.Path) -
     async with fleet(folder, RouterValues(is_enabled=False)) as started:
         await started.until_said("ready in ")
     assert not (folder / "route.log").exists()
+
+
+async def test_replicas_that_start_on_the_first_request_and_sleep_when_nobody_asks(
+    folder: pathlib.Path,
+) -> None:
+    model = ModelValues(replicas=2, num_standbys=1, starts_on_first_request=True, idle_seconds=0.1)
+    async with fleet(folder, model=model) as started:
+        await started.until_said("ready in ")
+        assert started.said.count("sleeps: until the first request") == 3
+        assert not (folder / "serve.log").exists()
+        for count in (1, 2):
+            (folder / "waiting").write_text("1")
+            await until(lambda: started.said.count("is ready") == 1 + 3 * count)  # noqa: B023
+            (folder / "waiting").unlink()
+            await started.until_said("sleeps: no request for 0.1 s", 3 * count)
+    assert len(started.pids("serve")) == 6
+    options = (folder / "route.log").read_text()
+    assert "--standby-endpoints=http://127.0.0.1:" in options
+    assert "--on-demand-models=smollm2-135m-instruct --static-models=" in options
 
 
 async def test_what_has_no_effect_is_listed() -> None:

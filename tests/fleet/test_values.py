@@ -43,20 +43,27 @@ def test_every_field_arrives(tmp_path: pathlib.Path) -> None:
         """
 models:
 - {name: a.gguf, replicas: 2, servedName: [a, b], maxModelLen: 512, maxNumSeqs: 8, kvCacheMemory: 1Gi}
-- {name: c.gguf, threads: 3}
+- {name: c.gguf, threads: 3, standby: 1, startOnFirstRequest: true, idleTimeout: 5m}
 resources: {limits: {cpu: 2}}
 router: {host: 0.0.0.0, port: 80, policy: session, sessionKey: x-user, apiKeyFile: keys,
-         drainTimeout: 1m, interTokenTimeout: 5s}
+         drainTimeout: 1m, interTokenTimeout: 5s, startTimeout: 9}
 """,
     )
     assert values.models == (
         ModelValues("a.gguf", 2, ("a", "b"), 512, 8, 1 << 30, max_threads=2),
-        ModelValues("c.gguf", threads=3, max_threads=2),
+        ModelValues(
+            "c.gguf",
+            threads=3,
+            max_threads=2,
+            num_standbys=1,
+            starts_on_first_request=True,
+            idle_seconds=300.0,
+        ),
     )
     assert values.router == RouterValues(
-        True, "0.0.0.0", 80, "session", "x-user", pathlib.Path("keys"), 60.0, 5.0
+        True, "0.0.0.0", 80, "session", "x-user", pathlib.Path("keys"), 60.0, 5.0, 9.0
     )
-    assert (values.num_replicas, values.not_honoured) == (3, ())
+    assert (values.num_regular_replicas, values.num_replicas, values.not_honoured) == (3, 4, ())
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,12 @@ def test_without_prefix_awareness_load_decides(tmp_path: pathlib.Path) -> None:
         ),
         ("resources: {limit: {cpu: 1}}", "resources.limit is not a field; did you mean limits?"),
         ("resources: {limits: {cpu: half}}", "resources.limits.cpu is 'half'"),
+        ("model: {standby: -1}", "model.standby is '-1'; allowed: a whole number from 0 to 64."),
+        ("model: {idleTimeout: soon}", "model.idleTimeout is 'soon'; allowed: a time like 30s, 5m or 1h."),
+        (
+            "router: {enabled: false}\nmodel:\n  idleTimeout: 5m",
+            "line 3: model.idleTimeout needs the router, which is not enabled.",
+        ),
         ("observability: {jaeger: true}", "observability.jaeger is not a field"),
     ],
 )

@@ -3,16 +3,24 @@
 import dataclasses
 import pathlib
 import pkgutil
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
 
 from octavo.config import ROUTING_POLICIES, Environment
 from octavo.core.errors import StartError
+from octavo.fleet.located_yaml import DURATIONS, read_duration
 from octavo.fleet.values import MAX_REPLICAS, FleetValues, ModelValues, RouterValues, read_values
 
 DEFAULT_REPLICAS = 2  # without a file
+_MODEL_FLAGS = {
+    "name": "--model",
+    "replicas": "--replicas",
+    "starts_on_first_request": "--start-on-first-request",
+    "idle_seconds": "--idle-timeout",
+    "num_standbys": "--standby",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,24 +35,48 @@ class UpFlags:
     """Address the router listens on."""
     port: int | None = None
     """Port the router listens on; 0 takes a free one."""
+    start_on_first_request: Annotated[bool, Parameter(negative=())] = False
+    """Start the model's engines when somebody asks for it; the request waits."""
+    idle_timeout: str | None = None
+    """Without a request for so long (like 30s or 5m) they are stopped, until somebody asks again."""
+    standby: int | None = None
+    """How many more engines stay warm, to take over at once when another one dies."""
     policy: str | None = None
     """Who gets a request: round-robin, least-load, session, prefix or cost."""
 
     def applied(self, values: FleetValues) -> FleetValues:
         """values, but where a flag speaks. Raises StartError."""
-        return dataclasses.replace(
-            values, models=self._models(values.models), router=self._router(values.router)
-        )
+        models, router = self._models(values.models), self._router(values.router)
+        if not router.is_enabled and any(model.is_on_demand or model.num_standbys for model in models):
+            raise StartError("Starting on demand and standbys need the router, which is not enabled.")
+        return dataclasses.replace(values, models=models, router=router)
 
     def _models(self, models: tuple[ModelValues, ...]) -> tuple[ModelValues, ...]:
-        if self.model is None and self.replicas is None:
+        changes = self._changes_of_model()
+        if not changes:
             return models
         if len(models) > 1:
-            raise StartError("--model and --replicas are for a fleet of one model; the file has several.")
+            flags = ", ".join(_MODEL_FLAGS[name] for name in changes)
+            raise StartError(f"{flags}: for a fleet of one model; the file has several.")
+        return (dataclasses.replace(models[0], **changes),)
+
+    def _changes_of_model(self) -> dict[str, Any]:
+        """Fields of ModelValues."""
         if self.replicas is not None and not 1 <= self.replicas <= MAX_REPLICAS:
             raise StartError(f"--replicas is {self.replicas}; allowed: 1 to {MAX_REPLICAS}.")
-        name, replicas = self.model or models[0].name, self.replicas or models[0].replicas
-        return (dataclasses.replace(models[0], name=name, replicas=replicas),)
+        if self.standby is not None and not 0 <= self.standby <= MAX_REPLICAS:
+            raise StartError(f"--standby is {self.standby}; allowed: 0 to {MAX_REPLICAS}.")
+        idle_seconds = None if self.idle_timeout is None else read_duration(self.idle_timeout)
+        if idle_seconds == 0:
+            raise StartError(f"--idle-timeout is {self.idle_timeout!r}; allowed: {DURATIONS}.")
+        values = {
+            "name": self.model,
+            "replicas": self.replicas,
+            "starts_on_first_request": self.start_on_first_request or None,
+            "idle_seconds": idle_seconds,
+            "num_standbys": self.standby,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     def _router(self, router: RouterValues) -> RouterValues:
         if self.port is not None and not 0 <= self.port < 65536:

@@ -21,6 +21,7 @@ _STYLES = {
     "starting": "yellow",
     "unready": "red",
     "waiting": "red",
+    "asleep": "dim",
     "ended": "dim",
     "stopping": "dim",
 }
@@ -94,6 +95,7 @@ class Display:
             "ready": "is ready",
             "unready": f"is not ready{reason}",
             "waiting": member.reason,
+            "asleep": f"sleeps: {member.reason}",
             "ended": "has ended",
         }.get(member.state)
         if text is not None:

@@ -22,7 +22,19 @@ _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b?)", re.IGNO
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|)")
 
+DURATIONS = "a time like 30s, 5m or 1h"
+
 Value = TypeVar("Value")
+
+
+def read_duration(text: str) -> float:
+    """Seconds of 90, 90s, 5m or 1.5h; 0: it is none."""
+    return _amount(text, _DURATION, _SECONDS)
+
+
+def _amount(text: str, pattern: re.Pattern[str], units: Mapping[str, float]) -> float:
+    found = pattern.fullmatch(text.strip())
+    return 0.0 if found is None else float(found["number"]) * units[found["unit"].lower()]
 
 
 @dataclasses.dataclass(slots=True)
@@ -146,7 +158,7 @@ class Fields:
 
     def seconds(self, name: str) -> float | None:
         """90, 90s, 5m or 1.5h."""
-        return self._measure(name, _DURATION, _SECONDS, "a time like 30s, 5m or 1h", float)
+        return self._measure(name, _DURATION, _SECONDS, DURATIONS, float)
 
     def _measure(
         self, name: str, pattern: re.Pattern[str], units: Mapping[str, float], allowed: str, kind: type[Value]
@@ -155,8 +167,7 @@ class Fields:
         if value is None:
             return None
         is_number = isinstance(value, str | int | float) and not isinstance(value, bool)
-        found = pattern.fullmatch(str(value).strip()) if is_number else None
-        amount = 0.0 if found is None else float(found["number"]) * units[found["unit"].lower()]
+        amount = _amount(str(value), pattern, units) if is_number else 0.0
         if amount <= 0:
             return self._wrong(name, value, allowed, None)
         return kind(amount)  # type: ignore[call-arg]

@@ -1,7 +1,8 @@
 """One process of the fleet: started, watched, started again; its lines go to whoever shows them.
 
 It is in a process group of its own, so that a Ctrl-C reaches the supervisor only, and dies with the
-supervisor. Between two starts it waits, longer each time, until it has stayed well for a while.
+supervisor. Between two starts it waits, longer each time, until it has stayed well for a while. One that is
+not needed sleeps: there is no process.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Backoff:
 
 
 class Member:
-    """state: new, starting, ready, unready, waiting (to be started again), stopping, ended."""
+    """state: new, asleep, starting, ready, unready, waiting (to be started again), stopping, ended."""
 
     def __init__(
         self,
@@ -64,7 +65,10 @@ class Member:
         self._num_deaths = 0  # since it was last well
         self._ready_since: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
+        self._sleep_reason: str | None = None  # None: awake
+        self._was_asked_to_end = False  # the process that runs
+        self._called = asyncio.Event()  # there is something to look at, whatever it waits for
         self.ended = asyncio.Event()
         self.has_been_ready = False
 
@@ -75,9 +79,14 @@ class Member:
     async def run(self) -> None:
         """Until it has been asked to end, and has ended. Cancelled, it leaves no process behind."""
         try:
-            while not self._stopping.is_set():
+            while not self._is_stopping:
+                if self._sleep_reason is not None:
+                    self.become("asleep", self._sleep_reason)
+                    await self._until_called()
+                    continue
+                self._was_asked_to_end = False
                 await self._run_once()
-                if not self._stopping.is_set():
+                if not self._was_asked_to_end:
                     await self._wait()
         finally:
             self.kill()
@@ -87,8 +96,12 @@ class Member:
     async def _wait(self) -> None:
         delay = self._backoff.delay(self._num_deaths)
         self.become("waiting", f"{self._obituary()}; started again in {delay:g} s")
+        await self._until_called(delay)
+
+    async def _until_called(self, seconds: float | None = None) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), delay)
+            await asyncio.wait_for(self._called.wait(), seconds)
+        self._called.clear()
 
     async def _run_once(self) -> None:
         self.num_starts += 1
@@ -157,11 +170,29 @@ class Member:
         self.state, self.reason = state, reason
         self._on_change(self)
 
+    def sleep(self, reason: str) -> None:
+        """Ask it to end, and start it when it is woken. Idempotent."""
+        if self._sleep_reason is None:
+            self._sleep_reason = reason
+            self._num_deaths = 0
+            self._end(reason)
+
+    def wake(self) -> None:
+        """Start it, unless it is awake."""
+        self._sleep_reason = None
+        if self.state == "asleep":
+            self._called.set()
+
     def stop(self) -> None:
         """Ask it to end, and start it no more."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._end("")
+
+    def _end(self, reason: str) -> None:
+        self._was_asked_to_end = True
+        self._called.set()
         if self._process is not None:
-            self.become("stopping", "")
+            self.become("stopping", reason)
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:

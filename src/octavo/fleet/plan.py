@@ -23,13 +23,15 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReplicaPlan:
-    """One `octavo serve`. threads and kv_cache_memory (bytes) are its own."""
+    """One `octavo serve`. threads and kv_cache_memory (bytes) are its own. is_standby: it serves only in
+    place of another one."""
 
     name: str
     model: ModelValues
     model_name: str  # what clients call it
     threads: int
     kv_cache_memory: int
+    is_standby: bool = False
 
     def arguments(self, path: pathlib.Path, port: int, router: RouterValues) -> list[str]:
         """Of `octavo serve`, for the model that lies at path."""
@@ -46,11 +48,28 @@ class ReplicaPlan:
         names = self.model.served_names or (self.model_name,)
         return ["serve", str(path), *_flags(options), *(f"--served-model-name={name}" for name in names)]
 
+    @property
+    def description(self) -> str:
+        """For people."""
+        model = self.model
+        parts = [
+            self.model_name,
+            f"{self.threads} thread{'s' * (self.threads != 1)}",
+            f"KV cache {format_bytes(self.kv_cache_memory)}",
+        ]
+        if self.is_standby:
+            parts.append("standby")
+        if model.starts_on_first_request:
+            parts.append("starts on the first request")
+        if model.idle_seconds is not None:
+            parts.append(f"sleeps after {model.idle_seconds:g} s without a request")
+        return ", ".join(parts)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FleetPlan:
     router: RouterValues
-    replicas: tuple[ReplicaPlan, ...]
+    replicas: tuple[ReplicaPlan, ...]  # standbys last, as the router numbers them
     machine: Machine
 
     def router_arguments(self, port: int, urls: Sequence[str]) -> list[str]:
@@ -64,14 +83,30 @@ class FleetPlan:
             "--api-key-file": router.api_key_file,
             "--drain-seconds": router.drain_seconds,
             "--inter-token-seconds": router.inter_token_seconds,
+            "--start-seconds": router.start_seconds if self._on_demand else None,
             "--health-interval-seconds": HEALTH_INTERVAL_SECONDS,
         }
-        return ["route", *urls, *_flags(options), *self._naming()]
+        regular = [url for url, replica in zip(urls, self.replicas, strict=True) if not replica.is_standby]
+        standbys = urls[len(regular) :]
+        return [
+            "route",
+            *regular,
+            *_flags(options),
+            *(f"--standby-endpoints={url}" for url in standbys),
+            *(f"--on-demand-models={name}" for name in self._on_demand),
+            *self._naming(),
+        ]
+
+    @property
+    def _on_demand(self) -> list[str]:
+        """What clients call the models that may have to be started first."""
+        return list(dict.fromkeys(one.model_name for one in self.replicas if one.model.is_on_demand))
 
     def _naming(self) -> list[str]:
-        """With several models `default` is the first: each replica would claim it for its own."""
+        """With several models `default` is the first: each replica would claim it for its own. What a model
+        that has not been started is called nobody can be asked."""
         firsts = [replica.model_name for replica in self.replicas]
-        if len(set(firsts)) == 1:
+        if len(set(firsts)) == 1 and not self._on_demand:
             return []
         aliases = [f"default:{firsts[0]}"]
         for name, replica in {replica.model_name: replica for replica in self.replicas}.items():
@@ -89,11 +124,8 @@ class FleetPlan:
                 "streams outlive their replica" if len(self.replicas) > 1 else "one replica, no failover"
             )
             lines.append(f"router  policy {self.router.policy}; {resumes}")
-        for replica in self.replicas:
-            threads = f"{replica.threads} thread{'s' * (replica.threads != 1)}"
-            memory = f"KV cache {format_bytes(replica.kv_cache_memory)}"
-            lines.append(f"{replica.name:7} {replica.model_name}, {threads}, {memory}")
-        num_threads = sum(replica.threads for replica in self.replicas)
+        lines += [f"{replica.name:7} {replica.description}" for replica in self.replicas]
+        num_threads = sum(replica.threads for replica in self.replicas if not replica.is_standby)
         if num_threads > self.machine.cores:
             lines.append(
                 f"warning {num_threads} threads on {_cores(self.machine.cores)}: replicas wait for each other"
@@ -102,23 +134,26 @@ class FleetPlan:
 
 
 def plan_fleet(values: FleetValues, machine: Machine) -> FleetPlan:
-    """Raises StartError: an option of a model is out of range."""
-    base, num_larger = divmod(machine.cores, values.num_replicas)
+    """Raises StartError: an option of a model is out of range.
+
+    A standby computes in place of another one, so it takes none of the cores; its memory is its own."""
+    base, num_larger = divmod(machine.cores, values.num_regular_replicas)
     memory = min(machine.free_memory // KV_MEMORY_SHARE // values.num_replicas, MAX_KV_MEMORY)
-    replicas: list[ReplicaPlan] = []
-    for model in values.models:
-        for _ in range(model.replicas):
-            number = len(replicas)
-            share = max(1, base + (number < num_larger))
-            replica = ReplicaPlan(
-                name=f"r{number}",
-                model=model,
-                model_name=(*model.served_names, served_name(model.name))[0],
-                threads=model.threads or min(share, model.max_threads or share),
-                kv_cache_memory=model.kv_cache_memory or memory,
-            )
-            _check(replica)
-            replicas.append(replica)
+    models = [(model, False) for model in values.models for _ in range(model.replicas)]
+    models += [(model, True) for model in values.models for _ in range(model.num_standbys)]
+    replicas = []
+    for number, (model, is_standby) in enumerate(models):
+        share = max(1, base + (number < num_larger))
+        replica = ReplicaPlan(
+            name=f"r{number}",
+            model=model,
+            model_name=(*model.served_names, served_name(model.name))[0],
+            threads=model.threads or min(share, model.max_threads or share),
+            kv_cache_memory=model.kv_cache_memory or memory,
+            is_standby=is_standby,
+        )
+        _check(replica)
+        replicas.append(replica)
     return FleetPlan(values.router, tuple(replicas), machine)
 
 

@@ -10,11 +10,13 @@ MAX_ANSWER_BYTES = 1 << 20
 
 
 class Row(msgspec.Struct):
-    """One endpoint, as the router sees it."""
+    """One endpoint, as the router sees it. requests: under way; received: ever; waiting: for its model."""
 
     name: str
     ready: bool
     requests: int
+    received: int = 0
+    waiting: int = 0
 
 
 class RouterView:

@@ -16,6 +16,7 @@ from octavo.engine.resources import available_cores, available_memory_bytes
 from octavo.fleet.display import Display
 from octavo.fleet.logs import LogFolder
 from octavo.fleet.member import COMMAND, Backoff, Member
+from octavo.fleet.on_demand import OnDemand
 from octavo.fleet.plan import HEALTH_INTERVAL_SECONDS, LOCALHOST, FleetPlan, Machine, ReplicaPlan, plan_fleet
 from octavo.fleet.ports import ReservedPort
 from octavo.fleet.router_view import RouterView
@@ -126,11 +127,13 @@ class Fleet:
         router = view = None
         if plan.router.is_enabled:
             router, view = self._router()
+        members = [replica.member for replica in replicas]
         return Supervisor(
             router,
             replicas,
             monitor=monitor,
             view=view,
+            on_demand=_on_demand(plan, members),
             say=self._display.say,
             drain_seconds=plan.router.drain_seconds,
             look_seconds=start.look_seconds,
@@ -169,3 +172,18 @@ class Fleet:
             self._has_been_whole = True
             seconds, url = time.monotonic() - self._began, next(iter(self._ports.values())).url
             self._display.say(f"ready in {seconds:.1f} s: {url}/v1")
+
+
+def _on_demand(plan: FleetPlan, members: Sequence[Member]) -> list[OnDemand]:
+    """members: of the plan's replicas, in their order."""
+    groups: dict[str, list[Member]] = {}
+    for replica, member in zip(plan.replicas, members, strict=True):
+        groups.setdefault(replica.model_name, []).append(member)
+    models = {replica.model_name: replica.model for replica in plan.replicas}
+    return [
+        OnDemand(
+            group, starts_asleep=models[name].starts_on_first_request, idle_seconds=models[name].idle_seconds
+        )
+        for name, group in groups.items()
+        if models[name].is_on_demand
+    ]

@@ -1,6 +1,7 @@
 """The life of a fleet: every member is started, watched, and started again; at the end the router goes first.
 
 A replica that has been ready and gives no sign of life any more is killed, so that it can be started again.
+Those of a model that is started on demand sleep while nobody asks for it.
 Nothing of a request passes through here.
 """
 
@@ -9,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from octavo.fleet.member import EXIT_USER_ERROR, Member
+from octavo.fleet.on_demand import OnDemand
 from octavo.fleet.router_view import RouterView, Row
 from octavo.http.process import StopSignals, wait_for_any
 from octavo.router.endpoints import Endpoint
@@ -50,6 +52,7 @@ class Supervisor:
         *,
         monitor: HealthMonitor,
         view: RouterView | None,
+        on_demand: Sequence[OnDemand] = (),
         say: Callable[[str], None],
         drain_seconds: float,
         look_seconds: float = LOOK_SECONDS,
@@ -60,6 +63,7 @@ class Supervisor:
         self._replicas = list(replicas)
         self._monitor = monitor
         self._view = view
+        self._on_demand = on_demand
         self._say = say
         self._drain_seconds = drain_seconds
         self._look_seconds = look_seconds
@@ -77,8 +81,8 @@ class Supervisor:
 
     @property
     def is_whole(self) -> bool:
-        """Every member is ready."""
-        return all(watched.member.state == "ready" for watched in self.watched)
+        """Every member is ready, or sleeps until it is needed."""
+        return all(watched.member.state in ("ready", "asleep") for watched in self.watched)
 
     async def run(self, signals: StopSignals) -> None:
         """Until a signal, and then until all have ended; or until hopeless."""
@@ -100,7 +104,7 @@ class Supervisor:
     def change(self, member: Member) -> None:
         """A member's new state; on_change of every one of them."""
         for watched in self.watched:
-            if watched.member is member and member.state in ("waiting", "starting", "ended"):
+            if watched.member is member and member.state in ("waiting", "starting", "asleep", "ended"):
                 watched.forget()
         routers = [] if self._router is None else [self._router]
         for group in (routers, self._replicas):
@@ -125,11 +129,14 @@ class Supervisor:
             await asyncio.sleep(self._look_seconds)
 
     def _take(self, router: Watched, rows: Sequence[Row]) -> None:
-        counts = {row.name: row.requests for row in rows}
+        by_name = {row.name: row for row in rows}
         for replica in self._replicas:
-            replica.num_requests = counts.get(replica.member.name, 0)
+            row = by_name.get(replica.member.name)
+            replica.num_requests = 0 if row is None else row.requests
+        for model in self._on_demand:
+            model.observe(by_name)
         router.num_requests = self.num_requests
-        is_of_use = any(row.ready for row in rows)
+        is_of_use = bool(self._on_demand) or any(row.ready for row in rows)
         router.endpoint.complaint = "" if is_of_use else "it sees no replica that is ready"
         if is_of_use or router.member.state != "starting":
             router.observe("ready" if is_of_use else "unready")

@@ -28,6 +28,14 @@ class ModelValues:
     kv_cache_memory: int | None = None  # bytes, each replica
     threads: int | None = None  # each replica
     max_threads: int | None = None  # each replica's, where they are not given
+    num_standbys: int = 0  # beside the replicas
+    starts_on_first_request: bool = False
+    idle_seconds: float | None = None  # without a request, until its replicas are stopped
+
+    @property
+    def is_on_demand(self) -> bool:
+        """A request may have to wait until it is started."""
+        return self.starts_on_first_request or self.idle_seconds is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class RouterValues:
     api_key_file: pathlib.Path | None = None
     drain_seconds: float = 30.0
     inter_token_seconds: float = 30.0
+    start_seconds: float = 120.0  # that a request waits for a model that is started on demand
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,8 +58,13 @@ class FleetValues:
     not_honoured: tuple[str, ...] = ()  # sentences
 
     @property
-    def num_replicas(self) -> int:
+    def num_regular_replicas(self) -> int:
         return sum(model.replicas for model in self.models)
+
+    @property
+    def num_replicas(self) -> int:
+        """Standbys among them."""
+        return self.num_regular_replicas + sum(model.num_standbys for model in self.models)
 
 
 def read_values(path: pathlib.Path) -> FleetValues:
@@ -58,8 +72,8 @@ def read_values(path: pathlib.Path) -> FleetValues:
     fields, mistakes = read_fields(path)
     notes = Notes()
     limits = _limits(fields.fields("resources"), notes)
-    models = _models(fields, mistakes, limits, notes)
     router = _router(fields.fields("router"))
+    models = _models(fields, mistakes, ModelReader(limits, router.is_enabled, notes))
     _observability(fields.fields("observability"), notes)
     fields.close()
     mistakes.raise_any()
@@ -81,20 +95,16 @@ class Notes:
         return [text for _, text in sorted(self._found)]
 
 
-def _models(
-    fields: Fields, mistakes: Mistakes, max_threads: int | None, notes: Notes
-) -> tuple[ModelValues, ...]:
+def _models(fields: Fields, mistakes: Mistakes, reader: "ModelReader") -> tuple[ModelValues, ...]:
     """`model` with `replicaCount`, or `models`, each with its `replicas`."""
     if not fields.has("models"):
         replicas = fields.whole("replicaCount", 1, 1, MAX_REPLICAS)
         fields.each("models")
-        return (_model(fields.fields("model"), replicas, max_threads, notes),)
+        return (reader.read(fields.fields("model"), replicas),)
     for name in ("model", "replicaCount"):
         fields.refuse(name, "is for a fleet of one model; with models, each item says its own")
     each = fields.each("models")
-    models = tuple(
-        _model(item, item.whole("replicas", 1, 1, MAX_REPLICAS), max_threads, notes) for item in each
-    )
+    models = tuple(reader.read(item, item.whole("replicas", 1, 1, MAX_REPLICAS)) for item in each)
     if not models:
         fields.complain("models", "is empty")
     taken: set[str] = set()
@@ -106,23 +116,37 @@ def _models(
     return models
 
 
-def _model(fields: Fields, replicas: int, max_threads: int | None, notes: Notes) -> ModelValues:
-    model = ModelValues(
-        name=fields.text("name", DEFAULT_MODEL),
-        replicas=replicas,
-        served_names=fields.texts("servedName"),
-        max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
-        max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, 1 << 16),
-        kv_cache_memory=fields.size("kvCacheMemory"),
-        threads=fields.whole_or_none("threads", 1, MAX_CORES),
-        max_threads=max_threads,
-    )
-    width = fields.whole("tensorParallelism", 1, 1, 1024)
-    if width > 1:
-        why = "a replica on a CPU is one engine, whose threads share each layer's work"
-        notes.add(fields, "tensorParallelism", width, why)
-    fields.close()
-    return model
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelReader:
+    """What all models of a file have in common."""
+
+    max_threads: int | None
+    is_routed: bool
+    notes: Notes
+
+    def read(self, fields: Fields, replicas: int) -> ModelValues:
+        if not self.is_routed:
+            for name in ("startOnFirstRequest", "idleTimeout", "standby"):
+                fields.refuse(name, "needs the router, which is not enabled")
+        model = ModelValues(
+            name=fields.text("name", DEFAULT_MODEL),
+            replicas=replicas,
+            served_names=fields.texts("servedName"),
+            max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
+            max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, 1 << 16),
+            kv_cache_memory=fields.size("kvCacheMemory"),
+            threads=fields.whole_or_none("threads", 1, MAX_CORES),
+            max_threads=self.max_threads,
+            num_standbys=fields.whole("standby", 0, 0, MAX_REPLICAS),
+            starts_on_first_request=fields.flag("startOnFirstRequest", False),
+            idle_seconds=fields.seconds("idleTimeout"),
+        )
+        width = fields.whole("tensorParallelism", 1, 1, 1024)
+        if width > 1:
+            why = "a replica on a CPU is one engine, whose threads share each layer's work"
+            self.notes.add(fields, "tensorParallelism", width, why)
+        fields.close()
+        return model
 
 
 def _limits(resources: Fields, notes: Notes) -> int | None:
@@ -163,6 +187,7 @@ def _router(fields: Fields) -> RouterValues:
         api_key_file=pathlib.Path(api_key_file) if api_key_file else None,
         drain_seconds=fields.seconds("drainTimeout") or default.drain_seconds,
         inter_token_seconds=fields.seconds("interTokenTimeout") or default.inter_token_seconds,
+        start_seconds=fields.seconds("startTimeout") or default.start_seconds,
     )
     fields.close()
     return router
