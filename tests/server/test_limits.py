@@ -20,6 +20,7 @@ from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
 from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
 from octavo.server.tools import MAX_PARAMETERS_BYTES, MAX_TOOLS
+from octavo.text.tool_grammar import MAX_CALLS
 from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
 from tests.server.serving import asgi_client
 
@@ -129,6 +130,7 @@ ELSEWHERE = {
     "logit_bias": MAX_LOGIT_BIAS == 1024,
     "documents to score or rank": MAX_DOCUMENTS == 1024,
     "tools": (MAX_TOOLS, MAX_PARAMETERS_BYTES) == (128, 64 << 10),
+    "tool calls in a row, of an answer that has to call": MAX_CALLS == 32,
     "JSON schema": (MAX_NESTING, MAX_PROPERTIES) == (128, 1000),
     "regular expression": MAX_REGEX_LENGTH == 8192,
     "grammar": MAX_GRAMMAR_BYTES == 256 << 10,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from octavo.text.deltas import ArgumentsDelta, CallDelta, Delta, TextDelta, merged
 from octavo.text.tool_calls import ToolCallParser
 from octavo.text.tool_formats import GENERIC, HERMES, LLAMA3, MISTRAL, TOOL_FORMATS, ToolFormat
+from octavo.text.tool_prompt import written
 from tests.text.operations import count_lines
 from tests.text.tiny_text import chunks
 
@@ -40,6 +41,9 @@ READ: list[tuple[ToolFormat, str, list[Delta]]] = [
     (HERMES, f"<tool_call>{CALL_F}}}</tool_call>", [*F, TextDelta("}</tool_call>")]),
     (HERMES, f"<tool_call>{CALL_F}\n</tool_", F),
     (HERMES, '<tool_call>{"name": "f", "arguments": {"a', called(0, "f", '{"a')),
+    (HERMES, f'<tool_call>{CALL_F}</tool_call>\n<tool_call>\n{{"name": "g", "arg', F),
+    (HERMES, f"<tool_call>{CALL_F}</tool_call>\n<tool_c", F),
+    (HERMES, f'<tool_call>{CALL_F}</tool_call>So.<tool_call>{{"na', [*F, TextDelta('So.<tool_call>{"na')]),
     (HERMES, CALL_F, F),
     (HERMES, f"Hm. {CALL_F}", [TextDelta(f"Hm. {CALL_F}")]),
     (HERMES, f"Hm.\n```json\n{CALL_F}\n```\n<tool_call>{CALL_G}</tool_call>", [HM, *F, *G]),
@@ -48,6 +52,7 @@ READ: list[tuple[ToolFormat, str, list[Delta]]] = [
     (LLAMA3, f"\n<|python_tag|>{CALL_F};\n{CALL_G} ", [*F, *G]),
     (LLAMA3, f"{CALL_F} So.", [*F, TextDelta(" So.")]),
     (LLAMA3, f"{CALL_F}; so", [*F, TextDelta("; so")]),
+    (LLAMA3, f'{CALL_F}; {{"name": "g"', F),
     (LLAMA3, f"Hm. {CALL_F}", [TextDelta(f"Hm. {CALL_F}")]),
     (MISTRAL, f"[TOOL_CALLS] [{CALL_F}, {CALL_G}]", [*F, *G]),
     (MISTRAL, f"[TOOL_CALLS]{CALL_F}", F),
@@ -58,6 +63,8 @@ READ: list[tuple[ToolFormat, str, list[Delta]]] = [
     (MISTRAL, f" [ [TOOL_CALLS]{CALL_F}", [TextDelta(" ["), *F]),
     (MISTRAL, "[TOOL_CALLS] []", [TextDelta("[TOOL_CALLS] []")]),
     (GENERIC, f"[{CALL_F},{CALL_G}]", [*F, *G]),
+    (GENERIC, f'[{CALL_F}, {{"name": "g', F),
+    (GENERIC, f'[{CALL_F}, {{"name": "g", "arguments": {{"a', [*F, *called(1, "g", '{"a')]),
     (GENERIC, CALL_F, F),
     (GENERIC, f"Hm.\n```json\n[{CALL_F}]\n```\nSo.", [HM, *F, TextDelta("\nSo.")]),
     (GENERIC, '```json\n{"day": "Monday"}\n```', [TextDelta('```json\n{"day": "Monday"}\n```')]),
@@ -96,6 +103,21 @@ def test_one_call_only(form: ToolFormat) -> None:
     body = f"[{CALL_F}, {CALL_G}]" if form.has_list else f"{CALL_F}{form.closing}{form.separator}{CALL_G}"
     text = f"Hm. {form.opening}{body}{form.closing} So. {form.opening}{CALL_G}{form.closing}"
     assert parse(form, text, is_parallel=False) == [HM, *F]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_an_answer_that_has_to_call_has_no_text_wherever_it_is_cut(form: ToolFormat) -> None:
+    functions = [{"name": "f", "arguments": {"a": "x}"}}, {"name": "g", "arguments": {}}]
+    whole = written(functions, form)
+    lengths = range(len(whole) + 1)
+    for is_exact in (False, True):
+        for length in lengths:
+            parser = ToolCallParser(form, NAMES, is_exact=is_exact, is_forced=True)
+            deltas = [*parser.push(whole[:length]), *parser.finish()]
+            assert not any(isinstance(delta, TextDelta) for delta in deltas)
+            shown = "".join(delta.text for delta in deltas if isinstance(delta, ArgumentsDelta))
+            assert '{"a": "x}"}{}'.startswith(shown)
+        assert merged(deltas) == [*F, *G]
 
 
 PIECES = (

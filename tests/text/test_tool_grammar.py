@@ -11,7 +11,7 @@ from octavo.text.deltas import ArgumentsDelta, CallDelta, Delta, ReasoningDelta,
 from octavo.text.reasoning import REASONING_TAGS, ReasoningSplitter
 from octavo.text.tool_calls import ToolCallParser
 from octavo.text.tool_formats import GENERIC, HERMES, LLAMA3, MISTRAL, TOOL_FORMATS, ToolFormat
-from octavo.text.tool_grammar import Thinking, ToolGrammar
+from octavo.text.tool_grammar import MAX_CALLS, Thinking, ToolGrammar
 from octavo.text.tool_prompt import written
 from tests.decoding.byte_grammars import END_ID, TOOL_ID, VOCABULARY, allowed, compiled, walk
 
@@ -121,6 +121,14 @@ def test_reasoning_comes_first(form: ToolFormat, thinking: Thinking) -> None:
     assert accepts(bound.allowed(), f"{text}Yes.", form)
     deltas = read(f"{text}\n\n{written(CALLS, form)}", form, is_open=is_open)
     assert deltas == [ReasoningDelta("a {[<tool_call"), *CALLED]
+
+
+@forms
+def test_an_answer_that_has_to_call_ends(form: ToolFormat) -> None:
+    call = {"name": "g", "arguments": {}}
+    for count in (MAX_CALLS, MAX_CALLS + 1):
+        is_allowed = accepts(grammar(form).forced(), written([call] * count, form), form)
+        assert is_allowed is (count == MAX_CALLS)
 
 
 @forms

@@ -38,6 +38,7 @@ LIMITS = (
     Limit("cache_salt, user", "256 characters", "400"),
     Limit("metadata", "16 entries, of 64 and 512 characters", "400"),
     Limit("tools", "128, of 64 KiB of parameters", "400"),
+    Limit("tool calls in a row, of an answer that has to call", "32", "ends"),
     Limit("JSON schema", "128 levels, 1,000 properties", "400"),
     Limit("regular expression", "8,192 characters", "400"),
     Limit("grammar", "256 KiB", "400"),

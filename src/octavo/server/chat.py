@@ -136,7 +136,13 @@ class _Calls:
         form = self.abilities.tool_format
         return ParsedAnswer(
             splitter,
-            ToolCallParser(form, use.schemas, is_parallel=use.is_parallel, is_exact=use.is_exact),
+            ToolCallParser(
+                form,
+                use.schemas,
+                is_parallel=use.is_parallel,
+                is_exact=use.is_exact,
+                is_forced=use.is_forced,
+            ),
         )
 
     def behind_reasoning(self, grammar: GrammarSpec) -> GrammarSpec:

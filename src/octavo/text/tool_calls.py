@@ -1,7 +1,7 @@
 """Finds calls of tools in an answer while it comes.
 
 Every character ends up in a delta, or is one of the marks around calls and their parts, or white space beside
-them. What begins like a call and is none is text, as it stands.
+them, or a call that is cut off after whole ones. What begins like a call and is none is text, as it stands.
 """
 
 import enum
@@ -34,13 +34,21 @@ class ToolCallParser:
     """
 
     def __init__(
-        self, form: ToolFormat, names: Container[str], *, is_parallel: bool = True, is_exact: bool = False
+        self,
+        form: ToolFormat,
+        names: Container[str],
+        *,
+        is_parallel: bool = True,
+        is_exact: bool = False,
+        is_forced: bool = False,
     ) -> None:
         """names: of the tools that may be called. is_parallel False: the answer ends with its first call.
-        is_exact: calls are read only where a grammar (tool_grammar.py) sees to them."""
+        is_exact: calls are read only where a grammar (tool_grammar.py) sees to them. is_forced: it lets
+        nothing but calls through, so what is not yet one when the answer is cut off is no text either."""
         self._form = form
         self._names = names
         self._is_parallel = is_parallel
+        self._is_forced = is_forced
         self._place = _Place.START
         self._openings = tuple(dict.fromkeys((form.opening, GENERIC.opening)))
         if is_exact:
@@ -67,10 +75,8 @@ class ToolCallParser:
 
     def finish(self) -> list[Delta]:
         """What is held back, when nothing will follow."""
-        if self._place is _Place.TEXT:
+        if not (self._is_over or self._is_after_call):  # what follows calls is marks, or a call's beginning
             self._raw.append(self._search.flush())
-        is_mark = self._is_after_call and self._place not in (_Place.TEXT, _Place.CALL)
-        if not (self._is_over or is_mark):
             self._say(self._take_raw())
         return self._taken()
 
@@ -191,6 +197,6 @@ class ToolCallParser:
 
     def _say(self, text: str) -> None:
         """White space behind a call is text only if text follows."""
-        if text and not (self._is_after_call and not text.strip(BLANKS)):
+        if text and not (self._is_forced or (self._is_after_call and not text.strip(BLANKS))):
             self._is_after_call = False
             self._deltas.append(TextDelta(text))

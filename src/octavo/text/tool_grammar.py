@@ -13,6 +13,8 @@ from typing import Any
 from octavo.text.reasoning import ReasoningTags
 from octavo.text.tool_formats import ToolFormat
 
+MAX_CALLS = 32  # in a row: a model that is held to calls may not know when to end
+
 _ANY = "ANY: /(.|\\n)*/"  # but no control token, whatever it is called
 _BLANKS = "/[ \\t\\r\\n]{0,4}/"
 
@@ -97,7 +99,8 @@ class ToolGrammar:
         return self._repeated("call", f"{form.separator} ") if form.separator else "call"
 
     def _repeated(self, rule: str, separator: str) -> str:
-        return f"{rule} ({json.dumps(separator)} {rule})*" if self.is_parallel else rule
+        others = f"({json.dumps(separator)} {rule}){{0,{MAX_CALLS - 1}}}"
+        return f"{rule} {others}" if self.is_parallel else rule
 
     def _mark(self, mark: str) -> str:
         token_id = self.control_ids.get(mark)
