@@ -146,3 +146,16 @@ async def test_a_whole_answer_is_one_body() -> None:
     assert dict(sent.messages[0]["headers"])[b"content-length"] == str(len(body)).encode()
     (told,) = json.loads(body)["choices"]
     assert (told["message"]["content"], told["token_ids"]) == ("ab", [97, 98])
+
+
+async def test_an_event_is_one_line_whatever_the_text_holds() -> None:
+    sent = Sent()
+    (choice,) = generations = choices(1)
+    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
+    choice.finish_reason = FinishReason.STOP
+    text = "a\u2028b\u2029c\x85d\r\ne\x0bf\x0cg\x1ch"
+    await answer.emit(choice, text)
+    events = [line.removeprefix("data: ") for line in "".join(sent.chunks).splitlines() if line]
+    assert events[-1] == "[DONE]"
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events[:-1]]
+    assert [delta.get("content") for delta in deltas] == ["", text, None]

@@ -17,6 +17,7 @@ from octavo.core.errors import (
     RateLimitError,
 )
 from octavo.http.error_codes import ERROR_CODES
+from octavo.http.events import on_one_line
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -61,7 +62,7 @@ class ErrorAnswer:
 
     @property
     def event(self) -> bytes:
-        return b"data: " + self.body + b"\n\n"
+        return b"data: " + on_one_line(self.body) + b"\n\n"
 
 
 def answer_to(error: Exception) -> ErrorAnswer:

@@ -8,6 +8,7 @@ from starlette.types import Send
 
 from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer, send_json
+from octavo.http.events import on_one_line
 from octavo.http.heartbeat import COMMENT, Heartbeat
 from octavo.server.dialect import DONE, Format, WholeChoice, with_usage
 from octavo.server.explanation import Explain, no_explanation
@@ -87,7 +88,7 @@ class StreamedAnswer:
         if generation.finish_reason is not None:
             self._num_unfinished -= 1
             data += self._closing()
-        return data
+        return on_one_line(data)
 
     def _closing(self) -> bytes:
         if self._num_unfinished:
