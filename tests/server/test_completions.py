@@ -54,11 +54,13 @@ async def test_several_prompts_are_several_choices() -> None:
 
 async def test_choices_of_a_prompt_share_it_and_it_counts_once() -> None:
     engine = FakeEngine(b"yes")
-    async with serving(engine) as (_, url), sdk(url) as client:
+    async with serving(engine) as (replica, url), sdk(url) as client:
         answer = await client.completions.create(model="tiny", prompt=["a", "bc"], n=2, seed=5)
     assert [(choice.index, choice.text) for choice in answer.choices] == [(i, "yes") for i in range(4)]
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 12)
+    logged = json.loads(replica.log.getvalue())
+    assert (logged["prompt_tokens"], logged["output_tokens"]) == (3, 12)
     first, fork, second, second_fork = engine.submitted
     assert [s.branch for s in engine.submitted] == [0, 1, 2, 3]
     assert (first.fork_of, fork.fork_of) == (None, first.request_id)

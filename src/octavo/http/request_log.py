@@ -30,7 +30,7 @@ _DIM, _RED, _YELLOW, _GREEN, _RESET = "\033[2m", "\033[31m", "\033[33m", "\033[3
 
 @dataclasses.dataclass(slots=True)
 class RequestRecord:
-    """One HTTP request. Token counts are sums over its choices, times are those of the slowest."""
+    """One HTTP request. Token counts are those of its usage, times are those of the slowest choice."""
 
     request_id: str
     method: str

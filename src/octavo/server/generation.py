@@ -209,8 +209,9 @@ class Generation:
         self._add_to(record)
 
     def _add_to(self, record: RequestRecord) -> None:
-        record.num_prompt_tokens += self.num_prompt_tokens
-        record.num_cached_tokens += self.num_cached_tokens
+        if not self.shares_prompt:  # as in the usage
+            record.num_prompt_tokens += self.num_prompt_tokens
+            record.num_cached_tokens += self.num_cached_tokens
         record.num_output_tokens += self.num_output_tokens
         record.queue_seconds = max(record.queue_seconds, self.queue_seconds)
         record.prefill_seconds = max(record.prefill_seconds, self.prefill_seconds)
