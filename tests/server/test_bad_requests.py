@@ -185,7 +185,13 @@ CODES = (
     (chat(functions=[1]), "unsupported_parameter"),
     (chat(zebra=2), "unknown_parameter"),
     (without(chat(), "messages"), "missing_required_parameter"),
-    (content([{"type": "image_url", "text": ""}]), "unsupported_content"),
+    *(
+        (
+            content([{"type": "text", "text": "a"}, {"type": kind, kind: {"url": "data:,"}}]),
+            "unsupported_content",
+        )
+        for kind in ("image_url", "input_audio", "file", "video_url", "audio_url", "refusal")
+    ),
     (content("x" * MAX_MODEL_LEN), "context_length_exceeded"),
     (content("x" * MAX_MODEL_LEN * 65), "context_length_exceeded"),
     (chat(max_tokens=MAX_MODEL_LEN), "context_length_exceeded"),

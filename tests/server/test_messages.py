@@ -104,6 +104,10 @@ def test_what_does_not_fit_is_named(message: dict[str, Any], param: str) -> None
         ({"role": "user", "content": []}, "messages[0].content"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].type"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "a", "image_url": {"url": "b"}}]},
+            "messages[0].content[0].image_url",
+        ),
     ),
 )
 def test_what_we_lack_is_named(message: dict[str, Any], param: str) -> None:

@@ -15,9 +15,20 @@ _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 Message = dict[str, Any]
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Of a content. Parts that are not text are known, so that they are refused for what they are."""
+
     type: str
     text: str | None = None
+    image_url: Any = None
+    input_audio: Any = None
+    file: Any = None
+    video_url: Any = None
+    audio_url: Any = None
+    refusal: Any = None
+
+
+_OTHER_CONTENTS = tuple(name for name in Part.__struct_fields__ if name not in ("type", "text"))
 
 
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,7 +48,7 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     taken when they still are."""
 
     role: str
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -139,16 +150,16 @@ def _answered(call_id: str | None, called: set[str], param: str) -> str:
     return call_id
 
 
-def _refuse(param: str, value: object) -> None:
+def _refuse(param: str, value: object, *, of: str = "message of this role") -> None:
     if value:
-        raise InvalidRequestError(f"{param} does not belong to a message of this role.", param=param)
+        raise InvalidRequestError(f"{param} does not belong to a {of}.", param=param)
 
 
 def _missing(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")
 
 
-def _text(content: str | list[TextPart], param: str) -> str:
+def _text(content: str | list[Part], param: str) -> str:
     if isinstance(content, str):
         return content
     if not content:
@@ -156,13 +167,15 @@ def _text(content: str | list[TextPart], param: str) -> str:
     return "".join(_text_of_part(part, f"{param}[{position}]") for position, part in enumerate(content))
 
 
-def _text_of_part(part: TextPart, param: str) -> str:
+def _text_of_part(part: Part, param: str) -> str:
     if part.type != "text":
         raise InvalidRequestError(
             f"{param}.type is {part.type[:_ECHO_LIMIT]!r}; this model takes text only.",
             param=f"{param}.type",
             code="unsupported_content",
         )
+    for field in _OTHER_CONTENTS:
+        _refuse(f"{param}.{field}", getattr(part, field), of="part of this type")
     if part.text is None:
         raise _missing(f"{param}.text")
     return part.text
