@@ -77,7 +77,7 @@ async def test_the_same_id_twice_makes_two_requests_of_the_engine() -> None:
         "Bearer " + "x" * 10_000,
     ),
 )
-@pytest.mark.parametrize("path", ("/v1/models", "/health", "/nothing", "//livez", "/livez/"))
+@pytest.mark.parametrize("path", ("/v1/models", "/metrics", "/nothing", "//livez", "/livez/"))
 async def test_without_the_key_nothing_is_answered(path: str, authorization: str | None) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")
     headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
@@ -138,7 +138,7 @@ async def test_the_log_names_whose_key_it_was_and_never_the_key() -> None:
     assert "secret" not in replica.log.getvalue()
 
 
-@pytest.mark.parametrize("path", ("/livez", "/readyz"))
+@pytest.mark.parametrize("path", ("/livez", "/readyz", "/health"))
 async def test_probes_need_no_key(path: str) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")
     await replica.readiness.record()

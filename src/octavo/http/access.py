@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Scope
 from octavo.http.errors import HttpError
 from octavo.http.key_ring import KeyRing
 
-OPEN_PATHS = frozenset(("/livez", "/readyz"))  # what probes ask, who can send no key and know no name
+OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # of probes: they send no key and know no name
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 _EXPOSED = (
     *("x-request-id", "x-octavo-ignored", "x-octavo-route", "x-should-retry", "retry-after"),
