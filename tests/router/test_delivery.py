@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from octavo.router import delivery
+from octavo.router import recovery
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.on_demand import OnDemandModels
 from tests.router import fake_server
@@ -174,7 +174,7 @@ async def test_a_model_that_is_not_started_in_time_is_said() -> None:
 async def test_a_request_that_met_its_model_about_to_be_stopped_waits_for_the_next_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recovery, "RETRY_SECONDS", 0.01)
     on_demand = OnDemandModels(("tiny",), start_seconds=30.0)
     async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
         await server.stop()

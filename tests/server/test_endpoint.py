@@ -85,6 +85,18 @@ async def test_a_failure_before_the_first_token_has_a_status(is_streamed: bool) 
     assert 'finished_reason="error",model_name="tiny"} 1.0' in replica.metrics.render().decode()
 
 
+async def test_an_engine_that_is_gone_for_good_is_no_fault_of_the_request() -> None:
+    engine = FakeEngine(None)
+    async with serving(engine) as (_, url), httpx2.AsyncClient() as client:
+        asking = asyncio.create_task(client.post(url + PATH, json=body()))
+        await engine.arrived.wait()
+        engine.fatal.set_result("The engine failed 5 times in a row.")
+        engine.streams[0].fail(EngineError("The engine failed 5 times in a row."))
+        response = await asking
+    assert (response.status_code, response.headers["x-should-retry"]) == (503, "true")
+    assert response.json()["error"]["message"] == "The engine failed 5 times in a row."
+
+
 async def test_a_failure_in_mid_stream_is_said_in_the_stream() -> None:
     engine = FakeEngine(None)
     async with serving(engine) as (_, url):

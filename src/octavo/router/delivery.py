@@ -3,12 +3,10 @@
     before the first byte    any endpoint may take over
     after it                 a resumable stream goes on elsewhere; any other ends with an error that says so
 
-A request whose attempts die twice without having got anywhere may be what kills: it is not tried again.
+recovery.py says what failures mean.
 """
 
-import asyncio
 import dataclasses
-import random
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -18,16 +16,10 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.decisions import Attempt, Decision
 from octavo.router.endpoints import Endpoint
-from octavo.router.retry_budget import RetryBudget
+from octavo.router.recovery import AttemptFailed, Recovery
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
-from octavo.router.upstream import Headers, UpstreamError
-
-MAX_DEATHS = 2  # of attempts that got nowhere
-MAX_ATTEMPTS = 6
-RETRY_SECONDS = 0.2  # between two looks for a replica that can go on
-_FREE_OF_CHARGE = ("connect", "cut", "gone", "draining")  # retries of these make no overload worse
-_DEADLY = ("cut", "timeout", "gone", "garbage", "status 500")
+from octavo.router.upstream import UpstreamError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,34 +29,6 @@ class DeliveryLimits:
     first_token: float = 300.0
     inter_token: float = 30.0
     total: float = 3600.0
-
-
-class AttemptFailed(Exception):
-    """An endpoint did not answer. answer: what it said instead, to be passed on when nobody does better.
-
-    reason: connect, cut, timeout, gone, garbage, draining, or `status N`. has_progressed: it gave at least
-    one token, so this request is not what brought it down.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        message: str,
-        *,
-        answer: "WholeAnswer | None" = None,
-        has_progressed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.answer = answer
-        self.has_progressed = has_progressed
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WholeAnswer:
-    status: int
-    headers: Headers
-    body: bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,27 +70,19 @@ class Delivery:
         relay: Relay,
         *,
         router: Router,
-        budget: RetryBudget,
+        recovery: Recovery,
         metrics: RouterMetrics,
-        patience_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """patience_seconds: how long an answer that has begun waits for a replica that can go on with it."""
         self._request = request
         self._client = client
         self._relay = relay
         self._router = router
-        self._budget = budget
+        self._recovery = recovery
         self._metrics = metrics
-        self._patience_seconds = patience_seconds
         self._clock = clock
-        self._lots = random.Random()
         self._decision: Decision | None = None
-        self._tried: set[Endpoint] = set()
-        self._num_deaths = 0
-        self._num_attempts = 0  # since there was progress
         self._start_deadline: float | None = None  # of the model, if it is started on demand
-        self._last_failure: AttemptFailed | None = None
         self.endpoints: list[str] = []  # asked, in order
 
     async def run(self, arrival: float) -> None:
@@ -134,7 +90,6 @@ class Delivery:
 
         Raises OctavoError when there was nobody to ask."""
         self._decision = self._router.open(self._request)
-        self._budget.earn()
         while True:
             route = await self._route()
             if route is None:
@@ -143,33 +98,35 @@ class Delivery:
             failure = await self._attempt(route, self._decision, arrival)
             if failure is None:
                 return
-            if not self._may_go_on(failure):
+            if not self._may_go_on(failure, route.endpoint):
                 await self._give_up()
                 return
 
     async def _route(self) -> Route | None:
-        """The next endpoint to ask. An answer that has begun waits a while for a replica to come back, and
-        a request for a model that is started on demand until it has been."""
-        route = self._router.route(self._request, tried=self._tried, is_fit=self._relay.fits)
+        """The next endpoint to ask; None when there is nobody, and nobody is worth waiting for."""
         on_demand = self._router.endpoints.on_demand
-        if route is not None:
-            return route
-        if self._client.has_started:
-            return await self._wait_until(self._clock() + self._patience_seconds)
-        if self._request.model in on_demand:
-            self._start_deadline = self._start_deadline or self._clock() + on_demand.start_seconds
-            self._num_attempts = 0  # it may have been about to be stopped when it was asked
-            with on_demand.waiting(self._request.model):
-                return await self._wait_until(self._start_deadline)
-        return None
-
-    async def _wait_until(self, deadline: float) -> Route | None:
-        """Whoever failed before may have been started again."""
-        route = None
-        while route is None and self._clock() < deadline:
-            await asyncio.sleep(RETRY_SECONDS * (0.5 + self._lots.random()))
-            route = self._router.route(self._request, is_fit=self._relay.fits)
+        while True:
+            route = self._next()
+            if route is not None:
+                return route
+            if not await self._recovery.next_round(is_resumption=self._is_resumption):
+                break
+        if self._client.has_started or self._request.model not in on_demand:
+            return None
+        self._start_deadline = self._start_deadline or self._clock() + on_demand.start_seconds
+        with on_demand.waiting(self._request.model):
+            while route is None and self._clock() < self._start_deadline:
+                await self._recovery.pause()  # whoever failed before may have been started again
+                route = self._next()
         return route
+
+    def _next(self) -> Route | None:
+        return self._router.route(self._request, tried=self._recovery.tried, is_fit=self._relay.fits)
+
+    @property
+    def _is_resumption(self) -> bool:
+        """The client has a part of the answer, and another replica could go on with it."""
+        return self._client.has_started and self._relay.can_resume
 
     async def _attempt(self, route: Route, decision: Decision, arrival: float) -> AttemptFailed | None:
         endpoint = route.endpoint
@@ -222,32 +179,20 @@ class Delivery:
         elif endpoint.breaker.fail():
             self._metrics.observe_ejection(endpoint.name)
 
-    def _may_go_on(self, failure: AttemptFailed) -> bool:
+    def _may_go_on(self, failure: AttemptFailed, endpoint: Endpoint) -> bool:
         """Whether another endpoint is asked."""
         self._observe_recovery("failed again")
-        self._last_failure = failure
-        is_stranger = failure.reason in _DEADLY and not failure.has_progressed
-        self._num_deaths = self._num_deaths + 1 if is_stranger else 0
-        self._tried = {
-            endpoint for endpoint in self._router.endpoints.endpoints if endpoint.name in self.endpoints
-        }
-        self._num_attempts += 1
-        if failure.has_progressed:  # it is another request now: only the one that has just failed is left out
-            self._tried = {endpoint for endpoint in self._tried if endpoint.name == self.endpoints[-1]}
-            self._num_attempts = 0
+        self._recovery.observe(failure, endpoint)
         if self._client.has_started and not self._relay.can_resume:
             return False
-        if self._num_deaths >= MAX_DEATHS or self._num_attempts >= MAX_ATTEMPTS:
-            return False
-        is_resumption = failure.has_progressed and self._relay.can_resume  # of what cost work already
-        return is_resumption or failure.reason in _FREE_OF_CHARGE or self._budget.spend()
+        return self._recovery.may_try_again(is_resumption=self._is_resumption)
 
     def _observe_recovery(self, outcome: str) -> None:
-        if self._last_failure is not None:
-            self._metrics.observe_failover(self._last_failure.reason, outcome)
+        if self._recovery.last is not None:
+            self._metrics.observe_failover(self._recovery.last.reason, outcome)
 
     async def _give_up(self) -> None:
-        failure = self._last_failure
+        failure = self._recovery.last
         if failure is None:
             raise self._router.nobody(self._request)
         self._metrics.observe_failover(failure.reason, "gave up")
@@ -260,16 +205,16 @@ class Delivery:
         await self._client.fail(self._error(failure))
 
     def _error(self, failure: AttemptFailed) -> ErrorAnswer:
-        if self._num_deaths >= MAX_DEATHS:
+        if self._recovery.is_suspect:
             return ErrorAnswer(
                 "request_failed_repeatedly",
-                f"This request was given up after {self._num_deaths} endpoints failed on it ({failure}).",
+                f"This request was given up after two endpoints failed on it ({failure}).",
             )
         if self._relay.can_resume:
             return ErrorAnswer(
                 "no_replica_to_resume",
-                f"The replica that gave this answer is gone ({failure}), and there is no other one of the "
-                "same model, numerics and context to go on with it.",
+                "The replica that gave this answer is gone, and none of the same model, numerics and context "
+                f"could go on with it ({failure}).",
             )
         if self._client.has_started:
             return ErrorAnswer("endpoint_broke_off", f"The endpoint broke off this answer: {failure}.")

@@ -4,8 +4,9 @@ Bytes are not changed. A stream cannot be resumed, since nothing says what made 
 """
 
 from octavo.router.client_answer import ClientAnswer
-from octavo.router.delivery import Asking, AttemptFailed, DeliveryLimits, WholeAnswer
+from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
+from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.upstream import Answer, Headers, UpstreamError
 

@@ -17,6 +17,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Delivery, DeliveryLimits, Relay
 from octavo.router.plain_relay import PlainRelay
+from octavo.router.recovery import Recovery
 from octavo.router.resumable_relay import RESUMABLE_PATHS, ResumableRelay
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader, RoutedRequest
@@ -30,7 +31,7 @@ class ProxyLimits:
     delivery: DeliveryLimits = dataclasses.field(default_factory=DeliveryLimits)
     max_body_bytes: int = 32 << 20
     body_seconds: float = 30.0
-    patience_seconds: float = 10.0  # of an answer that has begun, for a replica to go on with it
+    patience_seconds: float = 10.0  # of a request whose replica was lost, for another one
 
 
 class Proxy:
@@ -107,15 +108,15 @@ class Proxy:
             headers=scope["headers"],
             tenant=record.key_id,
         )
+        self._budget.earn()
         client = ClientAnswer(send)
         delivery = Delivery(
             request,
             client,
             self._relay(request, client),
             router=self._router,
-            budget=self._budget,
+            recovery=Recovery(self._budget, patience_seconds=limits.patience_seconds),
             metrics=self._metrics,
-            patience_seconds=limits.patience_seconds,
             clock=self._clock,
         )
         try:

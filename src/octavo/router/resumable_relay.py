@@ -23,9 +23,10 @@ from octavo.core.relay import (
     ReplicaCard,
 )
 from octavo.router.client_answer import ClientAnswer
-from octavo.router.delivery import Asking, AttemptFailed, DeliveryLimits
+from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
 from octavo.router.plain_relay import PlainRelay, forwarded
+from octavo.router.recovery import AttemptFailed
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.transcript import Transcript
 from octavo.router.upstream import Answer, UpstreamError

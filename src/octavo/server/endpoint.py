@@ -45,8 +45,8 @@ class Drain:
     def begin(self) -> None:
         self.has_begun = True
 
-    def answer(self) -> ErrorAnswer:
-        answer = overloaded("The server is shutting down.", "shutting_down", DRAIN_RETRY_AFTER_SECONDS)
+    def answer(self, reason: str = "The server is shutting down.") -> ErrorAnswer:
+        answer = overloaded(reason, "shutting_down", DRAIN_RETRY_AFTER_SECONDS)
         return dataclasses.replace(answer, headers=(*answer.headers, (b"connection", b"close")))
 
 
@@ -139,10 +139,13 @@ class Intake(Generic[Body]):
             await run_while_connected(receive, self._answer(decoded.request, record, send, origin))
         except ClientGone:
             record.status = CLIENT_CLOSED_REQUEST
-        except (EngineError, OverloadedError):
-            if not services.drain.has_begun:
+        except (EngineError, OverloadedError) as error:
+            if services.drain.has_begun:
+                await send_error(send, services.drain.answer())
+            elif services.is_ending():  # the engine is gone for good: not this request's fault
+                await send_error(send, services.drain.answer(str(error)))
+            else:
                 raise
-            await send_error(send, services.drain.answer())
 
 
 class GenerationEndpoint(Generic[Request]):
