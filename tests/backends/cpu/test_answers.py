@@ -47,7 +47,8 @@ def answers(questions: tuple[str, ...]) -> list[tuple[list[int], list[int]]]:
     # Long enough for any NUM_STEPS: an answer does not end before.
     sampling = SamplingParams(temperature=0, min_tokens=NUM_STEPS, max_tokens=NUM_STEPS)
     with LLM(kv_cache_memory=2**28) as llm:
-        given = [llm.chat([{"role": "user", "content": question}], sampling) for question in questions]
+        prompts = [llm.encode_chat([{"role": "user", "content": question}]) for question in questions]
+        given = llm.generate(prompts, sampling)
     return [(answer.prompt_token_ids, answer.token_ids) for answer in given]
 
 
