@@ -29,9 +29,9 @@ class StepLimits:
 
 def empty_logprobs(step: StepInput) -> StepLogprobs | None:
     """Where a back end writes a step's logprobs; None when no output wants any."""
-    num_top = int(step.num_logprobs.max(initial=NO_LOGPROBS))
-    if num_top == NO_LOGPROBS:
+    if not np.count_nonzero(step.num_logprobs != NO_LOGPROBS):
         return None
+    num_top = int(step.num_logprobs.max())
     count = len(step.output_row)
     return StepLogprobs(
         logprob=np.zeros(count, np.float32),

@@ -66,8 +66,8 @@ class OutputRows:
         arrays = {
             "output_row": np.array(self._sampled_rows, np.int32),
             "output_slot": np.array([request.slot for request in self.sampled], np.int32),
-            "output_kind": np.full(num_sampled, OutputKind.SAMPLE, np.int32),
-            "target": np.full(num_sampled, -1, np.int32),
+            "output_kind": np.zeros(num_sampled, np.int32),  # SAMPLE
+            "target": np.array([-1] * num_sampled, np.int32),
             "num_logprobs": np.array([request.num_logprobs for request in self.sampled], np.int32),
             "mask_row": self._mask_rows(),
         }
@@ -83,12 +83,12 @@ class OutputRows:
         return self.sampled + others
 
     def _mask_rows(self) -> Int32Array:
-        rows = np.full(len(self.sampled), NO_MASK, np.int32)
+        rows = [NO_MASK] * len(self.sampled)
         for i, request in enumerate(self.sampled):
             if request.constraint is not None:
                 rows[i] = len(self.constrained)
                 self.constrained.append(request)
-        return rows
+        return np.array(rows, np.int32)
 
 
 def _extend(

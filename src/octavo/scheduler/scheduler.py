@@ -14,6 +14,8 @@ whatever the load.
 import bisect
 from collections.abc import Sequence
 
+import numpy as np
+
 from octavo.core.block_hash import BLOCK_SIZE, BlockHash
 from octavo.core.messages import EngineStats, RequestOutput
 from octavo.core.request import FinishReason, Request, RequestStatus
@@ -133,7 +135,7 @@ class Scheduler:
         self.step_time.observe(step.num_tokens, plan.num_context_tokens, step.num_requests, output.seconds)
         self._stats.num_steps += 1
         self._stats.num_step_tokens = step.num_tokens
-        outputs = self._fail(plan, output) if output.status.any() else []
+        outputs = self._fail(plan, output) if np.count_nonzero(output.status) else []
         running = RequestStatus.RUNNING
         for request, count in zip(plan.requests, plan.num_new_tokens, strict=True):
             if request.status is running:

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import importlib.metadata
 import pathlib
+from typing import Any
 
 from octavo.core.errors import StartError
 from octavo.models.ops import MAX_ATTRIBUTE_BYTES
@@ -214,3 +215,8 @@ def _find() -> pathlib.Path:
     if not installed.exists():
         raise StartError(f"The native library {_NAME} is missing; run `make build` or reinstall octavo.")
     return installed
+
+
+def address_of(array: Any) -> int:
+    """Where a contiguous, writable array lies; `array.ctypes.data` says so too, in four times the time."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(array)) if array.size else 0

@@ -1,35 +1,60 @@
-"""A step's arrays as the native executor reads and writes them: pointers into NumPy memory, no copies."""
+"""A step's arrays as the native executor reads and writes them: pointers into NumPy memory.
+
+A step of one token is mostly the overhead of calls into NumPy and ctypes, so there are few: to copy a dozen
+small arrays into one costs less than to ask each for its address.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from octavo.backends.base import empty_logprobs, pooled_status
 from octavo.backends.cpu import library as native
-from octavo.core.step import Admission, OutputKind, RowStatus, StepInput, StepOutput, StepPhase
+from octavo.core.step import Admission, OutputKind, StepInput, StepOutput, StepPhase
 
-_STEP_ARRAYS = (
-    "copies", "new_blocks", "slot", "query_start", "num_computed", "token_ids", "output_row", "output_slot",
-    "target", "num_logprobs", "mask_row",
-)  # fmt: skip
 _BIAS = np.dtype([("token", np.int32), ("bias", np.float32)])  # TokenBias in csrc/kernels.h
 
 
 def fill_step(desc: native.StepDesc, step: StepInput, vocab_size: int) -> list[object]:
-    """Point desc into the step; what is returned must live until the native call is over."""
-    arrays = {name: np.ascontiguousarray(getattr(step, name), np.int32) for name in _STEP_ARRAYS}
+    """Point desc into a copy of the step's arrays; what is returned must outlive the native call."""
+    arrays = {
+        "copies": step.copies,
+        "new_blocks": step.new_blocks,
+        "slot": step.slot,
+        "query_start": step.query_start,
+        "num_computed": step.num_computed,
+        "token_ids": step.token_ids,
+        "output_row": step.output_row,
+        "output_slot": step.output_slot,
+        "target": step.target,
+        "num_logprobs": step.num_logprobs,
+        "mask_row": step.mask_row,
+    }
+    data = np.concatenate(tuple(arrays.values()), axis=None, dtype=np.int32)
+    address = native.address_of(data)
     for name, array in arrays.items():
-        setattr(desc, name, array.ctypes.data)
+        setattr(desc, name, address)
+        address += 4 * array.size
     desc.num_copies = len(step.copies)
     desc.num_new_blocks = len(step.new_blocks)
     desc.num_requests = step.num_requests
     desc.num_tokens = step.num_tokens
     desc.num_outputs = len(step.output_row)
-    desc.num_sampled = int((step.output_kind == OutputKind.SAMPLE).sum())
-    desc.num_scored = int((step.output_kind == OutputKind.SCORE).sum())
-    admitted = (native.AdmissionDesc * max(len(step.admitted), 1))()
-    lists = [_fill_admission(*pair, vocab_size) for pair in zip(admitted, step.admitted, strict=False)]
-    desc.admitted, desc.num_admitted = admitted, len(step.admitted)
-    return [arrays, admitted, lists]
+    desc.num_sampled = desc.num_outputs - np.count_nonzero(step.output_kind)
+    desc.num_scored = num_of_kind(step, OutputKind.SCORE)
+    desc.num_admitted = len(step.admitted)
+    if not step.admitted:
+        return [data]
+    admitted = (native.AdmissionDesc * len(step.admitted))()
+    lists = [_fill_admission(*pair, vocab_size) for pair in zip(admitted, step.admitted, strict=True)]
+    desc.admitted = admitted
+    return [data, admitted, lists]
+
+
+def num_of_kind(step: StepInput, kind: OutputKind) -> int:
+    """How many outputs of a kind other than SAMPLE, which is 0, a step has."""
+    if not np.count_nonzero(step.output_kind):
+        return 0
+    return int(np.count_nonzero(step.output_kind == kind))
 
 
 def _fill_admission(desc: native.AdmissionDesc, admission: Admission, vocab_size: int) -> object:
@@ -45,7 +70,7 @@ def _fill_admission(desc: native.AdmissionDesc, admission: Admission, vocab_size
     if sampling.allowed_token_ids is not None:
         lists["allowed"] = _bitmask(sampling.allowed_token_ids, vocab_size)
     for name, array in lists.items():
-        setattr(desc, name, array.ctypes.data)
+        setattr(desc, name, native.address_of(array))
     desc.slot, desc.num_tokens, desc.prompt_length = (
         admission.slot,
         len(admission.token_ids),
@@ -76,27 +101,27 @@ class StepResults:
     def __init__(self, step: StepInput, hidden_size: int) -> None:
         self._tokens = np.zeros(len(step.output_row), np.int32)
         self._logprobs = empty_logprobs(step)
-        num_pooled = int((step.output_kind == OutputKind.POOL).sum())
+        num_pooled = num_of_kind(step, OutputKind.POOL)
         self._pooled = np.empty((num_pooled, hidden_size), np.float32) if num_pooled else None
         self._phase_seconds = np.zeros(len(StepPhase))
         self.desc = native.ResultDesc(
-            token=self._tokens.ctypes.data, phase_seconds=self._phase_seconds.ctypes.data
+            token=native.address_of(self._tokens), phase_seconds=native.address_of(self._phase_seconds)
         )
         if self._logprobs is not None:
             for name in ("logprob", "rank", "top_ids", "top_logprobs"):
-                setattr(self.desc, name, getattr(self._logprobs, name).ctypes.data)
+                setattr(self.desc, name, native.address_of(getattr(self._logprobs, name)))
             self.desc.max_logprobs = self._logprobs.top_ids.shape[1]
         if self._pooled is not None:
-            self.desc.pooled = self._pooled.ctypes.data
+            self.desc.pooled = native.address_of(self._pooled)
 
     def output(self, step_id: int, seconds: float) -> StepOutput:
-        tokens = self._tokens
-        status = np.where(tokens < 0, -tokens, np.int32(RowStatus.OK))  # NOT_FINITE is -1 there, NO_TOKEN -2
+        failures = np.minimum(self._tokens, 0)  # NOT_FINITE is -1 there, NO_TOKEN -2
+        tokens, status = self._tokens - failures, -failures
         if self._pooled is not None:  # the last rows
             status[len(tokens) - len(self._pooled) :] = pooled_status(self._pooled)
         return StepOutput(
             step_id,
-            np.maximum(tokens, 0),
+            tokens,
             status,
             seconds,
             self._logprobs,
