@@ -283,6 +283,7 @@ def fake_replica(
     heartbeat_seconds: float = 0.0,
     is_cache_shared: bool = False,
     abilities: ChatAbilities = ChatAbilities(),  # noqa: B008
+    chat_template: Any = ByteChatTemplate(),  # noqa: B008
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
@@ -294,7 +295,7 @@ def fake_replica(
         model=ServedModel(("tiny", "alias"), created=1_700_000_000, max_model_len=max_model_len),
         prompts=PromptEncoder(
             cast(Tokenizer, ByteTokenizer()),
-            cast(ChatTemplate, ByteChatTemplate()),
+            cast(ChatTemplate, chat_template),
             VOCAB_SIZE,
             max_model_len,
         ),

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from octavo.models.catalog import QWEN25_CODER
+from octavo.server.relevance import INSTRUCTION, JUDGE, share
 from tests.e2e.served import Served
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
@@ -67,3 +68,22 @@ def test_documents_are_ranked_by_what_they_say(served: Served) -> None:
     ranked = httpx2.post(f"{served.url}/rerank", json=body, timeout=60).json()["results"]
     assert [result["index"] for result in ranked] == [2, 1, 0]
     assert ranked[0]["relevance_score"] > 0.5 > ranked[1]["relevance_score"]
+
+
+def test_a_score_is_what_the_first_token_s_probabilities_say(served: Served) -> None:
+    query, document = "What is the capital of France?", "The Eiffel tower stands in Paris."
+    asked = f"<Instruct>: {INSTRUCTION}\n<Query>: {query}\n<Document>: {document}"
+    with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0) as client:
+        answer = client.chat.completions.create(
+            model="default",
+            messages=[{"role": "system", "content": JUDGE}, {"role": "user", "content": asked}],
+            max_tokens=1,
+            logprobs=True,
+            top_logprobs=20,
+        )
+    top = answer.choices[0].logprobs.content[0].top_logprobs
+    logprobs = {entry.token: entry.logprob for entry in top}
+    body = {"model": "default", "text_1": query, "text_2": document}
+    scored = httpx2.post(f"{served.url}/score", json=body, timeout=60).json()
+    assert scored["data"][0]["score"] == share(logprobs["yes"], logprobs["no"])
+    assert scored["usage"]["prompt_tokens"] == answer.usage.prompt_tokens

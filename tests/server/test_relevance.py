@@ -11,8 +11,10 @@ from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
 from octavo.server.relevance import INSTRUCTION, JUDGE, MAX_DOCUMENTS, share
-from tests.fakes import FakeEngine, fake_replica
+from octavo.text.chat_template import ChatTemplate
+from tests.fakes import ByteChatTemplate, FakeEngine, fake_replica
 from tests.server.serving import asgi_client
+from tests.text.tiny_text import tokenizer
 
 pytestmark = pytest.mark.asyncio
 
@@ -88,6 +90,33 @@ async def test_what_the_model_is_asked() -> None:
     assert bytes(other.token_ids).decode() == asked.replace(INSTRUCTION, "Think")
     assert (first.sampling.allowed_token_ids, second.sampling.allowed_token_ids) == ((YES,), (NO,))
     assert (first.fork_of, second.fork_of) == (None, first.request_id)
+
+
+QWEN3 = """{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}"""
+
+
+class Qwen3Template(ByteChatTemplate):
+    def encode_chat(self, messages: Any, **options: Any) -> list[int]:
+        template = ChatTemplate(QWEN3, tokenizer())
+        return list(template.render(messages, variables=options["variables"]).encode())
+
+
+async def test_qwen3_reranker_is_asked_as_it_was_trained() -> None:
+    engine = Judge()
+    async with asgi_client(fake_replica(engine, chat_template=Qwen3Template())) as client:
+        await client.post("/v1/score", json={"model": "tiny", "text_1": "which?", "text_2": "this"})
+    assert bytes(engine.submitted[0].token_ids).decode() == (
+        f"<|im_start|>system\n{JUDGE}<|im_end|>\n<|im_start|>user\n<Instruct>: {INSTRUCTION}\n"
+        "<Query>: which?\n<Document>: this<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
 
 
 @pytest.mark.parametrize(
