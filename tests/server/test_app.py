@@ -143,8 +143,10 @@ async def test_azures_client_needs_its_endpoint_only() -> None:
             model="alias", messages=[{"role": "user", "content": "hi"}]
         )
         text = await client.completions.create(model="alias", prompt="hi")
+        models = [card.id async for card in client.models.list()]
         with pytest.raises(openai.NotFoundError):
             await client.completions.create(model="other", prompt="hi")
+    assert models == ["tiny", "alias", "default"]
     assert (answer.model, answer.choices[0].message.content, text.choices[0].text) == ("alias", "yes", "yes")
 
 

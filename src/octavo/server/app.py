@@ -26,7 +26,8 @@ from octavo.server.readiness import Readiness
 from octavo.server.relevance import Relevance, RerankRequest, ScoreRequest
 from octavo.server.tokenization import Tokenization
 
-AZURE_PREFIXES = ("/openai/v1", "/openai/deployments/{deployment}")
+GENERATION_PREFIXES = ("/v1", "/openai/v1", "/openai/deployments/{deployment}")  # the latter two are Azure's
+MODELS_PREFIXES = ("/v1", "/openai/v1", "/openai")
 
 
 def build_app(
@@ -52,7 +53,7 @@ def build_app(
     documentation = Documentation()
     generation = [
         Route(prefix + path, endpoint, methods=["POST"])
-        for prefix in ("/v1", *AZURE_PREFIXES)
+        for prefix in GENERATION_PREFIXES
         for path, endpoint in (
             ("/chat/completions", chat),
             ("/completions", completions),
@@ -61,7 +62,7 @@ def build_app(
     ]
     models = [
         Route(prefix + path, endpoint)
-        for prefix in ("/v1", AZURE_PREFIXES[0])
+        for prefix in MODELS_PREFIXES
         for path, endpoint in (("/models", surface.models), ("/models/{name:path}", surface.model))
     ]
     private = PrivateSurface(services, {"/v1/chat/completions": chat, "/v1/completions": completions})

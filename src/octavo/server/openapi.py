@@ -81,6 +81,7 @@ OPERATIONS = (
 AZURE = {
     "/openai/v1": (CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL),
     "/openai/deployments/{deployment}": (CHAT, COMPLETIONS, EMBEDDINGS),
+    "/openai": (MODELS, MODEL),
 }
 """Where else these are: the prefix stands for /v1, and a deployment's name for the model's."""
 
