@@ -88,11 +88,15 @@ class ByteChatTemplate:
 
 
 def byte_text(
-    sampling: SamplingParams, *, skip_special_tokens: bool = True, shown_ids: frozenset[int] = frozenset()
+    sampling: SamplingParams,
+    *,
+    skip_special_tokens: bool = True,
+    shown_ids: frozenset[int] = frozenset(),
+    keeps_stop: bool = False,
 ) -> TextStream:
     vocabulary = cast(Vocabulary, ByteVocabulary())
     detokenizer = Detokenizer(vocabulary, skip_control=skip_special_tokens, shown_ids=shown_ids)
-    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
+    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens, keeps_stop=keeps_stop)
 
 
 READY = Ready(

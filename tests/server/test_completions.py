@@ -119,6 +119,24 @@ async def test_logprobs_of_a_stream_are_those_of_the_whole_answer() -> None:
         assert [entry for part in told for entry in getattr(part, field)] == getattr(whole, field)
 
 
+async def test_the_stop_string_is_part_of_the_answer_if_asked_for() -> None:
+    body = {
+        "model": "tiny",
+        "prompt": "a",
+        "stop": ["END"],
+        "logprobs": 0,
+        "include_stop_str_in_output": True,
+    }
+    async with serving(FakeEngine(b"Hi END and more")) as (_, url), httpx2.AsyncClient() as client:
+        answer = (await client.post(f"{url}/v1/completions", json=body)).json()
+        streamed = await client.post(f"{url}/v1/completions", json={**body, "stream": True})
+    chunks = [json.loads(event[6:]) for event in streamed.text.split("\n\n") if event.startswith("data: {")]
+    (choice,) = answer["choices"]
+    assert choice["text"] == "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Hi END"
+    assert (choice["finish_reason"], answer["usage"]["completion_tokens"]) == ("stop", 6)
+    assert choice["logprobs"]["text_offset"] == list(range(6))
+
+
 async def test_token_ids_are_told_if_asked_for() -> None:
     body = {"model": "tiny", "prompt": ["a", "bc"], "n": 2, "return_token_ids": True}
     async with serving(FakeEngine(b"xy")) as (_, url), httpx2.AsyncClient() as client:

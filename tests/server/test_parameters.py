@@ -1,6 +1,10 @@
 """The table of parameters, the types of requests and the documents say the same."""
 
+import inspect
+from collections.abc import Callable
+
 import msgspec
+import openai
 import pytest
 
 from octavo.server.parameters import Api, Kind, parameters_of
@@ -13,6 +17,21 @@ from tools.api_tables import TABLES, with_tables
 def test_what_is_not_refused_has_a_type(api: Api, kind: type[msgspec.Struct]) -> None:
     taken = {name for name, item in parameters_of(api).items() if item.kind is not Kind.REFUSED}
     assert taken == set(kind.__struct_fields__)
+
+
+OF_THE_CALL = frozenset(("self", "extra_headers", "extra_query", "extra_body", "timeout"))
+
+
+@pytest.mark.parametrize(
+    ("api", "create"),
+    (
+        (Api.CHAT, openai.resources.chat.Completions.create),
+        (Api.COMPLETIONS, openai.resources.Completions.create),
+    ),
+)
+def test_whatever_openais_client_sends_has_its_line(api: Api, create: Callable[..., object]) -> None:
+    sent = set(inspect.signature(create).parameters) - OF_THE_CALL
+    assert len(sent) > 15 and sent <= set(parameters_of(api))
 
 
 @pytest.mark.parametrize("page", TABLES)

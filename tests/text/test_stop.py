@@ -60,9 +60,11 @@ def test_without_stop_strings_all_passes() -> None:
 def test_any_chunking_gives_the_text_before_the_stop_string(
     text: str, stop: list[str], cuts: list[int]
 ) -> None:
-    matcher = StopMatcher(stop)
-    sent = "".join(matcher.push(chunk) for chunk in chunks(text, cuts)) + matcher.flush()
-    assert (sent, matcher.matched) == naive(text, stop)
+    before, matched = naive(text, stop)
+    for is_kept in (False, True):
+        matcher = StopMatcher(stop, is_kept=is_kept)
+        sent = "".join(matcher.push(chunk) for chunk in chunks(text, cuts)) + matcher.flush()
+        assert (sent, matcher.matched) == (before + (matched or "" if is_kept else ""), matched)
 
 
 @given(texts, stops)

@@ -87,9 +87,15 @@ class Services:
 
 class NewText(Protocol):
     def __call__(
-        self, sampling: SamplingParams, *, skip_special_tokens: bool, shown_ids: frozenset[int]
+        self,
+        sampling: SamplingParams,
+        *,
+        skip_special_tokens: bool = True,
+        shown_ids: frozenset[int] = frozenset(),
+        keeps_stop: bool = False,
     ) -> TextStream:
-        """shown_ids: control tokens that appear in the text even if the others do not."""
+        """shown_ids: control tokens that appear in the text even if the others do not; keeps_stop: the stop
+        string that ended it appears in it."""
         ...
 
 
@@ -268,9 +274,11 @@ class GenerationEndpoint(Generic[Request]):
                 grammar=encoded.grammar,
                 output_token_ids=() if progress is None else progress.token_ids,
             )
-        skip_special_tokens = request.skip_special_tokens is not False
         text = services.new_text(
-            sampling, skip_special_tokens=skip_special_tokens, shown_ids=encoded.shown_ids
+            sampling,
+            skip_special_tokens=request.skip_special_tokens is not False,
+            shown_ids=encoded.shown_ids,
+            keeps_stop=bool(request.include_stop_str_in_output),
         )
         has_logprobs, has_ids = request.num_logprobs is not None, bool(request.return_token_ids)
         return Generation(

@@ -100,7 +100,7 @@ class PromptRunner:
             len(run.token_ids),
             run.sampling,
             stream=stream,
-            text=services.new_text(run.sampling, skip_special_tokens=True, shown_ids=frozenset()),
+            text=services.new_text(run.sampling),
             arrival=self._record.arrival,
             metrics=services.metrics,
             clock=services.clock,

@@ -115,12 +115,16 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
 
 
 def _new_text(
-    text: TextModel, sampling: SamplingParams, *, skip_special_tokens: bool, shown_ids: frozenset[int]
+    text: TextModel,
+    sampling: SamplingParams,
+    *,
+    skip_special_tokens: bool = True,
+    shown_ids: frozenset[int] = frozenset(),
+    keeps_stop: bool = False,
 ) -> TextStream:
-    detokenizer = Detokenizer(
-        text.tokenizer.vocabulary, skip_control=skip_special_tokens, shown_ids=shown_ids
-    )
-    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens)
+    vocabulary = text.tokenizer.vocabulary
+    detokenizer = Detokenizer(vocabulary, skip_control=skip_special_tokens, shown_ids=shown_ids)
+    return TextStream(detokenizer, sampling.stop, min_tokens=sampling.min_tokens, keeps_stop=keeps_stop)
 
 
 def _metrics(options: ServeOptions, info: Ready) -> EngineMetrics:

@@ -62,6 +62,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     seed: int | None = None
     stop: str | list[str] | None = None
     stop_token_ids: StopTokenIds | None = None
+    include_stop_str_in_output: bool | None = None
     ignore_eos: bool | None = None
     min_tokens: int | None = None
     bad_words: list[str] | None = None
@@ -82,6 +83,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     service_tier: Name | None = None
     prompt_cache_key: Name | None = None
     prompt_cache_retention: Name | None = None
+    prompt_cache_options: dict[Name, Name] | None = None
 
     @property
     def includes_usage(self) -> bool:

@@ -24,12 +24,14 @@ class StopMatcher:
         let through so far | held back: may become a stop string | not seen yet
 
     push and flush together return the text before the stop string, or all of it, whatever the chunking.
+    is_kept: the stop string is let through as well.
     """
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], *, is_kept: bool = False) -> None:
         self._root = _build(stop)
         self._node = self._root
         self._held = ""
+        self._is_kept = is_kept
         self.matched: str | None = None  # the stop string found; nothing is let through after it
 
     def push(self, text: str, *, can_match: bool = True) -> str:
@@ -47,7 +49,7 @@ class StopMatcher:
                 self.matched = node.match
                 before = self._held + text[: position + 1]
                 self._held = ""
-                return before[: -len(node.match)]
+                return before if self._is_kept else before[: -len(node.match)]
         self._node = node
         pending = self._held + text
         cut = len(pending) - node.depth

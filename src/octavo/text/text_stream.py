@@ -17,9 +17,17 @@ class TextStream:
     A stop string counts once min_tokens tokens are generated: one that an earlier token completes is text.
     """
 
-    def __init__(self, detokenizer: Detokenizer, stop: Sequence[str] = (), *, min_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        detokenizer: Detokenizer,
+        stop: Sequence[str] = (),
+        *,
+        min_tokens: int = 0,
+        keeps_stop: bool = False,
+    ) -> None:
+        """keeps_stop: the stop string that ends the answer is part of it."""
         self._detokenizer = detokenizer
-        self._matcher = StopMatcher(stop)
+        self._matcher = StopMatcher(stop, is_kept=keeps_stop)
         self._has_stop = bool(stop)
         self._min_tokens = min_tokens
         self.num_tokens = 0  # that make up the answer; the last one may have completed a stop string
