@@ -7,7 +7,7 @@ import numpy as np
 
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.token_constraint import TokenConstraint
-from octavo.decoding.grammar import Grammar, GrammarCompiler
+from octavo.decoding.grammar import GrammarCompiler, Startable
 from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary
 
 END_ID, TOOL_ID = 256, 257  # <|im_end|> and <|tool|>
@@ -32,7 +32,7 @@ def new_compiler(vocab_size: int = VOCAB_SIZE, **options: int) -> GrammarCompile
 COMPILER = new_compiler()
 
 
-def compiled(kind: str, text: str, whitespace: str | None = None) -> Grammar:
+def compiled(kind: str, text: str, whitespace: str | None = None) -> Startable:
     return COMPILER.compile(GrammarSpec(GrammarKind(kind), text, whitespace=whitespace))
 
 
@@ -46,7 +46,7 @@ def spell(token_ids: Sequence[int]) -> bytes:
     return b"".join(VOCABULARY.token_bytes[i] for i in token_ids)
 
 
-def matches(grammar: Grammar, text: str | bytes) -> bool:
+def matches(grammar: Startable, text: str | bytes) -> bool:
     """Whether the bytes of the text may be generated one by one, and the answer may end there."""
     state = grammar.start()
     for byte in text.encode() if isinstance(text, str) else text:
@@ -56,7 +56,7 @@ def matches(grammar: Grammar, text: str | bytes) -> bool:
     return END_ID in allowed(state)
 
 
-def walk(grammar: Grammar, seed: int, max_tokens: int = 60) -> list[int]:
+def walk(grammar: Startable, seed: int, max_tokens: int = 60) -> list[int]:
     """Tokens at random of those that may come, to the end, or so many."""
     rng, state, tokens = random.Random(seed), grammar.start(), []
     while len(tokens) < max_tokens and not state.is_finished:

@@ -1,11 +1,12 @@
 """Requests with grammars in a whole engine on the sim back end: the same tokens whatever happens to them."""
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning, ReasoningBudget
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from tests.decoding.byte_grammars import COMPILER, END_ID, new_compiler, spell
@@ -85,6 +86,40 @@ def test_choices_have_their_own_places_in_the_grammar() -> None:
     together = answers(engine, ids)
     assert together == [alone(0, branch=branch) for branch in range(3)]
     assert len({tuple(tokens) for tokens, _ in together}) == 3
+
+
+def test_reasoning_ends_where_its_budget_does_whatever_happens() -> None:
+    """With a grammar behind it and without: in company, after preemptions, after a crash at any token."""
+    budget = ReasoningBudget(25, "<think>", "</think>", tuple(b"</think>"), is_open=True)
+    behind = dataclasses.replace(LIST, reasoning=Reasoning("</think>"), budget=budget)
+    specs = (behind, GrammarSpec(GrammarKind.ANYTHING, budget=budget))
+
+    def new(**options: Any) -> SimEngine:
+        return SimEngine(grammars=COMPILER, **options)
+
+    def add(engine: SimEngine, number: int, **fields: Any) -> str:
+        sampling = SamplingParams(max_tokens=100)
+        return engine.add(
+            [*PROMPT, number], grammar=specs[number % 2], sampling=sampling, seed=number, **fields
+        )
+
+    def bytes_at(tokens: list[int], begin: int) -> bytes:
+        return bytes(token for token in tokens[begin : begin + 8] if token < 256)
+
+    expected = []
+    for number in range(8):
+        engine = new()
+        expected += answers(engine, [add(engine, number)])
+        tokens = expected[-1][0]
+        end = next(end for end in range(25, 100) if bytes_at(tokens, end) == b"</think>")
+        assert end < 60 and len(tokens) > end + 8
+        for count in (1, end - 1, end, end + 1, end + 7, end + 8):
+            engine = new()
+            assert answers(engine, [add(engine, number, output=tokens[:count])]) == expected[-1:]
+    for options in ({}, {"num_blocks": 24, "num_checkpoint_blocks": 4}):
+        engine = new(**options)
+        assert answers(engine, [add(engine, number) for number in range(8)]) == expected
+    assert engine.stats.num_preemptions > 0
 
 
 def test_before_min_tokens_an_answer_that_may_go_on_does() -> None:

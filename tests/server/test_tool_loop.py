@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessage
 
-from octavo.core.grammar_spec import GrammarKind
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, ReasoningBudget
 from octavo.core.relay import (
     IDENTITY_HEADER,
     RESUME_PATH,
@@ -257,11 +257,57 @@ async def test_calls_leave_no_room_for_another_form_of_answer() -> None:
     assert taken.status_code == 200
 
 
-async def test_an_answer_of_another_form_holds_no_reasoning() -> None:
-    """Even where the template has opened it: the grammar binds from the first token on."""
-    opening = ChatAbilities(reasoning=REASONING_TAGS[0])
-    messages = [{"role": "user", "content": "<think>"}]
-    for fields, content in (({}, None), ({"response_format": {"type": "json_object"}}, "{}")):
-        async with serving(engine_of("{}"), abilities=opening) as (_, url):
-            message, _ = await ask(url, messages, stream=False, **fields)
-        assert message.content == content
+@pytest.mark.parametrize("stream", (False, True))
+@pytest.mark.parametrize("opening", ("", "<think>"))
+async def test_an_answer_of_another_form_has_its_reasoning_apart(stream: bool, opening: str) -> None:
+    """Whether the template has opened it or the model does."""
+    reasons = ChatAbilities(reasoning=REASONING_TAGS[0])
+    messages = [{"role": "user", "content": opening or "Hm."}]
+    answer = "Two.</think>\n{}" if opening else "<think>Two.</think>\n{}"
+    async with serving(engine_of(answer), abilities=reasons) as (_, url):
+        form = {"response_format": {"type": "json_object"}}
+        message, _ = await ask(url, messages, stream=stream, **form)
+        hidden, _ = await ask(url, messages, stream=stream, extra_body={"include_reasoning": False}, **form)
+    assert message.content == hidden.content == "{}"
+    assert message.reasoning == "Two." and not hasattr(hidden, "reasoning")  # type: ignore[attr-defined]
+
+
+async def test_reasoning_is_counted_and_held_to_its_budget() -> None:
+    """Each byte is a token here."""
+    engine = engine_of("<think>Two.</think>4")
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "2+2"}], "thinking_budget": 5, "n": 2}
+    async with asgi_client(fake_replica(engine, abilities=REASONS)) as client:
+        answer = (await client.post("/v1/chat/completions", json=body)).json()
+        plain = (await client.post("/v1/chat/completions", json={**body, "thinking_budget": -1})).json()
+    for usage in (answer["usage"], plain["usage"]):
+        assert usage["completion_tokens_details"] == {"reasoning_tokens": 2 * len("Two.")}
+    budget = ReasoningBudget(5, "<think>", "</think>", tuple(b"</think>"))
+    expected = GrammarSpec(GrammarKind.ANYTHING, budget=budget)
+    assert [submit.grammar for submit in engine.submitted] == [expected, expected, None, None]
+
+
+async def test_a_stream_cut_within_its_reasoning_has_counted_so_far() -> None:
+    engine = engine_of("<think>Two.")
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "2+2"}], "stream": True}
+    body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    async with asgi_client(fake_replica(engine, abilities=REASONS)) as client:
+        lines = (await client.post("/v1/chat/completions", json=body)).text.splitlines()
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    counts = [chunk["usage"]["completion_tokens_details"]["reasoning_tokens"] for chunk in chunks]
+    assert counts == sorted(counts) and counts[-1] == len("Two.")
+
+
+async def test_budgets_that_are_refused() -> None:
+    cases = (
+        (REASONS, {"thinking_token_budget": 3, "thinking_budget": 4}, "thinking_budget", "send one"),
+        (REASONS, {"thinking_token_budget": -2}, "thinking_token_budget", ">= -1"),
+        (SPELLED, {"thinking_budget": 0}, "thinking_token_budget", "does not reason"),
+        (SPELLED, {"reasoning_effort": "low"}, "reasoning_effort", "does not reason"),
+    )
+    for abilities, fields, param, message in cases:
+        body = {"model": "tiny", "messages": MESSAGES, **fields}
+        async with asgi_client(fake_replica(engine_of("."), abilities=abilities)) as client:
+            response = await client.post("/v1/chat/completions", json=body)
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert error["param"] == param and message in error["message"]

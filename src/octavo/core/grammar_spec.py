@@ -16,6 +16,7 @@ class GrammarKind(enum.StrEnum):
     CHOICE          a JSON array of strings; the answer is one of them
     LARK            a grammar in llguidance's dialect of Lark, its first rule `start`
     STRUCTURAL_TAG  a JSON object: free text in which tags with a schema each may appear
+    ANYTHING        not read: any answer; for the sake of the other fields of a GrammarSpec
 
     In LARK `name` is a rule, `NAME` or `/regex/` a lexeme, "text" text, `%json {...}` a value of that JSON
     schema, and `<name>` without quotes the control token of that name, which the vocabulary must have
@@ -30,6 +31,7 @@ class GrammarKind(enum.StrEnum):
     CHOICE = "choice"
     LARK = "lark"
     STRUCTURAL_TAG = "structural_tag"
+    ANYTHING = "anything"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,11 +46,26 @@ class Reasoning:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ReasoningBudget:
+    """Reasoning has so many tokens at most, its tags not counted: then its end is all that may come. Only a
+    character that has begun is finished before.
+
+    is_open: the prompt has opened it. closing_ids spell the closing tag.
+    """
+
+    max_tokens: int
+    opening: str
+    closing: str
+    closing_ids: tuple[int, ...]
+    is_open: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GrammarSpec:
     """field names the parameter the text came from, for the error that says what is wrong with it.
 
     whitespace is a regular expression of the white space between the tokens of JSON; None: at most one space,
-    behind commas and colons only.
+    behind commas and colons only. The budget leaves the grammar as it is, which has to take what it forces.
     """
 
     kind: GrammarKind
@@ -56,3 +73,4 @@ class GrammarSpec:
     field: str | None = dataclasses.field(default=None, compare=False)
     whitespace: str | None = None
     reasoning: Reasoning | None = None
+    budget: ReasoningBudget | None = None

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, ReasoningBudget
 from octavo.core.step import Masks
 from octavo.core.token_constraint import TokenConstraint
 from octavo.decoding.lark import to_lark
+from octavo.decoding.reasoning_budget import BudgetedReasoning, Unconstrained
 from octavo.text.vocabulary import Vocabulary
 
 MAX_CACHED_BYTES = 64 << 20  # of compiled grammars
@@ -90,35 +91,79 @@ class GrammarCompiler:
             if self._library is None:
                 self._library = _Library(self._load_vocabulary(), self._vocab_size, self._end_ids)
 
-    def find(self, spec: GrammarSpec) -> "Grammar | None":
+    def find(self, spec: GrammarSpec) -> "Startable | None":
         """The grammar, if it has been compiled lately."""
+        plain = dataclasses.replace(spec, budget=None)
+        if plain.kind is GrammarKind.ANYTHING:
+            return None if self._library is None else self._budgeted(Anything(), spec.budget)
         with self._cache_lock:
-            grammar = self._cache.get(spec)
+            grammar = self._cache.get(plain)
             if grammar is not None:
-                self._cache.move_to_end(spec)
-            return grammar
+                self._cache.move_to_end(plain)
+        return None if grammar is None else self._budgeted(grammar, spec.budget)
 
-    def compile(self, spec: GrammarSpec) -> "Grammar":
+    def compile(self, spec: GrammarSpec) -> "Startable":
         """Raises InvalidRequestError: not a grammar, not supported, over a limit, or nothing satisfies it."""
         self.prepare()
         assert self._library is not None
-        grammar = self._library.compile(spec)
+        plain = dataclasses.replace(spec, budget=None)
+        if plain.kind is GrammarKind.ANYTHING:
+            return self._budgeted(Anything(), spec.budget)
+        grammar = self._library.compile(plain)
+        self._remember(plain, grammar)
+        return self._budgeted(grammar, spec.budget)
+
+    def _budgeted(self, grammar: "Startable", budget: ReasoningBudget | None) -> "Startable":
+        if budget is None:
+            return grammar
+        assert self._library is not None
+        return Budgeted(grammar, budget, self._library.token_bytes)
+
+    def _remember(self, spec: GrammarSpec, grammar: "Grammar") -> None:
         with self._cache_lock:
             self._cache[spec] = grammar
             num_bytes = sum(known.num_bytes for known in self._cache.values())
             while num_bytes > self._max_cached_bytes or len(self._cache) > MAX_CACHED_GRAMMARS:
                 _, oldest = self._cache.popitem(last=False)
                 num_bytes -= oldest.num_bytes
-        return grammar
 
     def fill_masks(self, constraints: Sequence[TokenConstraint], masks: Masks) -> None:
         """Each constraint's mask into its row, on several threads. All bits are zero before."""
-        if self._library is not None and all(isinstance(one, GrammarState) for one in constraints):
-            states: Any = constraints
+        states: list[tuple[GrammarState, int]] = []
+        for row, constraint in enumerate(constraints):
+            if isinstance(constraint, BudgetedReasoning) and constraint.forced_id is None:
+                constraint = constraint.constraint
+            if isinstance(constraint, GrammarState):
+                states.append((constraint, row))
+            else:
+                constraint.fill_mask(masks[row])
+        if states:
+            assert self._library is not None
             self._library.fill_masks(states, masks)
-            return
-        for constraint, mask in zip(constraints, masks, strict=True):
-            constraint.fill_mask(mask)
+
+
+class Startable(Protocol):
+    def start(self, *, ignores_end: bool = False) -> TokenConstraint:
+        """At the beginning of an answer. ignores_end: it goes on as long as the grammar allows."""
+        ...
+
+
+class Anything:
+    def start(self, *, ignores_end: bool = False) -> TokenConstraint:
+        return Unconstrained()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Budgeted:
+    """The same behind reasoning that is held to a budget."""
+
+    grammar: Startable
+    budget: ReasoningBudget
+    token_bytes: Sequence[bytes]
+
+    def start(self, *, ignores_end: bool = False) -> TokenConstraint:
+        constraint = self.grammar.start(ignores_end=ignores_end)
+        return BudgetedReasoning(self.budget, self.token_bytes, constraint)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,7 +175,6 @@ class Grammar:
     num_bytes: int
 
     def start(self, *, ignores_end: bool = False) -> "GrammarState":
-        """At the beginning of an answer. ignores_end: it goes on as long as the grammar allows."""
         return GrammarState(self.matcher.deep_copy(), self.end_ids if ignores_end else ())
 
 
@@ -194,6 +238,7 @@ class _Library:
         if not end_ids:
             raise InvalidRequestError("This model has no end-of-turn token, which a grammar needs.")
         self._library = llguidance
+        self.token_bytes = vocabulary.token_bytes
         self._control_ids = {vocabulary.tokens[i]: i for i in vocabulary.control_ids if vocabulary.tokens[i]}
         self._num_mask_words = -(-vocab_size // 32)
         self._end_ids = tuple(sorted(end_ids))
@@ -223,12 +268,13 @@ class _Library:
             raise InvalidRequestError(f"The grammar is refused: {_sentence(matcher.get_error())}.")
         return grammar
 
-    def fill_masks(self, states: Sequence[GrammarState], masks: Masks) -> None:
-        matchers: Any = [(state.matcher, row) for row, state in enumerate(states)]
+    def fill_masks(self, states: Sequence[tuple[GrammarState, int]], masks: Masks) -> None:
+        """Each state's into its row."""
+        matchers: Any = [(state.matcher, row) for state, row in states]
         num_rows, num_words = masks.shape
         self._executor.unsafe_compute_mask_ptr(matchers, masks.ctypes.data, 4 * num_words, num_rows)
-        for state, mask in zip(states, masks, strict=True):
-            state.settle(mask)
+        for state, row in states:
+            state.settle(masks[row])
 
 
 def _sentence(error: str) -> str:

@@ -45,6 +45,7 @@ class _StructuralTag(msgspec.Struct, forbid_unknown_fields=True):
 
 def to_lark(spec: GrammarSpec, control_ids: Mapping[str, int]) -> str:
     """control_ids: ids of the vocabulary's control tokens by name. Raises InvalidRequestError."""
+    assert spec.kind is not GrammarKind.ANYTHING  # it needs no grammar
     num_bytes = len(_encoded(spec.text))
     if num_bytes > MAX_GRAMMAR_BYTES:
         raise InvalidRequestError(f"The grammar has {num_bytes} bytes; allowed: {MAX_GRAMMAR_BYTES}.")

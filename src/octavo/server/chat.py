@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from octavo.core.errors import InvalidRequestError
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning, ReasoningBudget
 from octavo.server.chat_format import ChatFormat
 from octavo.server.decoder import BodyDecoder
 from octavo.server.dialect import Encoded
@@ -14,12 +15,13 @@ from octavo.server.messages import Message, conversation
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompt_report import PromptReport
 from octavo.server.prompts import ChatPrompt, PromptEncoder
-from octavo.server.reasoning import template_variables
+from octavo.server.reasoning import ReasoningUse, reasoning_use
 from octavo.server.schema import ChatRequest
 from octavo.server.tools import ToolUse, tool_use
 from octavo.text.answer_parser import AnswerParser, ParsedAnswer, PlainAnswer
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.reasoning import ReasoningSplitter
+from octavo.text.reasoning_meter import ReasoningMeter
 from octavo.text.tool_calls import ToolCallParser
 from octavo.text.tool_formats import ToolFormat
 from octavo.text.tool_grammar import Thinking, ToolGrammar
@@ -49,9 +51,17 @@ class ChatDialect:
                 f"{wanted.field} leaves no room for a call of a tool; send no tools, or tool_choice none.",
                 param=wanted.field,
             )
-        prompt = await prompts.encode_chat(self._prompt(request, use), num_kept=num_kept)
-        calls = _Calls(self._abilities, use, self._thinking(prompts.tail(prompt)))
-        grammar = calls.grammar if wanted is None else calls.behind_reasoning(wanted)
+        reasoning = self._reasoning_use(request)
+        prompt = await prompts.encode_chat(self._prompt(request, use, reasoning.variables), num_kept=num_kept)
+        form = _AnswerForm(
+            self._abilities,
+            use,
+            self._thinking(prompts.tail(prompt)),
+            shows_reasoning=request.include_reasoning is not False,
+        )
+        grammar = form.grammar if wanted is None else form.behind_reasoning(wanted)
+        if reasoning.max_tokens is not None:
+            grammar = form.within_budget(grammar, reasoning.max_tokens, prompts)
         has_ids = bool(request.return_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=bool(request.return_tokens_as_token_ids))
         report = PromptReport(
@@ -65,16 +75,24 @@ class ChatDialect:
             ChatFormat,
             tokens=ChatTokens(names, has_ids=has_ids),
             prompts=report,
-            new_parser=calls.new_parser if wanted is None else PlainAnswer,  # it leaves no room to reason
+            new_parser=form.new_parser,
             has_short_ids=self._abilities.tool_format.has_short_ids,
         )
-        return Encoded([prompt], new_format, calls.shown_ids, grammar)
+        return Encoded([prompt], new_format, form.shown_ids, grammar, form.meters(prompts))
 
-    def _prompt(self, request: ChatRequest, use: ToolUse) -> ChatPrompt:
+    def _reasoning_use(self, request: ChatRequest) -> ReasoningUse:
+        return reasoning_use(
+            self._abilities,
+            given=request.chat_template_kwargs,
+            effort=request.reasoning_effort,
+            is_wanted=request.enable_thinking,
+            budget=request.reasoning_budget,
+        )
+
+    def _prompt(self, request: ChatRequest, use: ToolUse, variables: Mapping[str, Any]) -> ChatPrompt:
         abilities = self._abilities
-        variables = template_variables(request.chat_template_kwargs, request.reasoning_effort, abilities)
         if request.documents:
-            variables |= _documents(request.documents, abilities)
+            variables = {**variables, **_documents(request.documents, abilities)}
         messages = conversation(request.messages)
         goes_on = _goes_on(request, messages)
         has_head = request.add_generation_prompt is not False and not goes_on
@@ -113,12 +131,13 @@ def _goes_on(request: ChatRequest, messages: Sequence[Message]) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Calls:
-    """How an answer is held to calls of tools, and read."""
+class _AnswerForm:
+    """How an answer is held to reasoning and calls of tools, and read."""
 
     abilities: ChatAbilities
     use: ToolUse
     thinking: Thinking
+    shows_reasoning: bool = True
 
     @property
     def shown_ids(self) -> frozenset[int]:
@@ -132,7 +151,7 @@ class _Calls:
         is_open = self.thinking is Thinking.ALWAYS
         splitter = PlainAnswer() if tags is None else ReasoningSplitter(tags, is_open=is_open)
         if not use.schemas:
-            return ParsedAnswer(splitter, PlainAnswer())
+            return ParsedAnswer(splitter, PlainAnswer(), shows_reasoning=self.shows_reasoning)
         form = self.abilities.tool_format
         return ParsedAnswer(
             splitter,
@@ -143,7 +162,29 @@ class _Calls:
                 is_exact=use.is_exact,
                 is_forced=use.is_forced,
             ),
+            shows_reasoning=self.shows_reasoning,
         )
+
+    def meters(self, prompts: PromptEncoder) -> Callable[[], ReasoningMeter] | None:
+        tags, is_open = self.abilities.reasoning, self.thinking is Thinking.ALWAYS
+        if tags is None:
+            return None
+        return lambda: ReasoningMeter(tags, prompts.spelling, is_open=is_open)
+
+    def within_budget(
+        self, grammar: GrammarSpec | None, max_tokens: int, prompts: PromptEncoder
+    ) -> GrammarSpec:
+        """The same with reasoning of so many tokens at most, for a model that reasons."""
+        tags = self.abilities.reasoning
+        assert tags is not None
+        budget = ReasoningBudget(
+            max_tokens,
+            tags.opening,
+            tags.closing,
+            tuple(prompts.tokenizer.encode(tags.closing, allow_special=True)),
+            is_open=self.thinking is Thinking.ALWAYS,
+        )
+        return dataclasses.replace(grammar or GrammarSpec(GrammarKind.ANYTHING), budget=budget)
 
     def behind_reasoning(self, grammar: GrammarSpec) -> GrammarSpec:
         """The same for a model that reasons first."""

@@ -14,6 +14,7 @@ from octavo.server.explanation import Explanation
 from octavo.server.prompts import PromptEncoder
 from octavo.server.schema import GenerationRequest, Usage
 from octavo.server.token_report import ReportedTokens
+from octavo.text.reasoning_meter import ReasoningMeter
 
 Request = TypeVar("Request", bound=GenerationRequest)
 
@@ -101,6 +102,7 @@ class Encoded:
     new_format: Callable[[Envelope], Format]
     shown_ids: frozenset[int] = frozenset()  # control tokens that the format wants to see in the text
     grammar: GrammarSpec | None = None  # what the answer must look like
+    new_meter: Callable[[], ReasoningMeter] | None = None  # of an answer that may begin with reasoning
 
 
 class Dialect(Protocol[Request]):

@@ -293,6 +293,7 @@ class GenerationEndpoint(Generic[Request]):
             clock=services.clock,
             progress=progress,
             first=place.first,
+            meter=None if encoded.new_meter is None else encoded.new_meter(),
         )
 
     def _envelope(self, request: Request, completion_id: str, created: int) -> Envelope:

@@ -13,8 +13,9 @@ from octavo.engine.streams import RequestStream
 from octavo.http.errors import HttpError
 from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics, FinishedRequest
-from octavo.server.schema import PromptTokensDetails, Usage
+from octavo.server.schema import CompletionTokensDetails, PromptTokensDetails, Usage
 from octavo.server.token_report import NoReport, ReportedTokens, TokenReport
+from octavo.text.reasoning_meter import ReasoningMeter
 from octavo.text.text_stream import TextStream
 
 
@@ -35,12 +36,13 @@ class Generation:
         progress: ChoiceProgress | None = None,
         first: int | None = None,
         report: TokenReport | None = None,
+        meter: ReasoningMeter | None = None,
     ) -> None:
         """index is the choice's among those of its HTTP request; arrival is that request's, on clock.
 
         first: the index of another choice, of the same prompt, that accounts for it and has its logprobs.
         progress: what another replica has generated and sent of it. Raises HttpError if that is not what
-        this replica would have sent.
+        this replica would have sent. meter: of a model that reasons.
         """
         self.index = index
         self.sampling = sampling
@@ -57,6 +59,7 @@ class Generation:
         self._stream = stream
         self._text = text
         self._report = report or NoReport()
+        self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._arrival = arrival
@@ -72,6 +75,7 @@ class Generation:
 
     def _take_up(self, progress: ChoiceProgress) -> None:
         text = self._text.push(progress.token_ids)
+        self._measure(progress.token_ids[: self.num_output_tokens])
         if progress.finish_reason is not None:
             text += self._text.finish()
             self.finish_reason = FinishReason(progress.finish_reason)
@@ -122,6 +126,11 @@ class Generation:
         """Of the answer: up to and with the one that completed a stop string."""
         return self._text.num_tokens
 
+    @property
+    def num_reasoning_tokens(self) -> int | None:
+        """Of the answer; None: the model does not reason."""
+        return None if self._meter is None else self._meter.num_tokens
+
     async def run(self, emit: "Emit") -> None:
         """Emit the text as it comes; with the last call finish_reason is set. Raises EngineError,
         and InvalidRequestError for a grammar that is refused.
@@ -146,6 +155,7 @@ class Generation:
             text += self._text.push(output.token_ids)
             self._report.add(output.token_ids, output.logprobs)
             self.pooled = output.pooled
+            self._measure(output.token_ids[: self.num_output_tokens - num_before])
             self._take_logprobs(output, self.num_output_tokens - num_before)
             if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
                 text += self._text.finish()
@@ -161,6 +171,10 @@ class Generation:
                 return
             text = ""
         raise EngineError("The engine ended this request early.")
+
+    def _measure(self, token_ids: Sequence[int]) -> None:
+        if self._meter is not None:
+            self._meter.push(token_ids)
 
     def _take_logprobs(self, output: RequestOutput, num_new: int) -> None:
         if output.prompt_logprobs is not None:
@@ -243,11 +257,25 @@ def usage_of(generations: Sequence[Generation]) -> Usage:
     num_prompt = sum(generation.num_prompt_tokens for generation in firsts)
     num_output = sum(generation.num_output_tokens for generation in generations)
     num_cached = sum(generation.num_cached_tokens for generation in firsts)
-    return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(num_cached))
+    return _usage(num_prompt, num_output, num_cached, [one.num_reasoning_tokens for one in generations])
 
 
 def usage_so_far(generation: Generation) -> Usage:
     """Of one choice, its prompt included."""
-    num_prompt, num_output = generation.num_prompt_tokens, generation.num_output_tokens
-    details = PromptTokensDetails(generation.num_cached_tokens)
-    return Usage(num_prompt, num_output, num_prompt + num_output, details)
+    return _usage(
+        generation.num_prompt_tokens,
+        generation.num_output_tokens,
+        generation.num_cached_tokens,
+        [generation.num_reasoning_tokens],
+    )
+
+
+def _usage(num_prompt: int, num_output: int, num_cached: int, reasoning: Sequence[int | None]) -> Usage:
+    counted = [count for count in reasoning if count is not None]
+    return Usage(
+        num_prompt,
+        num_output,
+        num_prompt + num_output,
+        PromptTokensDetails(num_cached),
+        CompletionTokensDetails(sum(counted)) if counted else None,
+    )

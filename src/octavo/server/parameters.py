@@ -224,10 +224,26 @@ PARAMETERS = (
     ),
     _honoured(
         "reasoning_effort",
-        "what the model's template knows; `none` where it can do without reasoning, or never reasons",
+        "what the model's template knows; where it knows none, `none`, `minimal`, `low`, `medium` (0, 256, "
+        "1,024, 4,096 tokens of reasoning at most), `high`, `xhigh` or `max` (any number)",
         "the template's",
         ONLY_CHAT,
     ),
+    _honoured(
+        "enable_thinking",
+        "boolean; false: no reasoning, by the template's switch, or by ending it at once",
+        "the template's",
+        ONLY_CHAT,
+    ),
+    _honoured(
+        "thinking_token_budget",
+        "0 and more: tokens of reasoning at most, then its end is forced; -1: any number; for models that "
+        "reason in tags",
+        "-1",
+        ONLY_CHAT,
+    ),
+    _honoured("thinking_budget", "another name of `thinking_token_budget`", "", ONLY_CHAT),
+    _honoured("include_reasoning", "boolean; false: reasoning is left out of the answer", "true", ONLY_CHAT),
     _honoured(
         "chat_template_kwargs",
         "up to 16 variables that the model's template reads: booleans, numbers, strings up to 1,024 long",
@@ -266,7 +282,6 @@ PARAMETERS = (
     _refused("moderation", "nothing is judged", apis=ONLY_CHAT),
     _refused("functions", "deprecated by OpenAI; send `tools`", [], apis=ONLY_CHAT),
     _refused("function_call", "deprecated by OpenAI; send `tool_choice`", "none", "auto", apis=ONLY_CHAT),
-    _refused("thinking_token_budget", "reasoning is not cut short", apis=ONLY_CHAT),
     _refused("verbosity", "no control of verbosity", "medium", apis=ONLY_CHAT),
     _refused("modalities", "text only", ["text"], apis=ONLY_CHAT),
     _refused("audio", "text only", apis=ONLY_CHAT),

@@ -22,6 +22,7 @@ Priority = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 """Lower comes first, so a request can only step back: none that has no priority loses by it."""
 Documents = Annotated[list[dict[Name, str]], msgspec.Meta(max_length=1024)]
 KeptTokens = Annotated[int, msgspec.Meta(ge=-1)]
+ReasoningTokens = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
 StopTokenIds = Annotated[list[int], msgspec.Meta(max_length=64)]
 Metadata = Annotated[
     dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
@@ -165,6 +166,16 @@ def _token_id(key: str) -> int:
     return int(key)
 
 
+def _one_of(name: str, value: int | None, other_name: str, other: int | None) -> int | None:
+    """Of two names of the same. Raises InvalidRequestError if they differ."""
+    if value is not None and other is not None and value != other:
+        raise InvalidRequestError(
+            f"{name} is {value} and {other_name} is {other}; they mean the same: send one of them.",
+            param=other_name,
+        )
+    return other if value is None else value
+
+
 class ChatRequest(GenerationRequest, kw_only=True):
     messages: list[ChatMessage]
     max_completion_tokens: int | None = None
@@ -172,6 +183,10 @@ class ChatRequest(GenerationRequest, kw_only=True):
     tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Name | None = None
+    enable_thinking: bool | None = None
+    thinking_token_budget: ReasoningTokens | None = None
+    thinking_budget: ReasoningTokens | None = None
+    include_reasoning: bool | None = None
     chat_template_kwargs: TemplateVariables | None = None
     logprobs: bool | None = None
     top_logprobs: Alternatives | None = None
@@ -180,23 +195,24 @@ class ChatRequest(GenerationRequest, kw_only=True):
     documents: Documents | None = None
 
     @property
+    def reasoning_budget(self) -> int | None:
+        """Tokens; -1: any number. Raises InvalidRequestError for two that differ."""
+        return _one_of(
+            "thinking_token_budget", self.thinking_token_budget, "thinking_budget", self.thinking_budget
+        )
+
+    @property
     def num_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def sampling_params(self) -> SamplingParams:
-        limits = {self.max_tokens, self.max_completion_tokens} - {None}
-        if len(limits) > 1:
-            raise InvalidRequestError(
-                f"max_tokens is {self.max_tokens} and max_completion_tokens is {self.max_completion_tokens}; "
-                "they mean the same: send one of them.",
-                param="max_completion_tokens",
-            )
+        limit = _one_of("max_tokens", self.max_tokens, "max_completion_tokens", self.max_completion_tokens)
         if self.top_logprobs and not self.logprobs:
             raise InvalidRequestError(
                 "top_logprobs is allowed only with logprobs: true.", param="top_logprobs"
             )
         sampling = super().sampling_params()
-        return dataclasses.replace(sampling, max_tokens=limits.pop()) if limits else sampling
+        return sampling if limit is None else dataclasses.replace(sampling, max_tokens=limit)
 
 
 class CompletionRequest(GenerationRequest, kw_only=True):
@@ -248,8 +264,15 @@ class PromptTokensDetails(msgspec.Struct):
     cached_tokens: int
 
 
-class Usage(msgspec.Struct):
+class CompletionTokensDetails(msgspec.Struct):
+    reasoning_tokens: int
+
+
+class Usage(msgspec.Struct, omit_defaults=True):
+    """The last is there if the model reasons."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | None = None

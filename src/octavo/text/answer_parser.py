@@ -34,10 +34,15 @@ class PlainAnswer:
 
 class ParsedAnswer:
     def __init__(
-        self, reasoning: ReasoningSplitter | PlainAnswer, calls: ToolCallParser | PlainAnswer
+        self,
+        reasoning: ReasoningSplitter | PlainAnswer,
+        calls: ToolCallParser | PlainAnswer,
+        *,
+        shows_reasoning: bool = True,
     ) -> None:
         self._reasoning = reasoning
         self._calls = calls
+        self._shows_reasoning = shows_reasoning
 
     @property
     def num_calls(self) -> int:
@@ -50,8 +55,11 @@ class ParsedAnswer:
         return merged([*self._forward(self._reasoning.finish()), *self._calls.finish()])
 
     def _forward(self, deltas: list[Delta]) -> list[Delta]:
-        """The text among them goes through the search for calls."""
+        """The text among them goes through the search for calls, reasoning to whom it is shown."""
         forwarded: list[Delta] = []
         for delta in deltas:
-            forwarded += self._calls.push(delta.text) if isinstance(delta, TextDelta) else [delta]
+            if isinstance(delta, TextDelta):
+                forwarded += self._calls.push(delta.text)
+            elif self._shows_reasoning:
+                forwarded.append(delta)
         return forwarded

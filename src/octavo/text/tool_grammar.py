@@ -55,7 +55,8 @@ class ToolGrammar:
         if form.is_bare:
             return self._text(f"{self._reasoning()} ({self._inside()} | FREE)", self._free())
         call = f"{self._up_to(form.opening, 'head')} {self._framed()}"
-        reasoning = self._reasoning() if self.thinking is Thinking.ALWAYS else ""  # else it is text like any
+        is_text = self.thinking is Thinking.MAYBE and self.tags and self.tags.opening not in self.control_ids
+        reasoning = "" if is_text else self._reasoning()
         rest = f"({call})* ANY" if self.is_parallel else f"({call} | ANY)"
         return self._text(f"{reasoning} {rest}", _lazy("head", form.opening))
 
