@@ -184,6 +184,12 @@ class RouterConfig:
     """How long a stream may pause."""
     total_seconds: float = 3600.0
     """How long any answer may take."""
+    waiting_room_seconds: float = 0.0
+    """How long a request waits when nobody can take it; 0: it is refused at once."""
+    max_num_queued_requests: int = 256
+    """How many requests may wait; those beyond are refused."""
+    max_requests_per_endpoint: int = 0
+    """How many requests an endpoint gets at once; 0: any number."""
     health_interval_seconds: float = 2.0
     """Between two looks at an endpoint's health."""
     health_timeout_seconds: float = 5.0
@@ -215,6 +221,10 @@ class RouterConfig:
                 raise StartError(f"--static-aliases is {alias!r}; allowed: alias:model.")
         if self.policy == "session" and self.session_key is None:
             raise StartError("--policy session needs --session-key, the header that names a session.")
+        for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
+                            ("max_requests_per_endpoint", 0)):  # fmt: skip
+            if not getattr(self, name) >= least:
+                raise StartError(f"--{name.replace('_', '-')} must be at least {least}.")
         for name in _POSITIVE_SECONDS:
             if not getattr(self, name) > 0:
                 raise StartError(f"--{name.replace('_', '-')} must be above 0.")

@@ -24,6 +24,7 @@ from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Router, all_policies
+from octavo.router.waiting_room import QueueLimits, WaitingRoom
 from tests.over_socket import over_socket
 
 LIMITS = DeliveryLimits(first_token=5.0, inter_token=5.0, total=20.0)
@@ -48,6 +49,7 @@ class Routed:
         budget: RetryBudget | None = None,
         max_body_bytes: int = 1 << 16,
         on_demand: OnDemandModels | None = None,
+        queue: QueueLimits | None = None,
     ) -> None:
         self.endpoints = [
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
@@ -62,6 +64,7 @@ class Routed:
             policy,
             retry_after_seconds=3,
             knowledge=knowledge,
+            room=WaitingRoom(queue or QueueLimits(), self.metrics, look_seconds=0.02),
             lots=random.Random(1),
         )
         self.proxy = Proxy(

@@ -23,6 +23,13 @@ def test_events_are_applied_in_order() -> None:
     assert endpoint.cached_blocks == set()
 
 
+def test_an_endpoint_is_short_of_memory_while_requests_wait_for_it() -> None:
+    (endpoint,) = endpoints(1)
+    for num_waiting, usage, is_short in ((1, 0.97, True), (0, 1.0, False), (9, 0.5, False)):
+        apply(endpoint, CacheEvent(0, num_waiting=num_waiting, kv_usage=usage))
+        assert endpoint.is_short_of_memory == is_short
+
+
 async def until(endpoint: Endpoint, blocks: set[bytes] | None) -> None:
     async with asyncio.timeout(10):
         while endpoint.cached_blocks != blocks:
@@ -44,10 +51,16 @@ def test_an_endpoint_is_followed_until_it_is_gone() -> None:
             replica.engine.on_step(0, EngineStats(cached_blocks=b"a" * 8 + b"b" * 8))
             replica.engine.on_step(0, EngineStats(forgotten_blocks=b"a" * 8))
             await until(endpoint, {b"b" * 8})
+            replica.engine.on_step(
+                0, EngineStats(num_waiting=1, kv_usage=1.0, cached_blocks=b"c" * 8, forgotten_blocks=b"b" * 8)
+            )
+            await until(endpoint, {b"c" * 8})
+            assert endpoint.is_short_of_memory
             replica.engine.on_step(1, EngineStats())
             await until(endpoint, set())
             replica.drain.begin()
             await until(endpoint, None)
+            assert not endpoint.is_short_of_memory
             watching.cancel()
 
     asyncio.run(run())

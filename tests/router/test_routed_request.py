@@ -1,4 +1,5 @@
 import json
+import math
 from typing import Any
 
 import pytest
@@ -28,6 +29,19 @@ def test_headers_name_session_and_policy() -> None:
     request = read(b'{"model":"m","stream":true}', headers=headers)
     assert (request.session, request.policy, request.is_stream) == ("s1", "round-robin", True)
     assert read(b'{"model":"m"}').session is None
+
+
+def test_priority_and_patience_are_the_clients() -> None:
+    asked = read(b'{"model":"m","priority":3}', headers=((b"x-octavo-queue-seconds", b"1.5"),))
+    assert (asked.priority, asked.queue_seconds) == (3, 1.5)
+    plain = read(b'{"model":"m","priority":-3}')  # endpoints refuse it; here it gets nobody ahead
+    assert (plain.priority, plain.queue_seconds) == (0, math.inf)
+
+
+@pytest.mark.parametrize("text", (b"", b"soon", b"-1", b"nan"))
+def test_a_wrong_patience_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="allowed: seconds, from 0"):
+        read(b'{"model":"m"}', headers=((b"x-octavo-queue-seconds", text),))
 
 
 @pytest.mark.parametrize(

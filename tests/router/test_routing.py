@@ -4,9 +4,11 @@ import pytest
 
 from octavo.config import ROUTING_POLICIES
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
+from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.knowledge import Knowledge
 from octavo.router.routing import Router, all_policies
+from octavo.router.waiting_room import QueueLimits, WaitingRoom
 from tests.router.policies.some import request
 from tests.router.test_endpoints import ready
 
@@ -19,6 +21,7 @@ def router_of(endpoints: list[Endpoint]) -> Router:
         "round-robin",
         retry_after_seconds=3,
         knowledge=knowledge,
+        room=WaitingRoom(QueueLimits(), RouterMetrics()),
         lots=random.Random(0),
     )
 

@@ -9,10 +9,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from octavo.config import EngineConfig, ServerConfig
 from octavo.core.errors import InvalidRequestError
 from octavo.core.limits import LIMITS
+from octavo.core.queue_bound import TENANT_SHARE
 from octavo.core.sampling_params import MAX_LOGIT_BIAS, SamplingParams
 from octavo.decoding.json_schema import MAX_NESTING, MAX_PROPERTIES
 from octavo.decoding.lark import MAX_GRAMMAR_BYTES, MAX_REGEX_LENGTH
-from octavo.engine.queue_bound import TENANT_SHARE
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS

@@ -20,6 +20,7 @@ from octavo.core.relay import CacheEvent
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
+from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.cache_watch import apply
 from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
 from octavo.router.first_token_times import FirstTokenTimes
@@ -27,6 +28,7 @@ from octavo.router.knowledge import Knowledge
 from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.routed_request import BYTES_PER_TOKEN, RoutedRequest, prefix_hashes
 from octavo.router.routing import Router, all_policies
+from octavo.router.waiting_room import QueueLimits, WaitingRoom
 from octavo.scheduler.scheduler import Scheduler
 from octavo.scheduler.step_time import StepCost
 from tools.fleet_simulation.baselines import BASELINES
@@ -158,6 +160,7 @@ class Simulation:
             policy.name,
             retry_after_seconds=1,
             knowledge=knowledge,
+            room=WaitingRoom(QueueLimits(), RouterMetrics()),
             lots=lots,
         )
         self._events: list[tuple[float, int, Callable[[float], None]]] = []

@@ -63,7 +63,8 @@ class ReplicaCard(msgspec.Struct, frozen=True):
 
 
 class CacheEvent(msgspec.Struct):
-    """A line of GET /octavo/v1/events: how the blocks in a replica's prefix cache have changed.
+    """A line of GET /octavo/v1/events: how the blocks in a replica's prefix cache have changed, and how full
+    its KV cache is.
 
     Blocks are short_hashes (core/block_hash.py). A line without blocks is a sign of life.
     """
@@ -72,6 +73,8 @@ class CacheEvent(msgspec.Struct):
     is_reset: bool = False  # what was known before does not count; stored is all there is
     stored: bytes = b""
     removed: bytes = b""
+    num_waiting: int = 0  # requests that the engine has not begun
+    kv_usage: float = 0.0  # 0 to 1: blocks that running requests hold
 
 
 class ChoiceProgress(msgspec.Struct):

@@ -18,10 +18,10 @@ import msgspec
 from octavo.core.errors import EngineError, OverloadedError
 from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import Abort, EngineStats, Ready, RequestOutput, StepFrame, Submit
+from octavo.core.queue_bound import QueueBound
 from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.journal import MAX_REQUEST_ID_BYTES, StepRecord
-from octavo.engine.queue_bound import QueueBound
 from octavo.engine.streams import RequestStream, TokenGap
 from octavo.engine.suspects import DeathCause, FatalStep, Suspects
 

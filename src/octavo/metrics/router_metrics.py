@@ -5,6 +5,7 @@ import contextlib
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+QUEUE_BUCKETS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 class RouterMetrics:
@@ -17,6 +18,16 @@ class RouterMetrics:
             "From a request's last byte to the choice of its endpoint.",
             buckets=OVERHEAD_BUCKETS,
             registry=self.registry,
+        )
+        self._queue = Histogram(
+            "octavo:router_queue_seconds",
+            "That requests waited for an endpoint, by outcome: served, late, or refused at once.",
+            ("outcome",),
+            buckets=QUEUE_BUCKETS,
+            registry=self.registry,
+        )
+        self._queued = Gauge(
+            "octavo:router_queue_requests", "Requests that wait for an endpoint.", registry=self.registry
         )
         ProcessCollector(registry=self.registry)
 
@@ -81,6 +92,12 @@ class RouterMetrics:
 
     def observe_overhead(self, seconds: float) -> None:
         self._overhead.observe(seconds)
+
+    def observe_queue(self, outcome: str, seconds: float) -> None:
+        self._queue.labels(outcome).observe(seconds)
+
+    def observe_queue_length(self, num_requests: int) -> None:
+        self._queued.set(num_requests)
 
     def observe_endpoint(self, endpoint: str, *, is_up: bool, num_requests: int, num_tokens: int) -> None:
         self._up.labels(endpoint).set(is_up)

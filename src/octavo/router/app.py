@@ -90,6 +90,7 @@ class Surface:
                 num_requests=endpoint.load.num_requests,
                 num_tokens=endpoint.load.num_tokens,
             )
+        self.metrics.observe_queue_length(self.router.room.num_waiting)
         return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def endpoints(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Follows what octavo replicas say of their prefix caches: one connection to each, as long as it serves."""
+"""Follows what octavo replicas say of their KV caches: one connection to each, as long as it serves."""
 
 import asyncio
 
@@ -12,6 +12,7 @@ from octavo.router.upstream import UpstreamError
 RETRY_SECONDS = 2.0
 SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second
 MAX_LINE_BYTES = 64 << 20
+FULL_USAGE = 0.95  # of the KV blocks: with requests that wait, more of them would only wait there
 
 
 class CacheWatch:
@@ -23,7 +24,7 @@ class CacheWatch:
         self._silence_seconds = silence_seconds
 
     async def follow(self, endpoint: Endpoint) -> None:
-        """Until cancelled. While it cannot be followed, endpoint.cached_blocks is None."""
+        """Until cancelled. While it cannot be followed, nothing is known of its cache."""
         while True:
             if endpoint.is_ready and endpoint.card is not None:
                 try:
@@ -32,6 +33,7 @@ class CacheWatch:
                     pass  # health.py says what is wrong with it
                 finally:
                     endpoint.cached_blocks = None
+                    endpoint.is_short_of_memory = False
             await asyncio.sleep(self._retry_seconds)
 
     async def _read(self, endpoint: Endpoint) -> None:
@@ -58,3 +60,4 @@ def apply(endpoint: Endpoint, event: CacheEvent) -> None:
         endpoint.cached_blocks = set()
     endpoint.cached_blocks.difference_update(split_short_hashes(event.removed))
     endpoint.cached_blocks.update(split_short_hashes(event.stored))
+    endpoint.is_short_of_memory = event.num_waiting > 0 and event.kv_usage >= FULL_USAGE

@@ -16,7 +16,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.decisions import Attempt, Decision
 from octavo.router.endpoints import Endpoint
-from octavo.router.recovery import AttemptFailed, Recovery
+from octavo.router.recovery import REFUSALS, AttemptFailed, Recovery
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
 from octavo.router.upstream import UpstreamError
@@ -83,6 +83,7 @@ class Delivery:
         self._clock = clock
         self._decision: Decision | None = None
         self._start_deadline: float | None = None  # of the model, if it is started on demand
+        self._has_waited = False
         self.endpoints: list[str] = []  # asked, in order
 
     async def run(self, arrival: float) -> None:
@@ -91,7 +92,7 @@ class Delivery:
         Raises OctavoError when there was nobody to ask."""
         self._decision = self._router.open(self._request)
         while True:
-            route = await self._route()
+            route = await self._route(arrival)
             if route is None:
                 await self._give_up()
                 return
@@ -102,17 +103,29 @@ class Delivery:
                 await self._give_up()
                 return
 
-    async def _route(self) -> Route | None:
+    async def _route(self, arrival: float) -> Route | None:
         """The next endpoint to ask; None when there is nobody, and nobody is worth waiting for."""
-        on_demand = self._router.endpoints.on_demand
-        while True:
-            route = self._next()
-            if route is not None:
-                return route
-            if not await self._recovery.next_round(is_resumption=self._is_resumption):
-                break
-        if self._client.has_started or self._request.model not in on_demand:
+        recovery, room, request = self._recovery, self._router.room, self._request
+        if recovery.is_taken_up or not room.has_line(request.model):
+            while True:
+                route = self._next()
+                if route is not None:
+                    return route
+                if not await recovery.next_round(is_resumption=self._is_resumption):
+                    break
+        if self._client.has_started:
             return None
+        self._has_waited = True
+        is_served = self._router.is_served(request.model, tried=recovery.tried)
+        if request.model in self._router.endpoints.on_demand and not is_served:
+            return await self._wait_for_start()
+        if not room.is_open or not self._router.is_known(request.model):
+            return None
+        recovery.begin_round()
+        return await room.wait(request, arrival, self._next)
+
+    async def _wait_for_start(self) -> Route | None:
+        route, on_demand = None, self._router.endpoints.on_demand
         self._start_deadline = self._start_deadline or self._clock() + on_demand.start_seconds
         with on_demand.waiting(self._request.model):
             while route is None and self._clock() < self._start_deadline:
@@ -121,7 +134,10 @@ class Delivery:
         return route
 
     def _next(self) -> Route | None:
-        return self._router.route(self._request, tried=self._recovery.tried, is_fit=self._relay.fits)
+        recovery = self._recovery
+        return self._router.route(
+            self._request, tried=recovery.tried, is_fit=self._relay.fits, may_crowd=recovery.is_taken_up
+        )
 
     @property
     def _is_resumption(self) -> bool:
@@ -136,7 +152,7 @@ class Delivery:
         self._metrics.observe_decision(decision.policy, endpoint.name, route.score.num_cached_tokens)
         start = self._clock()
         with endpoint.reserved(route.num_missing_tokens) as reservation:
-            if is_first and self._start_deadline is None:
+            if is_first and not self._has_waited:
                 self._metrics.observe_overhead(start - arrival)
 
             def on_first_token(num_cached: int | None) -> None:
@@ -168,13 +184,18 @@ class Delivery:
                 attempt.outcome = "answered"
                 self._observe_recovery("answered")
                 return None
+            finally:
+                self._router.room.request_ended()
         self._blame(endpoint, failure)
         attempt.outcome = failure.reason
         return failure
 
     def _blame(self, endpoint: Endpoint, failure: AttemptFailed) -> None:
         """An endpoint that is full or drains is not broken."""
-        if failure.reason in ("draining", "status 503", "status 429"):
+        if failure.reason in REFUSALS:
+            endpoint.refused(self._clock())
+            endpoint.breaker.forget()
+        elif failure.reason == "draining":
             endpoint.breaker.forget()
         elif endpoint.breaker.fail():
             self._metrics.observe_ejection(endpoint.name)

@@ -7,6 +7,7 @@ first byte leaves, so that a burst spreads, and given back whatever happens.
 import asyncio
 import contextlib
 import dataclasses
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from octavo.core.relay import ReplicaCard
@@ -15,6 +16,7 @@ from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
+REFUSED_SECONDS = 1.0  # for so long an endpoint that refused for load counts as busy
 ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts that are not computed yet
 
 
@@ -80,6 +82,8 @@ class Endpoint:
         self.complaint = "not asked yet"
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
         self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
+        self.is_short_of_memory = False  # for KV blocks, and requests wait there
+        self._refused_at = -math.inf
         self._lifelines: set[asyncio.Timeout] = set()
 
     @property
@@ -88,8 +92,18 @@ class Endpoint:
 
     @property
     def reason(self) -> str:
-        """Why it is not available, if it is not."""
-        return "draining" if self.is_draining else WRONG if self.is_wrong else self.complaint
+        """Why it is not available, or not asked though it is."""
+        if not self.is_available:
+            return "draining" if self.is_draining else WRONG if self.is_wrong else self.complaint
+        return "short of memory" if self.is_short_of_memory else "busy"
+
+    def refused(self, now: float) -> None:
+        """It says that it has too much to do."""
+        self._refused_at = now
+
+    def is_busy(self, now: float) -> bool:
+        """By its own account: what is sent there would wait there."""
+        return self.is_short_of_memory or now < self._refused_at + REFUSED_SECONDS
 
     @property
     def description(self) -> dict[str, object]:
@@ -100,7 +114,8 @@ class Endpoint:
             "ready": self.is_ready,
             "draining": self.is_draining,
             "wrong": self.is_wrong,
-            "complaint": self.reason,
+            "complaint": "" if self.is_available else self.reason,
+            "short_of_memory": self.is_short_of_memory,
             "breaker": self.breaker.state,
             "models": list(self.cards),
             "fingerprint": self.card and self.card.fingerprint,

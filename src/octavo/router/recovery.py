@@ -22,7 +22,8 @@ RETRY_SECONDS = 0.2  # between two rounds, on average
 _LOSSES = ("connect", "cut", "timeout", "gone", "draining")
 _DEADLY = ("cut", "timeout", "gone", "garbage", "status 500")
 _FREE_OF_CHARGE = ("connect", "cut", "gone", "draining")  # retries of these make no overload worse
-_NOT_TAKEN = ("connect", "draining", "status 429", "status 503")
+REFUSALS = ("status 429", "status 503")  # for load
+_NOT_TAKEN = ("connect", "draining", *REFUSALS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Recovery:
         self._is_loss = False
 
     @property
+    def is_taken_up(self) -> bool:
+        """Somebody had it and lost it: it has waited once."""
+        return self.last is not None and self.last.reason not in REFUSALS
+
+    @property
     def is_suspect(self) -> bool:
         """Two endpoints have failed on this request, and it may be why."""
         return self._num_suspicions >= MAX_SUSPICIONS
@@ -107,6 +113,9 @@ class Recovery:
         """Then everybody may be asked again. Returns the seconds."""
         seconds = min(max_seconds, RETRY_SECONDS * (0.5 + self._lots.random()))
         await asyncio.sleep(seconds)
+        self.begin_round()
+        return seconds
+
+    def begin_round(self) -> None:
         self.tried.clear()
         self._num_in_round = 0
-        return seconds

@@ -3,7 +3,9 @@
 The body is not decoded further, and what an endpoint gets are the client's own bytes.
 """
 
+import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 
@@ -17,6 +19,8 @@ BYTES_PER_TOKEN = 4  # of a prompt: an estimate, for load only
 MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
 
 
+QUEUE_SECONDS_HEADER = b"x-octavo-queue-seconds"
+
 _MISSING = re.compile(r"missing required field `(?P<field>\w+)`")
 _FIELD = re.compile(r" - at `\$\.(?P<field>\w+)[^`]*`$")
 
@@ -27,6 +31,7 @@ class _Fields(msgspec.Struct):
     model: str
     stream: bool | None = None
     n: int | None = None
+    priority: int | None = None
     messages: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
@@ -47,6 +52,8 @@ class RoutedRequest:
     session: str | None = None
     policy: str | None = None  # the client's choice
     tenant: str | None = None  # whose key it brought
+    priority: int = 0  # lower comes first; as the endpoints allow it: from 0
+    queue_seconds: float = math.inf  # that it may wait for an endpoint, by its client
 
     @property
     def raw_body(self) -> msgspec.Raw:
@@ -90,6 +97,8 @@ class RequestReader:
             session=self._header(headers, self._session_key),
             policy=self._header(headers, b"x-octavo-policy"),
             tenant=tenant,
+            priority=max(0, fields.priority or 0),
+            queue_seconds=_seconds(self._header(headers, QUEUE_SECONDS_HEADER)),
         )
 
     def _decode(self, body: bytes) -> _Fields:
@@ -111,6 +120,18 @@ class RequestReader:
 
     def _header(self, headers: Sequence[tuple[bytes, bytes]], name: bytes | None) -> str | None:
         return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def _seconds(text: str | None) -> float:
+    if text is None:
+        return math.inf
+    with contextlib.suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds
+    raise InvalidRequestError(
+        f"{QUEUE_SECONDS_HEADER.decode()} is {text[:40]!r}; allowed: seconds, from 0.",
+        param=QUEUE_SECONDS_HEADER.decode(),
+    )
 
 
 def _refusal(message: str) -> InvalidRequestError:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import time
 from collections.abc import Callable, Mapping, Set
 
 from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
@@ -15,6 +16,7 @@ from octavo.router.policies.prefix import PrefixAffinity
 from octavo.router.policies.round_robin import RoundRobin
 from octavo.router.policies.session import SessionAffinity
 from octavo.router.routed_request import RoutedRequest
+from octavo.router.waiting_room import WaitingRoom
 
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
@@ -54,18 +56,21 @@ class Router:
         *,
         retry_after_seconds: int,
         knowledge: Knowledge,
+        room: WaitingRoom,
         decisions: DecisionLog | None = None,
         lots: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """retry_after_seconds: what a client is told to wait when there is nobody to ask. knowledge: of the
-        policies."""
+        """retry_after_seconds: for clients, when nobody is ready. knowledge: of the policies."""
         self.endpoints = endpoints
+        self.room = room
         self.decisions = decisions or DecisionLog()
         self._policies = policies
         self._default_policy = default_policy
         self._retry_after_seconds = retry_after_seconds
         self._lots = lots or random.Random()
         self._knowledge = knowledge
+        self._clock = clock
 
     def open(self, request: RoutedRequest) -> Decision:
         """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
@@ -86,11 +91,14 @@ class Router:
         *,
         tried: Set[Endpoint] = frozenset(),
         is_fit: Callable[[Endpoint], bool] = lambda _: True,
+        may_crowd: bool = False,
     ) -> Route | None:
-        """None: everybody who fits has been tried. What is chosen must be reserved before the next await."""
+        """None: everybody who fits has been tried, or has no place for one more. What is chosen must be
+        reserved before the next await. may_crowd: it is not to wait for a place."""
         candidates = self.endpoints.candidates(
             request.model, lambda endpoint: endpoint not in tried and is_fit(endpoint)
         )
+        candidates = self._with_place(candidates, may_crowd=may_crowd)
         if not candidates:
             return None
         policy = self._policy(request)
@@ -100,6 +108,24 @@ class Router:
         self._knowledge.prefixes.sent(chosen.endpoint, request)
         load, num_missing = chosen.endpoint.load, request.num_prompt_tokens - chosen.num_cached_tokens
         return Route(chosen, scores, num_missing, load.num_prompt_tokens + num_missing, load.num_requests)
+
+    def _with_place(self, candidates: list[Endpoint], *, may_crowd: bool) -> list[Endpoint]:
+        """The limit on requests at an endpoint is the operator's, and hard. That it is busy it says itself:
+        while another one is not, that one is asked; else a request waits here rather than there, if it may.
+        """
+        limit, now = self.room.limits.max_per_endpoint, self._clock()
+        if limit and not may_crowd:
+            candidates = [endpoint for endpoint in candidates if endpoint.load.num_requests < limit]
+        calm = [endpoint for endpoint in candidates if not endpoint.is_busy(now)]
+        return calm if calm or (self.room.is_open and not may_crowd) else candidates
+
+    def is_known(self, model: str) -> bool:
+        """Whether waiting for the model makes sense: somebody has it, or nobody has said what he has."""
+        return bool(self.endpoints.serving(model)) or not self.endpoints.models
+
+    def is_served(self, model: str, *, tried: Set[Endpoint] = frozenset()) -> bool:
+        """Somebody could answer now, or when he is less busy."""
+        return bool(self.endpoints.candidates(model, lambda endpoint: endpoint not in tried))
 
     def observe_first_token(self, route: Route, request: RoutedRequest, seconds: float) -> None:
         """The first token of an answer came so long after the request went out."""
@@ -113,7 +139,7 @@ class Router:
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no route, however long it was waited for."""
-        if not self.endpoints.serving(request.model) and self.endpoints.models:
+        if not self.is_known(request.model):
             known = ", ".join(self.endpoints.models)
             return ModelNotFoundError(
                 f"There is no model {request.model[:_ECHO_LIMIT]!r} here. Served: {known}."
@@ -124,6 +150,9 @@ class Router:
         )
         on_demand = self.endpoints.on_demand
         what = "No endpoint can be asked now"
-        if request.model in on_demand:
+        seconds = self._retry_after_seconds
+        if self.is_served(request.model):
+            what, seconds = "Every endpoint has enough to do", self.room.retry_after_seconds
+        elif request.model in on_demand:
             what = f"{request.model} was not started within {on_demand.start_seconds:g} s"
-        return OverloadedError(f"{what} ({complaints}).", retry_after_seconds=self._retry_after_seconds)
+        return OverloadedError(f"{what} ({complaints}).", retry_after_seconds=seconds)

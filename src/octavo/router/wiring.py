@@ -28,6 +28,7 @@ from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Router, all_policies
+from octavo.router.waiting_room import QueueLimits, WaitingRoom
 
 Say = Callable[[str], None]
 Beside = Coroutine[None, None, None]
@@ -61,6 +62,14 @@ class RunningRouter:
             config.policy,
             retry_after_seconds=math.ceil(config.health_interval_seconds),
             knowledge=knowledge,
+            room=WaitingRoom(
+                QueueLimits(
+                    config.waiting_room_seconds,
+                    config.max_num_queued_requests,
+                    config.max_requests_per_endpoint,
+                ),
+                metrics,
+            ),
         )
         proxy = Proxy(
             router,

@@ -20,13 +20,13 @@ from octavo.core.block_hash import BLOCK_SIZE, BlockHash
 from octavo.core.messages import EngineStats, RequestOutput
 from octavo.core.request import FinishReason, Request, RequestStatus
 from octavo.core.step import RowStatus, StepOutput
+from octavo.core.waiting_queue import WaitingQueue
 from octavo.kv.manager import KVManager, num_shareable_tokens
 from octavo.scheduler.followers import Followers
 from octavo.scheduler.output_rows import OutputRows, add_hidden_rows, pooled_bytes, read_logprobs
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
-from octavo.scheduler.waiting_queue import WaitingQueue
 
 OUTPUT_WEIGHT = 2  # of a token in a tenant's share: an answer's cost more than a prompt's
 MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
@@ -66,9 +66,9 @@ class Scheduler:
         self._builder = StepBuilder(kv, max_num_seqs, epoch)
         self._requests: dict[str, Request] = {}
         self._running: list[Request] = []  # by priority, then arrival
-        self._waiting = WaitingQueue()
+        self._waiting = WaitingQueue[Request]()
         self._followers = Followers()
-        self._waiting_suspects = WaitingQueue()
+        self._waiting_suspects = WaitingQueue[Request]()
         self._suspect: Request | None = None  # the running one
         self._was_suspect_step = False
         self._new_in_kind: set[Request] = set()

@@ -48,11 +48,13 @@ class CacheMirror:
 
     def __init__(self) -> None:
         self._blocks: set[bytes] = set()
+        self._stats = EngineStats()
         self._epoch = -1
         self._readers: set[Reader] = set()
 
     def observe_step(self, epoch: int, stats: EngineStats) -> None:
         """A new engine begins with an empty cache."""
+        self._stats = stats
         if epoch != self._epoch:
             self._epoch = epoch
             self._blocks.clear()
@@ -78,7 +80,9 @@ class CacheMirror:
         """CacheEvents as JSON, one a line, until is_ending."""
         with self.reading() as reader:
             while not is_ending():
-                yield msgspec.json.encode(reader.take()) + b"\n"
+                event = reader.take()
+                event.num_waiting, event.kv_usage = self._stats.num_waiting, self._stats.kv_usage
+                yield msgspec.json.encode(event) + b"\n"
                 await reader.wait(SIGN_OF_LIFE_SECONDS)
                 await asyncio.sleep(GATHER_SECONDS)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from octavo.core.errors import OverloadedError, RateLimitError
-from octavo.engine.queue_bound import QueueBound
+from octavo.core.queue_bound import QueueBound
 
 
 def test_as_many_may_live_as_run_and_wait() -> None:

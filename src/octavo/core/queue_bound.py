@@ -1,4 +1,4 @@
-"""The bound on requests that wait for the engine, and when a refused one may come back."""
+"""The bound on requests that wait, for an engine or for endpoints, and when a refused one may come back."""
 
 import collections
 import math
@@ -11,7 +11,7 @@ TENANT_SHARE = 8  # a tenant may have so many times the places that are free: ne
 
 
 class QueueBound:
-    """As many requests may live as can run, plus as many as may wait. Runs in the server process."""
+    """As many requests may live as can run, plus as many as may wait."""
 
     def __init__(self, max_num_seqs: int, max_num_queued_requests: int) -> None:
         self._max_num_seqs = max_num_seqs

@@ -6,7 +6,7 @@ import pytest
 
 from octavo.core.request import Request
 from octavo.core.sampling_params import SamplingParams
-from octavo.scheduler.waiting_queue import MAX_IDLE_COUNTERS, WaitingQueue
+from octavo.core.waiting_queue import MAX_IDLE_COUNTERS, WaitingQueue
 
 
 def request(request_id, arrival=0.0, priority=0, tenant=""):

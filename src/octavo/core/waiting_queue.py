@@ -1,26 +1,40 @@
 """Requests that wait to be admitted: by priority, then in turn among tenants, then by arrival.
 
-Runs in the engine process. Whose turn it is goes by work: each tenant has a counter of the tokens computed
-for it, and the one with the least comes next. A tenant that had nothing waiting is put level with those who
-have, so that nobody saves up turns. (The virtual token counter of Sheng et al., "Fairness in Serving Large
-Language Models", OSDI 2024.) With one tenant the order is priority, then arrival.
+In an engine before its batch, in a router before its replicas. Whose turn it is goes by work: each tenant has
+a counter of the tokens computed for it, and the one with the least comes next. A tenant that had nothing
+waiting is put level with those who have, so that nobody saves up turns. (The virtual token counter of Sheng
+et al., "Fairness in Serving Large Language Models", OSDI 2024.) With one tenant the order is priority, then
+arrival.
 """
 
 import heapq
 import itertools
-
-from octavo.core.request import Request
+from typing import Generic, Protocol, TypeVar
 
 MAX_IDLE_COUNTERS = 1024
 
-_Entry = tuple[int, float, int, Request]
+
+class Waiting(Protocol):
+    """Lower priority comes first; arrival is on any one clock."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def arrival(self) -> float: ...
 
 
-class WaitingQueue:
+Item = TypeVar("Item", bound=Waiting)
+
+
+class WaitingQueue(Generic[Item]):
     """A heap for each tenant. A removed request stays in its heap until it comes to the top."""
 
     def __init__(self) -> None:
-        self._heaps: dict[str, list[_Entry]] = {}  # by tenant; none is empty
+        self._heaps: dict[str, list[tuple[int, float, int, Item]]] = {}  # by tenant; none is empty
         self._entry_of: dict[str, int] = {}  # request id -> number of its valid entry
         self._numbers = itertools.count()
         self._work: dict[str, int] = {}  # by tenant: tokens
@@ -30,7 +44,7 @@ class WaitingQueue:
     def __len__(self) -> int:
         return len(self._entry_of)
 
-    def push(self, request: Request) -> None:
+    def push(self, request: Item) -> None:
         assert request.request_id not in self._entry_of
         number = next(self._numbers)
         self._entry_of[request.request_id] = number
@@ -43,13 +57,13 @@ class WaitingQueue:
         heapq.heappush(self._heaps[tenant], (request.priority, request.arrival, number, request))
         self._next = None
 
-    def peek(self) -> Request:
+    def peek(self) -> Item:
         """The next request. The queue must not be empty."""
         if self._next is None:
             self._next = min(self._heaps, key=self._rank)
         return self._heaps[self._next][0][3]
 
-    def pop(self) -> Request:
+    def pop(self) -> Item:
         request = self.peek()
         heap = self._heaps[request.tenant]
         heapq.heappop(heap)
@@ -58,7 +72,7 @@ class WaitingQueue:
         self._trim(request.tenant)
         return request
 
-    def remove(self, request: Request) -> bool:
+    def remove(self, request: Item) -> bool:
         """Returns whether the request was waiting here."""
         if self._entry_of.pop(request.request_id, None) is None:
             return False
