@@ -19,6 +19,7 @@ constexpr int ITEM_PANELS = 2; // an item holds a multiple of these
 
 // ---- few rows: one panel at a time, unpacked in registers; scratch is [rows of x as fp32][sums] ----
 
+// R sums, of which the last ones may be of no row.
 template <WeightFormat F, int R>
 static void few_rows_panel(const LinearArgs &args, int panel, const float *x, float *sums) {
   const int groups = num_groups(args.weight);
@@ -29,17 +30,22 @@ static void few_rows_panel(const LinearArgs &args, int panel, const float *x, fl
     const Packed<F> weights[1] = {{Group<F>(packed, g)}};
     chunk<R, 1>(weights, x + g * CHUNK, (int64_t)groups * CHUNK, sums);
   }
-  add_columns(args, panel, 1, 0, R, sums);
+  add_columns(args, panel, 1, 0, args.num_rows, sums);
 }
+
+// Not every number of rows has its own code: an empty one costs less than unpacking for it.
+constexpr int more_rows(int rows) { return rows < 4 ? rows + 1 : rows + 2; }
 
 template <WeightFormat F, int R>
 static void few_rows_item(const LinearArgs &args, PanelRange range, float *scratch) {
   if constexpr (R < FEW_ROWS)
     if (args.num_rows > R)
-      return few_rows_item<F, R + 1>(args, range, scratch);
+      return few_rows_item<F, more_rows(R)>(args, range, scratch);
   const int width = num_groups(args.weight) * CHUNK;
-  for (int r = 0; r < R; r++)
+  for (int r = 0; r < args.num_rows; r++)
     expand(args.x + r * args.x_stride, width, scratch + (int64_t)r * width);
+  for (int r = args.num_rows; r < R; r++)
+    memset(scratch + (int64_t)r * width, 0, width * sizeof(float));
   for (int panel = range.begin; panel < range.end; panel++)
     few_rows_panel<F, R>(args, panel, scratch, scratch + (int64_t)R * width);
 }

@@ -22,39 +22,57 @@ OCTAVO_INLINE int rows_from(const LinearArgs &args, int row) {
   return args.num_rows - row < MAX_SUM_ROWS ? args.num_rows - row : MAX_SUM_ROWS;
 }
 
-// bf16 to fp32; width is a multiple of 32.
+// bf16 to fp32; width is a multiple of 32, of which the even k come first and then the odd.
 OCTAVO_INLINE void expand(const bf16 *x, int width, float *out) {
-  for (int k = 0; k < width; k += PANEL)
-    store(out + k, load_bf16(x + k));
+  for (int k = 0; k < width; k += CHUNK) {
+    const Bits pairs = load_bits((const uint8_t *)(x + k));
+    store(out + k, as_float(shift_left(pairs, 16)));
+    store(out + k + PAIRS, as_float(bit_and(pairs, BF16_MASK)));
+  }
 }
 
 // The order of operations. sums[r][p] += one chunk of 32 k, as a chain of fma over the even k and one over
-// the odd k, both from +0, added to each other first. R rows of x (fp32, x_stride apart), P panels.
+// the odd k, both from +0, added to each other first. R rows of x (expanded, x_stride apart), P panels.
+//
+// Where weights are unpacked on the way, a few pairs are taken at a time: their instructions depend on each
+// other, so that a processor that looks ahead a hundred of them finds too little to do in one pair.
 template <int R, int P, class Source>
 OCTAVO_INLINE void chunk(const Source (&weights)[P], const float *x, int64_t x_stride, float *sums) {
+  constexpr int AHEAD = R == 1 ? Source::PAIRS_AHEAD : R <= 8 ? (Source::PAIRS_AHEAD + 3) / 4 : 1;
   Vec even[R][P], odd[R][P];
-#pragma GCC unroll 6
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
     for (int p = 0; p < P; p++)
       even[r][p] = odd[r][p] = zero();
 #pragma GCC unroll 16
-  for (int j = 0; j < PAIRS; j++) {
-    Vec w_even[P], w_odd[P];
+  for (int first = 0; first < PAIRS; first += AHEAD) {
+    Vec w_even[AHEAD][P], w_odd[AHEAD][P];
+#pragma GCC unroll 16
+    for (int i = 0; i < AHEAD; i++)
 #pragma GCC unroll 2
-    for (int p = 0; p < P; p++)
-      weights[p].pair(j, w_even[p], w_odd[p]);
-#pragma GCC unroll 6
-    for (int r = 0; r < R; r++) {
-      const Vec x_even = broadcast(x[r * x_stride + 2 * j]), x_odd = broadcast(x[r * x_stride + 2 * j + 1]);
+      for (int p = 0; p < P; p++)
+        weights[p].pair(first + i, w_even[i][p], w_odd[i][p]);
+#pragma GCC unroll 16
+    for (int i = 0; i < AHEAD; i++)
 #pragma GCC unroll 2
-      for (int p = 0; p < P; p++) {
-        even[r][p] = fma(w_even[p], x_even, even[r][p]);
-        odd[r][p] = fma(w_odd[p], x_odd, odd[r][p]);
+      for (int p = 0; p < P; p++)
+        if (R > 1 || AHEAD > 1)
+          keep_in_registers(w_even[i][p], w_odd[i][p]);
+#pragma GCC unroll 16
+    for (int i = 0; i < AHEAD; i++)
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        const float *x_pair = x + r * x_stride + first + i;
+        const Vec x_even = broadcast(x_pair[0]), x_odd = broadcast(x_pair[PAIRS]);
+#pragma GCC unroll 2
+        for (int p = 0; p < P; p++) {
+          even[r][p] = fma(w_even[i][p], x_even, even[r][p]);
+          odd[r][p] = fma(w_odd[i][p], x_odd, odd[r][p]);
+        }
       }
-    }
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
     for (int p = 0; p < P; p++) {

@@ -147,6 +147,15 @@ OCTAVO_INLINE Vec as_float(const Bits &a) {
   return r;
 }
 
+// Values that many instructions read: the compiler would load them again for each.
+OCTAVO_INLINE void keep_in_registers(Vec &a, Vec &b) {
+#if defined(__AVX2__)
+  OCTAVO_EACH_PART asm("" : "+v"(a.part[i]), "+v"(b.part[i]));
+#else
+  (void)a, (void)b;
+#endif
+}
+
 // The bits of a where mask has ones, those of b elsewhere.
 OCTAVO_INLINE Bits select(uint32_t mask, const Bits &a, const Bits &b) {
   Bits r;

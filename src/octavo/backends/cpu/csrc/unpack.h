@@ -182,6 +182,7 @@ template <> struct Group<WeightFormat::Q6_K> {
 
 // A group straight from memory, unpacked in registers.
 template <WeightFormat F> struct Packed {
+  enum { PAIRS_AHEAD = PARTS == 1 ? 8 : 1 };
   Group<F> group;
 
   OCTAVO_INLINE_MEMBER void pair(int pair, Vec &even, Vec &odd) const {
@@ -193,6 +194,7 @@ template <WeightFormat F> struct Packed {
 
 // A group that stage() has unpacked before: [32 k][16 columns] fp32.
 struct Staged {
+  enum { PAIRS_AHEAD = 1 };
   const float *data;
 
   OCTAVO_INLINE_MEMBER void pair(int pair, Vec &even, Vec &odd) const {
