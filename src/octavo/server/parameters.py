@@ -278,7 +278,6 @@ PARAMETERS = (
     _recorded("prompt_cache_options", "blocks are found by what they hold, and stay while there is room"),
     _refused("echo", "the prompt is not repeated", False, apis=ONLY_CHAT),
     _refused("add_special_tokens", "the chat template has them", False, apis=ONLY_CHAT),
-    _refused("include_reasoning", "reasoning is always answered", True, apis=ONLY_CHAT),
     _refused("moderation", "nothing is judged", apis=ONLY_CHAT),
     _refused("functions", "deprecated by OpenAI; send `tools`", [], apis=ONLY_CHAT),
     _refused("function_call", "deprecated by OpenAI; send `tool_choice`", "none", "auto", apis=ONLY_CHAT),
