@@ -8,6 +8,7 @@ it uses, never one of these.
 import dataclasses
 import os
 import pathlib
+import re
 
 from octavo.core.errors import StartError
 
@@ -159,7 +160,7 @@ class RouterConfig:
     start_seconds: float = 120.0
     """How long they wait."""
     static_aliases: tuple[str, ...] = ()
-    """Another name for a model, as alias:model (may repeat)."""
+    """Another name for a model, as alias:model, or for a share of it, as alias:model=95 (may repeat)."""
     policy: str = "cost"
     """Who gets a request: cost, prefix, least-load, session or round-robin."""
     session_key: str | None = None
@@ -216,9 +217,9 @@ class RouterConfig:
                 f"--static-models names {len(self.static_models)} models for {num_endpoints} "
                 "endpoints; name one for each."
             )
-        for alias in self.static_aliases:
-            if not all(alias.partition(":")):
-                raise StartError(f"--static-aliases is {alias!r}; allowed: alias:model.")
+        for alias, shares in self.aliases.items():
+            if not any(shares.values()):
+                raise StartError(f"--static-aliases: no model has a share of {alias!r}.")
         if self.policy == "session" and self.session_key is None:
             raise StartError("--policy session needs --session-key, the header that names a session.")
         for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
@@ -232,8 +233,27 @@ class RouterConfig:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
 
+    @property
+    def aliases(self) -> dict[str, dict[str, float]]:
+        """The share of each model, by alias. Raises StartError."""
+        found: dict[str, dict[str, float]] = {}
+        for text in self.static_aliases:
+            alias, model, share = _share(text)
+            found.setdefault(alias, {})[model] = share
+        return found
+
+
+def _share(text: str) -> tuple[str, str, float]:
+    """Alias, model and share of an item of --static-aliases. Raises StartError."""
+    alias, _, model = text.partition(":")
+    weighted = _WEIGHTED.fullmatch(model)
+    if not alias or not model:
+        raise StartError(f"--static-aliases is {text!r}; allowed: alias:model, alias:model=SHARE.")
+    return (alias, weighted[1], float(weighted[2])) if weighted else (alias, model, 1.0)
+
 
 TOOL_CALL_PARSERS = ("hermes", "llama3_json", "mistral", "json")
+_WEIGHTED = re.compile(r"(.+)=(\d{1,9}(?:\.\d{1,9})?)")
 ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")
 _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",

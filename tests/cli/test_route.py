@@ -63,6 +63,7 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
         (("http://a:1", "--policy", "session"), "needs --session-key"),
         (("http://a:1", "--static-models", "a,b"), "names 2 models for 1 endpoints"),
         (("http://a:1", "--static-aliases", "a"), "--static-aliases is 'a'; allowed: alias:model"),
+        (("http://a:1", "--static-aliases", "a:b=0"), "--static-aliases: no model has a share of 'a'."),
         (("http://a:1", "--waiting-room-seconds", "-1"), "--waiting-room-seconds must be at least 0."),
         (("http://a:1", "--max-num-queued-requests", "0"), "--max-num-queued-requests must be at least 1."),
         (("http://a:1", "--connect-seconds", "0"), "--connect-seconds must be above 0."),
@@ -78,3 +79,8 @@ def test_a_faulty_flag_is_one_sentence(
 
 def test_lists_may_be_separated_by_commas() -> None:
     assert split(("a, b", "c,")) == ("a", "b", "c")
+
+
+def test_an_alias_has_shares_and_a_model_any_name() -> None:
+    config = RouterConfig(endpoints=("u",), static_aliases=("c:x:1b=90", "c:y=0.5", "n:org/m=x", "d:y"))
+    assert config.aliases == {"c": {"x:1b": 90.0, "y": 0.5}, "n": {"org/m=x": 1.0}, "d": {"y": 1.0}}

@@ -61,6 +61,21 @@ def test_of_several_models_the_first_is_the_default() -> None:
     ]  # fmt: skip
 
 
+def test_aliases_and_their_shares_are_the_routers() -> None:
+    router = RouterValues(waiting_room_seconds=9.0, aliases=(("chat", "x", 90), ("chat", "z", 9.5)))
+    made = plan(ModelValues("x.gguf"), ModelValues("z.gguf"), router=router)
+    arguments = made.router_arguments(1, ["u", "v"])
+    assert "--waiting-room-seconds=9.0" in arguments
+    assert arguments[-3:] == [
+        "--static-aliases=default:x", "--static-aliases=chat:x=90", "--static-aliases=chat:z=9.5",
+    ]  # fmt: skip
+    router = RouterValues(aliases=(("default", "z", 1),))
+    made = plan(ModelValues("x.gguf"), ModelValues("z.gguf"), router=router)
+    assert made.router_arguments(1, ["u", "v"])[-1:] == ["--static-aliases=default:z=1"]
+    with pytest.raises(StartError, match=r"router.aliases.default names z; there are: x"):
+        plan(ModelValues("x.gguf"), router=router)
+
+
 def test_a_standby_takes_memory_and_no_cores_and_comes_last() -> None:
     made = plan(ModelValues("x.gguf", 2, num_standbys=1), ModelValues("z.gguf"))
     assert [(r.model_name, r.threads, r.is_standby) for r in made.replicas] == [

@@ -46,7 +46,8 @@ models:
 - {name: c.gguf, threads: 3, standby: 1, startOnFirstRequest: true, idleTimeout: 5m}
 resources: {limits: {cpu: 2}}
 router: {host: 0.0.0.0, port: 80, policy: session, sessionKey: x-user, apiKeyFile: keys,
-         drainTimeout: 1m, interTokenTimeout: 5s, startTimeout: 9}
+         drainTimeout: 1m, interTokenTimeout: 5s, startTimeout: 9, waitingRoom: 7,
+         aliases: {chat: {a: 90, c: 10}, nick: c}}
 """,
     )
     assert values.models == (
@@ -61,8 +62,9 @@ router: {host: 0.0.0.0, port: 80, policy: session, sessionKey: x-user, apiKeyFil
         ),
     )
     assert values.router == RouterValues(
-        True, "0.0.0.0", 80, "session", "x-user", pathlib.Path("keys"), 60.0, 5.0, 9.0
-    )
+        True, "0.0.0.0", 80, "session", "x-user", pathlib.Path("keys"), 60.0, 5.0, 9.0, 7.0,
+        (("chat", "a", 90), ("chat", "c", 10), ("nick", "c", 1)),
+    )  # fmt: skip
     assert (values.num_regular_replicas, values.num_replicas, values.not_honoured) == (3, 4, ())
 
 
@@ -106,6 +108,9 @@ def test_without_prefix_awareness_load_decides(tmp_path: pathlib.Path) -> None:
             "router: {enabled: false}\nmodel:\n  idleTimeout: 5m",
             "line 3: model.idleTimeout needs the router, which is not enabled.",
         ),
+        ("router: {aliases: {chat: {a: many}}}", "router.aliases.chat must be a model, or models with"),
+        ("router: {aliases: {chat: [a]}}", "router.aliases.chat must be a model, or models with"),
+        ("router: {aliases: {chat: {a: 0}}}", "router.aliases.chat has no model with a share"),
         ("observability: {jaeger: true}", "observability.jaeger is not a field"),
     ],
 )

@@ -13,6 +13,7 @@ from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
+from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.delivery import DeliveryLimits
@@ -40,7 +41,7 @@ class Routed:
         *,
         policy: str = "round-robin",
         session_key: str | None = None,
-        aliases: dict[str, str] | None = None,
+        aliases: dict[str, dict[str, float]] | None = None,
         limits: DeliveryLimits = LIMITS,
         health: HealthLimits = HEALTH,
         api_key: str | None = None,
@@ -55,7 +56,7 @@ class Routed:
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
             for number, url in enumerate(urls)
         ]
-        self.set = EndpointSet(self.endpoints, aliases, on_demand)
+        self.set = EndpointSet(self.endpoints, Aliases(aliases), on_demand)
         self.metrics = RouterMetrics()
         self.knowledge = knowledge = Knowledge()
         self.router = Router(
@@ -69,7 +70,7 @@ class Routed:
         )
         self.proxy = Proxy(
             self.router,
-            RequestReader(session_key=session_key, aliases=self.set.aliases),
+            RequestReader(self.set.resolve, session_key=session_key),
             self.metrics,
             secret=secret,
             limits=ProxyLimits(limits, max_body_bytes=max_body_bytes, patience_seconds=patience_seconds),

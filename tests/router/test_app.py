@@ -11,7 +11,7 @@ pytestmark = pytest.mark.asyncio
 async def test_models_of_all_endpoints_are_one_list() -> None:
     async with fake_servers(1, ("a", "b")) as (one,), fake_servers(1, ("b", "c")) as (two,):
         urls = [one.url, two.url]
-        async with routed(urls, aliases={"nick": "c"}) as router:
+        async with routed(urls, aliases={"nick": {"c": 1}}) as router:
             cards = (await router.client.get("/v1/models")).json()["data"]
             assert [card["id"] for card in cards] == ["a", "b", "c", "nick"]
             assert (await router.client.get("/v1/models/nick")).json()["root"] == "c"

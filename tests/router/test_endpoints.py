@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from octavo.router.aliases import Aliases
 from octavo.router.breaker import NUM_FAILURES
 from octavo.router.endpoints import ANSWERING_TOKENS, Endpoint, EndpointSet
 from octavo.router.on_demand import OnDemandModels
@@ -59,12 +60,15 @@ def test_a_model_that_is_started_on_demand_is_always_there() -> None:
     (one,) = ready(1, "a")
     one.is_ready = False
     assert EndpointSet([one]).models == {}
-    assert list(EndpointSet([one], {"nick": "a"}, OnDemandModels(("a",))).models) == ["a", "nick"]
+    assert list(EndpointSet([one], Aliases({"nick": {"a": 1}}), OnDemandModels(("a",))).models) == [
+        "a",
+        "nick",
+    ]
 
 
 def test_models_are_merged_with_aliases() -> None:
     (one,), (two,) = ready(1, "a"), ready(1, "b")
-    fleet = EndpointSet([one, two], {"nick": "b", "b": "a", "dangling": "none"})
+    fleet = EndpointSet([one, two], Aliases({"nick": {"b": 1}, "b": {"a": 1}, "gone": {"none": 1}}))
     assert list(fleet.models) == ["a", "b", "nick"]
     assert fleet.models["nick"]["root"] == "b"
     two.is_ready = False

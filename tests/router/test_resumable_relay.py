@@ -146,9 +146,7 @@ async def test_what_a_replica_says_of_its_prompt_is_learned_and_kept(is_stream: 
         assert response.status_code == 200
         assert PROMPT_BLOCKS_HEADER.decode() not in response.headers
         body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
-        request = RequestReader(session_key=None, aliases={}).read(
-            body, id="id", path="/v1/completions", headers=()
-        )
+        request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
         route = response.headers["x-octavo-route"]
         other = next(one for one in router.endpoints if one.name not in route)
         hashes: list[bytes] = []

@@ -9,7 +9,7 @@ from octavo.router.routed_request import CHUNK_BYTES, RequestReader, RoutedReque
 
 
 def read(body: bytes, **options: Any) -> RoutedRequest:
-    reader = RequestReader(session_key="X-Session", aliases=options.pop("aliases", {}))
+    reader = RequestReader(options.pop("resolve", lambda name, key: name), session_key="X-Session")
     return reader.read(body, id="id", path="/v1/completions", headers=options.pop("headers", ()))
 
 
@@ -20,7 +20,7 @@ def test_bytes_stay_as_they_came() -> None:
 
 
 def test_an_alias_changes_the_model_and_no_other_byte() -> None:
-    request = read(b'{"prompt":"h\\u0069","model":"a","x":1.50}', aliases={"a": "real"})
+    request = read(b'{"prompt":"h\\u0069","model":"a","x":1.50}', resolve=lambda name, key: "real")
     assert request.body == b'{"prompt":"h\\u0069","model":"real","x":1.50}' and request.model == "real"
 
 
@@ -85,7 +85,7 @@ def test_a_conversation_begins_as_its_next_turn_does() -> None:
 
 
 def test_prompts_of_two_tenants_or_two_salts_have_nothing_in_common() -> None:
-    reader = RequestReader(session_key=None, aliases={})
+    reader = RequestReader()
 
     def prefix(tenant: str | None = None, **fields: str) -> set[int]:
         body = json.dumps({"model": "m", "prompt": "x" * 1000, **fields}).encode()

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from octavo.config import GIB, EngineConfig
+from octavo.core.errors import StartError
 from octavo.fleet.values import FleetValues, ModelValues, RouterValues
 from octavo.models.source import served_name
 from octavo.server.boot_report import format_bytes
@@ -84,6 +85,7 @@ class FleetPlan:
             "--drain-seconds": router.drain_seconds,
             "--inter-token-seconds": router.inter_token_seconds,
             "--start-seconds": router.start_seconds if self._on_demand else None,
+            "--waiting-room-seconds": router.waiting_room_seconds,
             "--health-interval-seconds": HEALTH_INTERVAL_SECONDS,
         }
         regular = [url for url, replica in zip(urls, self.replicas, strict=True) if not replica.is_standby]
@@ -95,6 +97,7 @@ class FleetPlan:
             *(f"--standby-endpoints={url}" for url in standbys),
             *(f"--on-demand-models={name}" for name in self._on_demand),
             *self._naming(),
+            *(f"--static-aliases={alias}:{model}={share:g}" for alias, model, share in router.aliases),
         ]
 
     @property
@@ -108,7 +111,8 @@ class FleetPlan:
         firsts = [replica.model_name for replica in self.replicas]
         if len(set(firsts)) == 1 and not self._on_demand:
             return []
-        aliases = [f"default:{firsts[0]}"]
+        is_default_taken = any(alias == "default" for alias, _, _ in self.router.aliases)
+        aliases = [] if is_default_taken else [f"default:{firsts[0]}"]
         for name, replica in {replica.model_name: replica for replica in self.replicas}.items():
             aliases += [f"{alias}:{name}" for alias in replica.model.served_names[1:]]
         return [
@@ -154,6 +158,11 @@ def plan_fleet(values: FleetValues, machine: Machine) -> FleetPlan:
         )
         _check(replica)
         replicas.append(replica)
+    served = {name for one in replicas for name in (one.model_name, *one.model.served_names)}
+    for alias, name, _ in values.router.aliases:
+        if name not in served:
+            names = ", ".join(sorted(served))
+            raise StartError(f"router.aliases.{alias} names {name}; there are: {names}.")
     return FleetPlan(values.router, tuple(replicas), machine)
 
 

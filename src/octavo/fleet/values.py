@@ -5,6 +5,7 @@ A field that one machine cannot honour is listed as such; one that is not known 
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 from octavo.config import ROUTING_POLICIES
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
@@ -49,6 +50,8 @@ class RouterValues:
     drain_seconds: float = 30.0
     inter_token_seconds: float = 30.0
     start_seconds: float = 120.0  # that a request waits for a model that is started on demand
+    waiting_room_seconds: float | None = None
+    aliases: tuple[tuple[str, str, float], ...] = ()  # alias, model, and its share of the alias's requests
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,9 +191,29 @@ def _router(fields: Fields) -> RouterValues:
         drain_seconds=fields.seconds("drainTimeout") or default.drain_seconds,
         inter_token_seconds=fields.seconds("interTokenTimeout") or default.inter_token_seconds,
         start_seconds=fields.seconds("startTimeout") or default.start_seconds,
+        waiting_room_seconds=fields.seconds("waitingRoom"),
+        aliases=tuple(_aliases(fields.fields("aliases"))),
     )
     fields.close()
     return router
+
+
+def _aliases(fields: Fields) -> Iterator[tuple[str, str, float]]:
+    """A model for each alias, or several with their shares."""
+    for alias, meant in fields.values().items():
+        shares = {meant: 1} if isinstance(meant, str) else meant
+        if not isinstance(shares, dict) or not all(map(_is_share, shares.keys(), shares.values())):
+            fields.complain(alias, "must be a model, or models with their shares, as {old: 90, new: 10}")
+        elif not any(shares.values()):
+            fields.complain(alias, "has no model with a share")
+        else:
+            yield from ((alias, model, share) for model, share in shares.items())
+    fields.close()
+
+
+def _is_share(model: object, share: object) -> bool:
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    return isinstance(model, str) and is_number and (share == 0 or 0.001 <= share <= 1e5)  # type: ignore[operator]
 
 
 def _observability(fields: Fields, notes: Notes) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from octavo.core.relay import ReplicaCard
+from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
@@ -164,15 +165,21 @@ class EndpointSet:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        aliases: dict[str, str] | None = None,
+        aliases: Aliases | None = None,
         on_demand: OnDemandModels | None = None,
     ) -> None:
         self.endpoints = list(endpoints)
-        self.aliases = dict(aliases or {})
+        self._aliases = aliases or Aliases()
         self.on_demand = on_demand or OnDemandModels()
 
-    def resolve(self, model: str) -> str:
-        return self.aliases.get(model, model)
+    def resolve(self, name: str, key: Callable[[], bytes]) -> str:
+        """The model that a name stands for. key: what it depends on where there are several."""
+        return self._aliases.resolve(
+            name, key, lambda model: model in self.on_demand or self._can_answer(model)
+        )
+
+    def _can_answer(self, model: str) -> bool:
+        return any(endpoint.is_available for endpoint in self.serving(model))
 
     @property
     def models(self) -> dict[str, dict[str, object]]:
@@ -183,8 +190,8 @@ class EndpointSet:
             for name, card in endpoint.cards.items():
                 if endpoint.is_ready or name in self.on_demand:
                     cards.setdefault(name, card)
-        for alias, model in self.aliases.items():
-            if model in cards and alias not in cards:
+        for alias, model in self._aliases.shown(tuple(cards)).items():
+            if alias not in cards:
                 cards[alias] = {**cards[model], "id": alias, "root": model}
         return cards
 

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import xxhash
@@ -20,6 +20,8 @@ MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
 
 
 QUEUE_SECONDS_HEADER = b"x-octavo-queue-seconds"
+
+Resolve = Callable[[str, Callable[[], bytes]], str]
 
 _MISSING = re.compile(r"missing required field `(?P<field>\w+)`")
 _FIELD = re.compile(r" - at `\$\.(?P<field>\w+)[^`]*`$")
@@ -64,12 +66,12 @@ class RoutedRequest:
 class RequestReader:
     """Bodies to RoutedRequests."""
 
-    def __init__(self, *, session_key: str | None, aliases: dict[str, str]) -> None:
-        """session_key: the header that names a session."""
+    def __init__(self, resolve: Resolve = lambda name, key: name, *, session_key: str | None = None) -> None:
+        """resolve: the model that a name stands for. session_key: the header that names a session."""
         self._decoder = msgspec.json.Decoder(_Fields)
         self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._session_key = session_key.lower().encode() if session_key else None
-        self._aliases = aliases
+        self._resolve = resolve
 
     def read(
         self,
@@ -82,8 +84,9 @@ class RequestReader:
     ) -> RoutedRequest:
         """Raises InvalidRequestError for a body that is no JSON object or names no model."""
         fields = self._decode(body)
-        model = self._aliases.get(fields.model, fields.model)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
+        session = self._header(headers, self._session_key)
+        model = self._resolve(fields.model, lambda: prompt if session is None else session.encode())
         root = f"{path} {model} {tenant} ".encode() + bytes(fields.cache_salt)  # who may share blocks
         return RoutedRequest(
             id=id,
@@ -94,7 +97,7 @@ class RequestReader:
             headers=headers,
             num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
             prefix=prefix_hashes(bytes(fields.tools) + prompt, root),
-            session=self._header(headers, self._session_key),
+            session=session,
             policy=self._header(headers, b"x-octavo-policy"),
             tenant=tenant,
             priority=max(0, fields.priority or 0),

@@ -14,6 +14,7 @@ from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.admin import build_admin
+from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
 from octavo.router.cache_watch import CacheWatch
 from octavo.router.delivery import DeliveryLimits
@@ -52,9 +53,8 @@ class RunningRouter:
         """say is given sentences for the operator. Raises StartError."""
         config, environment = options.router, options.environment
         metrics, knowledge = RouterMetrics(), Knowledge()
-        aliases = dict(alias.split(":", 1) for alias in config.static_aliases)
         on_demand = OnDemandModels(config.on_demand_models, start_seconds=config.start_seconds)
-        endpoints = EndpointSet([], aliases, on_demand)
+        endpoints = EndpointSet([], Aliases(config.aliases), on_demand)
         membership = _membership(config, endpoints, metrics, say)
         router = Router(
             endpoints,
@@ -73,7 +73,7 @@ class RunningRouter:
         )
         proxy = Proxy(
             router,
-            RequestReader(session_key=config.session_key, aliases=endpoints.aliases),
+            RequestReader(endpoints.resolve, session_key=config.session_key),
             metrics,
             secret=environment.secret,
             limits=ProxyLimits(
