@@ -170,22 +170,6 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], message: str, param: str
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("tool_choice", ["auto", "none"])
-async def test_a_call_of_a_tool_does_not_fit_into_a_grammar(tool_choice: str) -> None:
-    engine = FakeEngine()
-    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    body = {"model": "default", "messages": [{"role": "user", "content": "p"}], "response_format": FORMAT}
-    async with asgi_client(fake_replica(engine)) as client:
-        sent = {**body, "tools": [tool], "tool_choice": tool_choice}
-        response = await client.post("/v1/chat/completions", json=sent)
-    if tool_choice == "none":
-        assert response.status_code == 200 and engine.submitted[0].grammar is not None
-    else:
-        assert response.status_code == 400 and not engine.submitted
-        assert "leaves no room for a call of a tool" in response.json()["error"]["message"]
-
-
-@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("content", "reasoning"),
     [("p", Reasoning("</think>", "<think>")), ("p<think>", Reasoning("</think>")), ("p</think>", None)],

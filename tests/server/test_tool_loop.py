@@ -248,13 +248,21 @@ async def test_strict_tools_bind_free_answers() -> None:
         assert spec is None if start is None else spec is not None and spec.text.startswith(start)
 
 
-async def test_calls_leave_no_room_for_another_form_of_answer() -> None:
-    body = {"model": "tiny", "messages": MESSAGES, "tools": TOOLS, "response_format": {"type": "json_object"}}
-    async with asgi_client(fake_replica(engine_of("{}"), abilities=SPELLED)) as client:
-        refused = await client.post("/v1/chat/completions", json=body)
-        taken = await client.post("/v1/chat/completions", json={**body, "tool_choice": "none"})
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_format")
-    assert taken.status_code == 200
+@pytest.mark.parametrize("stream", (False, True))
+async def test_a_model_calls_or_answers_by_the_schema(stream: bool) -> None:
+    form: dict[str, Any] = {"tools": TOOLS, "response_format": {"type": "json_object"}}
+    for answer in (CALLS, '{"a": "<tool_call>"}'):
+        engine = engine_of(answer)
+        async with serving(engine, abilities=SPELLED) as (_, url):
+            message, reason = await ask(url, MESSAGES, stream=stream, **form)
+            await ask(url, MESSAGES, stream=stream, tool_choice="none", **form)
+        either, only = (submit.grammar for submit in engine.submitted)
+        assert either is not None and only is not None
+        assert (either.kind, only.kind) == (GrammarKind.JSON_OBJECT,) * 2 and either.calls and not only.calls
+        if answer == CALLS:
+            assert not message.content and reason == "tool_calls" and len(message.tool_calls or []) == 2
+        else:
+            assert (message.content, message.tool_calls, reason) == (answer, None, "stop")
 
 
 @pytest.mark.parametrize("stream", (False, True))

@@ -46,7 +46,7 @@ class _StructuralTag(msgspec.Struct, forbid_unknown_fields=True):
 def to_lark(spec: GrammarSpec, control_ids: Mapping[str, int]) -> str:
     """control_ids: ids of the vocabulary's control tokens by name. Raises InvalidRequestError."""
     assert spec.kind is not GrammarKind.ANYTHING  # it needs no grammar
-    num_bytes = len(_encoded(spec.text))
+    num_bytes = len(_encoded(spec.text)) + len(_encoded(spec.calls or ""))
     if num_bytes > MAX_GRAMMAR_BYTES:
         raise InvalidRequestError(f"The grammar has {num_bytes} bytes; allowed: {MAX_GRAMMAR_BYTES}.")
     match spec.kind:
@@ -65,6 +65,8 @@ def to_lark(spec: GrammarSpec, control_ids: Mapping[str, int]) -> str:
             text = _lark(spec.text, spec.whitespace)
         case GrammarKind.STRUCTURAL_TAG:
             text = _structural_tag(spec, control_ids)
+    if spec.calls is not None:
+        text = f"start: %lark {{\n{text}\n}} | %lark {{\n{_calls(spec.calls)}\n}}"
     if spec.reasoning is not None:
         text = _behind(spec.reasoning, text, control_ids)
     return text + _TAIL
@@ -143,6 +145,13 @@ def _lark(text: str, whitespace: str | None) -> str:
         pieces += text[position : found.start()], _json_value(schema, whitespace)
         position = end
     return "".join((*pieces, text[position:]))
+
+
+def _calls(text: str) -> str:
+    try:
+        return _lark(text, None)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"In the parameters of a tool: {error}") from None
 
 
 def _of_gbnf(text: str) -> str:

@@ -4,7 +4,6 @@ from typing import Protocol
 
 from octavo.text.deltas import Delta, TextDelta, merged
 from octavo.text.reasoning import ReasoningSplitter
-from octavo.text.tool_calls import ToolCallParser
 
 
 class AnswerParser(Protocol):
@@ -32,11 +31,39 @@ class PlainAnswer:
         return []
 
 
+class MarkedOrNot:
+    """Two ways of reading a text: of one that begins with a mark, and of any other."""
+
+    def __init__(self, mark: str, marked: AnswerParser, other: AnswerParser) -> None:
+        self._mark = mark
+        self._marked = marked
+        self._other = other
+        self._held = ""  # while it may become the mark
+        self._chosen: AnswerParser | None = None
+
+    @property
+    def num_calls(self) -> int:
+        return self._marked.num_calls + self._other.num_calls
+
+    def push(self, text: str) -> list[Delta]:
+        if self._chosen is None:
+            text = self._held = self._held + text
+            if len(text) < len(self._mark) and self._mark.startswith(text):
+                return []
+            self._chosen = self._marked if text.startswith(self._mark) else self._other
+        return self._chosen.push(text)
+
+    def finish(self) -> list[Delta]:
+        if self._chosen is None:
+            return [*self._other.push(self._held), *self._other.finish()]
+        return self._chosen.finish()
+
+
 class ParsedAnswer:
     def __init__(
         self,
         reasoning: ReasoningSplitter | PlainAnswer,
-        calls: ToolCallParser | PlainAnswer,
+        calls: AnswerParser,
         *,
         shows_reasoning: bool = True,
     ) -> None:

@@ -73,9 +73,10 @@ class CallScanner:
     arguments   pieces of JSON, to be taken out by whoever reads them; not before there is a name
     """
 
-    def __init__(self, names: Container[str]) -> None:
+    def __init__(self, names: Container[str], *, needs_arguments: bool = False) -> None:
         """names: the tools there are; an object that names none of them is no call."""
         self._names = names
+        self._needs_arguments = needs_arguments
         self._phase = _Phase.KEY
         self._value: ValueScanner | None = None
         self._pieces: list[str] = []  # of the value, if it has to be read as a whole
@@ -149,6 +150,10 @@ class CallScanner:
         self.is_broken = True
         return ""
 
+    @property
+    def _is_call(self) -> bool:
+        return self._name is not None and (self._has_arguments or not self._needs_arguments)
+
     def _take_mark(self, character: str) -> None:
         """One of the marks between keys and values."""
         match self._phase, character:
@@ -156,7 +161,7 @@ class CallScanner:
                 self._phase = _Phase.VALUE
             case _Phase.NEXT, ",":
                 self._phase = _Phase.KEY
-            case ((_Phase.NEXT | _Phase.KEY), "}") if self._name is not None:
+            case ((_Phase.NEXT | _Phase.KEY), "}") if self._is_call:
                 self.is_complete = True
                 if not self._has_arguments:
                     self.arguments.append(NO_ARGUMENTS)

@@ -48,6 +48,7 @@ class ToolCallParser:
         self._form = form
         self._names = names
         self._is_parallel = is_parallel
+        self._is_exact = is_exact
         self._is_forced = is_forced
         self._place = _Place.START
         self._openings = tuple(dict.fromkeys((form.opening, GENERIC.opening)))
@@ -124,7 +125,7 @@ class ToolCallParser:
     def _begins(self, character: str) -> bool:
         if character == "{":
             self._place = _Place.CALL
-            self._call = CallScanner(self._names)
+            self._call = CallScanner(self._names, needs_arguments=self._is_exact)
             self._has_begun = False
         elif character == "[" and self._may_be_list and not self._is_in_list:
             self._place = _Place.OPENED

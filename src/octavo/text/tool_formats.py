@@ -28,6 +28,16 @@ class ToolFormat:
     has_short_ids: bool = False  # calls have ids of nine letters and digits, as the template wants them
 
     @property
+    def marked(self) -> "ToolFormat":
+        """The same with calls that always have their opening."""
+        return dataclasses.replace(self, is_bare=False)
+
+    @property
+    def bare(self) -> "ToolFormat":
+        """Calls without it; one call only, unless the model writes them so anyway."""
+        return self if self.is_bare else dataclasses.replace(self, is_bare=True, has_list=False)
+
+    @property
     def beginning(self) -> str:
         """What a model writes before a call, or a list of them."""
         return self.opening + self.padding

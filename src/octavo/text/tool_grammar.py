@@ -41,13 +41,15 @@ class ToolGrammar:
 
     def forced(self) -> str:
         """An answer that is a call, or several where these may be."""
-        form = self.form
-        if form.is_bare:
-            calls = self._inside()
-        else:
-            framed = f"{self._mark(form.opening)} {self._framed()}"
-            calls = framed if form.has_list else self._repeated(f"({framed})", "\n")
+        calls = self._inside() if self.form.is_bare else self._marked()
         return self._text(f"{self._reasoning()} {calls}")
+
+    def optional(self, *, is_spaced: bool) -> str:
+        """Calls in place of an answer that is JSON: with their opening, or one call without. is_spaced: the
+        answer may have other white space than calls, and both could not begin alike."""
+        form = self.form
+        calls = self._inside() if form.is_bare and form.has_list else self._marked()
+        return self._text(calls if is_spaced else f"({calls} | call)", is_split=True)
 
     def allowed(self) -> str:
         """Any text; but whatever the parser takes for a call (is_exact) is one, with valid arguments."""
@@ -60,15 +62,22 @@ class ToolGrammar:
         rest = f"({call})* ANY" if self.is_parallel else f"({call} | ANY)"
         return self._text(f"{reasoning} {rest}", _lazy("head", form.opening))
 
-    def _text(self, start: str, *rules: str) -> str:
+    def _text(self, start: str, *rules: str, is_split: bool = False) -> str:
+        """is_split: into the lexemes of JSON, as a lexer has to tell calls from other JSON."""
         names = [f"call_{index}" for index in range(len(self.schemas))]
-        head = f'{{"name": "%s", "{self.form.arguments_key}": '
         calls = [
-            f'{rule}: {json.dumps(head % name)} %json {json.dumps({"type": "object", **schema})} "}}"'
+            f'{rule}: {self._head(name, is_split)} %json {json.dumps({"type": "object", **schema})} "}}"'
             for rule, (name, schema) in zip(names, self.schemas.items(), strict=True)
         ]
         tags = [] if self.tags is None else [_lazy("think", self.tags.closing)]
         return "\n".join((f"start: {start}", f"call: {' | '.join(names)}", *calls, *rules, *tags, _ANY))
+
+    def _head(self, name: str, is_split: bool) -> str:
+        """A call up to its arguments."""
+        if not is_split:
+            return json.dumps(f'{{"name": "{name}", "{self.form.arguments_key}": ')
+        key, value, arguments = (json.dumps(f'"{it}"') for it in ("name", name, self.form.arguments_key))
+        return f'"{{" {key} /: ?/ {value} /, ?/ {arguments} /: ?/'
 
     def _reasoning(self) -> str:
         if self.tags is None or self.thinking is Thinking.NEVER:
@@ -87,6 +96,12 @@ class ToolGrammar:
         if self.tags is None or self.thinking is not Thinking.MAYBE:
             return rule
         return f"{rule} & ~/{re.escape(self.tags.opening)}(.|\\n)*/"
+
+    def _marked(self) -> str:
+        """Calls with their opening."""
+        framed = f"{self._mark(self.form.opening)} {self._framed()}"
+        is_whole = self.form.has_list or self.form.separator
+        return framed if is_whole else self._repeated(f"({framed})", "\n")
 
     def _framed(self) -> str:
         """Calls from behind the opening to the end of the closing."""
