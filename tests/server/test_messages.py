@@ -34,6 +34,7 @@ def test_an_answer_can_be_sent_back_as_it_came() -> None:
     assert read({"role": "assistant", "content": "a", "annotations": [], **empty}) == [
         {"role": "assistant", "content": "a"}
     ]
+    assert read({"role": "assistant", "content": "{}", "parsed": {}})[0]["content"] == "{}"
 
 
 def calling(arguments: str = "{}", **fields: Any) -> dict[str, Any]:

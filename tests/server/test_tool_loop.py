@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import msgspec
 import openai
+import pydantic
 import pytest
 from openai.types.chat import ChatCompletionMessage
 
@@ -246,6 +247,31 @@ async def test_strict_tools_bind_free_answers() -> None:
             await ask(url, MESSAGES, stream=False, tools=tools)
         spec = engine.submitted[-1].grammar
         assert spec is None if start is None else spec is not None and spec.text.startswith(start)
+
+
+class Forecast(pydantic.BaseModel):
+    city: str
+
+
+async def test_the_loop_of_a_client_that_parses() -> None:
+    """What it has made of a call it sends back with it."""
+    engine = engine_of(f'<tool_call>\n{{"name": "Forecast", "arguments": {ARGUMENTS[0]}}}\n</tool_call>')
+    form: dict[str, Any] = {"tools": [openai.pydantic_function_tool(Forecast)], "response_format": Forecast}
+    async with (
+        serving(engine, abilities=SPELLED) as (_, url),
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+    ):
+        messages: list[Any] = list(MESSAGES)
+        called = await client.chat.completions.parse(model="tiny", messages=messages, **form)
+        (call,) = called.choices[0].message.tool_calls or []
+        assert call.function.parsed_arguments == Forecast(city="Oslo")
+        result = {"role": "tool", "tool_call_id": call.id, "content": [{"type": "text", "text": "20 °C"}]}
+        engine.answer = ARGUMENTS[0].encode()
+        answered = await client.chat.completions.parse(
+            model="tiny", messages=[*messages, called.choices[0].message, result], **form
+        )
+    assert answered.choices[0].message.parsed == Forecast(city="Oslo")
+    assert "20 °C" in prompt_of(engine)
 
 
 @pytest.mark.parametrize("stream", (False, True))

@@ -34,6 +34,7 @@ _OTHER_CONTENTS = tuple(name for name in Part.__struct_fields__ if name not in (
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str
     arguments: str  # JSON
+    parsed_arguments: Any = None  # the same, as OpenAI's client adds it to an answer
 
 
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -58,6 +59,7 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     audio: None = None
     function_call: None = None
     annotations: tuple[()] | None = None
+    parsed: Any = None  # the content, as OpenAI's client adds it to an answer
 
 
 def conversation(messages: Sequence[ChatMessage]) -> list[Message]:
