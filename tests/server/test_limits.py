@@ -16,6 +16,7 @@ from octavo.decoding.lark import MAX_GRAMMAR_BYTES, MAX_REGEX_LENGTH
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS
+from octavo.server.decoder import MAX_MARKS
 from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
 from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
@@ -46,6 +47,11 @@ def tokenize(**fields: Any) -> Request:
     return {"method": "POST", "url": "/tokenize", "json": fields}
 
 
+def detokenize(num_tokens: int) -> Request:
+    """A body with two marks more than tokens."""
+    return {"method": "POST", "url": "/detokenize", "json": {"tokens": [97] * num_tokens}}
+
+
 def get(url: str = "/livez", headers: dict[str, str] | None = None) -> Request:
     return {"method": "GET", "url": url, "headers": headers or {}}
 
@@ -74,6 +80,7 @@ def metadata(count: int = 1, key: int = 8, value: int = 1) -> Request:
 CHARACTERS = MAX_CHARACTERS_PER_TOKEN * MAX_MODEL_LEN
 AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
     "body": [(padded(MAX_BODY_BYTES), padded(MAX_BODY_BYTES + 1))],
+    "commas, colons and brackets in a body": [(detokenize(MAX_MARKS - 2), detokenize(MAX_MARKS - 1))],
     "URL": [(get("/livez?" + "a" * (MAX_URL_BYTES - 6)), get("/livez?" + "a" * (MAX_URL_BYTES - 5)))],
     "header fields": [
         (many_headers(MAX_HEADERS), many_headers(MAX_HEADERS + 1)),
@@ -90,7 +97,7 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
         ),
     ],
     "text of a prompt": [(tokenize(prompt="a" * CHARACTERS), tokenize(prompt="a" * (CHARACTERS + 1)))],
-    "messages": [(messages(MAX_MODEL_LEN), messages(MAX_MODEL_LEN + 1))],
+    "messages, their parts and calls": [(messages(MAX_MODEL_LEN), messages(MAX_MODEL_LEN + 1))],
     "prompts": [(completion(prompt=["a"] * 128), completion(prompt=["a"] * 129))],
     "inputs of embeddings": [(embeddings(2048), embeddings(2049))],
     "logprobs of one token": [

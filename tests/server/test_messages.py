@@ -8,9 +8,11 @@ import pytest
 from octavo.core.errors import InvalidRequestError
 from octavo.server.messages import ChatMessage, conversation
 
+MAX_MODEL_LEN = 8
+
 
 def read(*messages: dict[str, Any]) -> list[dict[str, str]]:
-    return conversation(msgspec.convert(messages, list[ChatMessage]))
+    return conversation(msgspec.convert(messages, list[ChatMessage]), MAX_MODEL_LEN)
 
 
 def test_parts_become_one_text() -> None:
@@ -120,3 +122,18 @@ def test_what_we_lack_is_named(message: dict[str, Any], param: str) -> None:
 def test_no_messages_are_no_conversation() -> None:
     with pytest.raises(InvalidRequestError, match="at least one"):
         read()
+
+
+@pytest.mark.parametrize("kind", ("messages", "parts", "calls"))
+def test_there_are_no_more_of_them_than_tokens_in_the_context(kind: str) -> None:
+    def several(count: int) -> list[dict[str, Any]]:
+        if kind == "messages":
+            return [{"role": "user", "content": "a"}] * count
+        if kind == "parts":
+            return [{"role": "user", "content": [{"type": "text", "text": "a"}] * (count - 1)}]
+        return [{"role": "assistant", "tool_calls": calling()["tool_calls"] * (count - 1)}]
+
+    assert read(*several(MAX_MODEL_LEN))
+    with pytest.raises(InvalidRequestError, match=f"messages holds {MAX_MODEL_LEN + 1} ") as caught:
+        read(*several(MAX_MODEL_LEN + 1))
+    assert (caught.value.param, caught.value.code) == ("messages", "context_length_exceeded")

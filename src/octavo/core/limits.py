@@ -17,6 +17,7 @@ class Limit:
 
 LIMITS = (
     Limit("body", "32 MiB", "413", "--max-body-bytes"),
+    Limit("commas, colons and brackets in a body", "1,048,576", "413"),
     Limit("URL", "8 KiB", "414"),
     Limit("header fields", "100, of 32 KiB together", "431"),
     Limit("head or body on its way", "30 s", "408"),
@@ -25,7 +26,7 @@ LIMITS = (
     Limit("requests sent ahead", "100", "not read"),
     Limit("prompt and answer", "the context", "400", "--max-model-len"),
     Limit("text of a prompt", "64 characters per token of the context", "400"),
-    Limit("messages", "one per token of the context", "400"),
+    Limit("messages, their parts and calls", "one per token of the context", "400"),
     Limit("prompts", "128", "400"),
     Limit("inputs of embeddings", "2,048", "400"),
     Limit("documents to score or rank", "1,024", "400"),

@@ -41,7 +41,9 @@ class ChatDialect:
         num_kept = prompts.num_kept(request.truncate_prompt_tokens, max_tokens)
         use = tool_use(request.tools, request.tool_choice, request.parallel_tool_calls)
         wanted, reasoning = request.grammar(), self._reasoning_use(request)
-        prompt = await prompts.encode_chat(self._prompt(request, use, reasoning.variables), num_kept=num_kept)
+        messages = conversation(request.messages, prompts.max_model_len)
+        chat = self._prompt(request, messages, use, reasoning.variables)
+        prompt = await prompts.encode_chat(chat, num_kept=num_kept)
         form = AnswerForm(
             self._abilities,
             use,
@@ -82,11 +84,12 @@ class ChatDialect:
             budget=request.reasoning_budget,
         )
 
-    def _prompt(self, request: ChatRequest, use: ToolUse, variables: Mapping[str, Any]) -> ChatPrompt:
+    def _prompt(
+        self, request: ChatRequest, messages: list[Message], use: ToolUse, variables: Mapping[str, Any]
+    ) -> ChatPrompt:
         abilities = self._abilities
         if request.documents:
             variables = {**variables, **_documents(request.documents, abilities)}
-        messages = conversation(request.messages)
         goes_on = _goes_on(request, messages)
         has_head = request.add_generation_prompt is not False and not goes_on
         chat = ChatPrompt(messages, use.shown, variables, has_head, goes_on)

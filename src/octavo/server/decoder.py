@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from octavo.core.errors import InvalidRequestError
+from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -16,6 +17,8 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
+_MARKS = (b",", b":", b"[", b"{")
 _SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
 
 
@@ -43,6 +46,7 @@ class BodyDecoder(Generic[Body]):
 
     def decode(self, body: bytes, **implied: object) -> Decoded[Body]:
         """implied are fields that stand elsewhere in the request, and there overrule the body's."""
+        _check_marks(body)
         fields = self._parse(body)
         if not isinstance(fields, dict):
             raise InvalidRequestError("The body must be a JSON object.")
@@ -110,6 +114,18 @@ def _unknown(name: str) -> InvalidRequestError:
     )
 
 
+def _check_marks(body: bytes) -> None:
+    """Raises HttpError for a body of too many values; those in texts are counted as well, which is faster."""
+    if len(body) <= MAX_MARKS:
+        return
+    num_marks = sum(map(body.count, _MARKS))
+    if num_marks > MAX_MARKS:
+        raise HttpError(
+            "request_too_large",
+            f"The body holds {num_marks} commas, colons and opening brackets; allowed: {MAX_MARKS}.",
+        )
+
+
 def _check_unique(body: bytes, value: object) -> None:
     """Raises InvalidRequestError for an object that has a field twice: the parser took the last, in silence.
 
@@ -118,7 +134,8 @@ def _check_unique(body: bytes, value: object) -> None:
     in texts) the body is parsed again, field by field.
     """
     num_colons = body.count(b'":') + sum(body.count(colon) for colon in _SPACED_COLONS)
-    if num_colons > _count_fields(value):
+    num_outer = len(value) if isinstance(value, dict) else 0
+    if num_colons > num_outer and num_colons > _count_fields(value):
         json.loads(body, object_pairs_hook=_check_pairs)
 
 

@@ -62,12 +62,25 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     parsed: Any = None  # the content, as OpenAI's client adds it to an answer
 
 
-def conversation(messages: Sequence[ChatMessage]) -> list[Message]:
-    """The messages, their contents as one text each. Raises InvalidRequestError for what we lack."""
+def conversation(messages: Sequence[ChatMessage], max_model_len: int) -> list[Message]:
+    """The messages, their contents as one text each. Raises InvalidRequestError for what we lack, and for
+    more messages, parts and calls than the context holds tokens: before any of them is looked at."""
     if not messages:
         raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
+    num_items = sum(map(_num_items, messages))
+    if num_items > max_model_len:
+        raise InvalidRequestError(
+            f"messages holds {num_items} messages, parts and calls; the context has {max_model_len} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
     called: set[str] = set()  # ids of the calls so far
     return [_as_dict(message, f"messages[{index}]", called) for index, message in enumerate(messages)]
+
+
+def _num_items(message: ChatMessage) -> int:
+    num_parts = len(message.content) if isinstance(message.content, list) else 0
+    return 1 + num_parts + len(message.tool_calls or ())
 
 
 def _as_dict(message: ChatMessage, param: str, called: set[str]) -> Message:

@@ -55,8 +55,6 @@ class PromptEncoder:
 
     async def tokenize_chat(self, chat: ChatPrompt) -> list[int]:
         """What encode_chat gives, also where it leaves no room for an answer."""
-        if len(chat.messages) > self.max_model_len:
-            raise self._too_long(f"{len(chat.messages)} messages", "messages")
         num_characters = sum(map(len, strings_in((chat.messages, chat.tools, chat.variables))))
         self._check_characters(num_characters, "messages")
         template = self.chat_template

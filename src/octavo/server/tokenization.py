@@ -82,7 +82,8 @@ class Tokenization:
         abilities = self._services.abilities
         shown = tool_use(request.tools, None, None).shown
         with_head = request.add_generation_prompt is not False
-        chat = ChatPrompt(conversation(request.messages), shown, add_generation_prompt=with_head)
+        messages = conversation(request.messages, prompts.max_model_len)
+        chat = ChatPrompt(messages, shown, add_generation_prompt=with_head)
         if not abilities.template_has_tools:
             chat = without_tools(chat, abilities.tool_format)
         return await prompts.tokenize_chat(chat)
