@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from octavo.core.errors import InvalidRequestError
-from octavo.server.decoder import BodyDecoder, Decoded
+from octavo.server.decoder import MAX_UNKNOWN_FIELDS, BodyDecoder, Decoded
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.schema import ChatRequest
 
@@ -116,3 +116,11 @@ def test_no_field_may_be_given_twice(body: str, field: str) -> None:
 @pytest.mark.parametrize("content", ('{"a": 1, "a": 2}', "she said: : :", '"":"":', "\n:\t:\\"))
 def test_colons_in_texts_are_no_fields(content: str) -> None:
     assert chat(messages=[{"role": "user", "content": content}]).request.messages[0].content == content
+
+
+def test_there_are_not_many_unknown_fields() -> None:
+    names = [f"x{number:02}" for number in range(MAX_UNKNOWN_FIELDS + 1)]
+    body = {"model": "m", "messages": MESSAGES, **dict.fromkeys(names[1:], 1)}
+    assert len(decoder(allows_unknown=True).decode(json.dumps(body).encode()).unknown) == MAX_UNKNOWN_FIELDS
+    with pytest.raises(InvalidRequestError, match="x00 is not a parameter here"):
+        decoder(allows_unknown=True).decode(json.dumps({**body, "x00": 1}).encode())

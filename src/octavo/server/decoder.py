@@ -17,6 +17,7 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
 _ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+MAX_UNKNOWN_FIELDS = 32  # that a body may have where they are let pass
 MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
 _MARKS = (b",", b":", b"[", b"{")
 _SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
@@ -84,21 +85,21 @@ class BodyDecoder(Generic[Body]):
 
     def _sift(self, fields: dict[str, Any]) -> tuple[str, ...]:
         """Take out what does not matter; returns unknown names. Raises InvalidRequestError for the rest."""
-        unknown = []
-        for name in sorted(fields.keys() - self._fields):
-            parameter = self._refused.get(name)
-            if parameter is None and not self._allows_unknown:
-                raise _unknown(name)
-            if parameter is not None and not parameter.is_neutral(fields[name]):
+        others = fields.keys() - self._fields
+        unknown = others - self._refused.keys()
+        if unknown and (not self._allows_unknown or len(unknown) > MAX_UNKNOWN_FIELDS):
+            raise _unknown(min(unknown))
+        for name in sorted(others - unknown):
+            parameter = self._refused[name]
+            if not parameter.is_neutral(fields[name]):
                 raise InvalidRequestError(
                     f"{name} is not supported: {parameter.about}. Leave it out.",
                     param=name,
                     code="unsupported_parameter",
                 )
-            if parameter is None:
-                unknown.append(name)
+        for name in others:
             del fields[name]
-        return tuple(unknown)
+        return tuple(sorted(unknown))
 
 
 def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Parameter]:
