@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from octavo.core import relay
 from octavo.core.messages import TokenLogprobs
-from octavo.core.relay import ErrorMark, Identity, Mark, MarkError, MarkReader
+from octavo.core.relay import ErrorMark, Identity, Mark, MarkError, MarkReader, PromptPrefix
 
 PIECES = [
     (Mark(0, 0, 3, 16, None, [1, 22, 333]), b""),
@@ -27,6 +27,16 @@ def test_marks_and_payloads_come_out_whole_whatever_the_pieces(cuts: list[int]) 
     edges = [0, *sorted(cuts), len(STREAM)]
     found = [piece for start, end in itertools.pairwise(edges) for piece in reader.feed(STREAM[start:end])]
     assert found == PIECES
+
+
+def test_a_prefix_survives_its_header() -> None:
+    prefix = PromptPrefix(1000, bytes(range(16)))
+    assert PromptPrefix.parse(prefix.header.decode()) == prefix
+
+
+@pytest.mark.parametrize("header", ("", "7", "7 ", "7 !!", "x AAAAAAAAAAA=", "-1 AAAAAAAAAAA=", "7 AAAA"))
+def test_a_prefix_that_is_none_is_ignored(header: str) -> None:
+    assert PromptPrefix.parse(header) is None
 
 
 def test_half_a_payload_is_kept_back() -> None:

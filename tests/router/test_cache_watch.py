@@ -6,6 +6,7 @@ from octavo.core.messages import EngineStats
 from octavo.core.relay import CacheEvent, ReplicaCard
 from octavo.router.cache_watch import CacheWatch, apply
 from octavo.router.endpoints import Endpoint
+from octavo.router.prefix_index import CachedPrefixes
 from tests.fakes import FakeEngine
 from tests.router.policies.some import endpoints
 from tests.server.serving import serving
@@ -15,18 +16,19 @@ SECRET = "shared"
 
 def test_events_are_applied_in_order() -> None:
     (endpoint,) = endpoints(1)
-    apply(endpoint, CacheEvent(0, True, b"a" * 8 + b"b" * 8))
-    apply(endpoint, CacheEvent(1, False, b"c" * 8, b"a" * 8))
+    prefixes = CachedPrefixes()
+    apply(endpoint, CacheEvent(0, True, b"a" * 8 + b"b" * 8), prefixes)
+    apply(endpoint, CacheEvent(1, False, b"c" * 8, b"a" * 8), prefixes)
     assert endpoint.cached_blocks == {b"b" * 8, b"c" * 8}
-    apply(endpoint, CacheEvent(2))
-    apply(endpoint, CacheEvent(0, True))
+    apply(endpoint, CacheEvent(2), prefixes)
+    apply(endpoint, CacheEvent(0, True), prefixes)
     assert endpoint.cached_blocks == set()
 
 
 def test_an_endpoint_is_short_of_memory_while_requests_wait_for_it() -> None:
     (endpoint,) = endpoints(1)
     for num_waiting, usage, is_short in ((1, 0.97, True), (0, 1.0, False), (9, 0.5, False)):
-        apply(endpoint, CacheEvent(0, num_waiting=num_waiting, kv_usage=usage))
+        apply(endpoint, CacheEvent(0, num_waiting=num_waiting, kv_usage=usage), CachedPrefixes())
         assert endpoint.is_short_of_memory == is_short
 
 
@@ -46,7 +48,9 @@ def test_an_endpoint_is_followed_until_it_is_gone() -> None:
     async def run() -> None:
         async with serving(FakeEngine(b"x"), secret=SECRET) as (replica, url):
             endpoint = followed(url)
-            watching = asyncio.create_task(CacheWatch(SECRET, retry_seconds=0.01).follow(endpoint))
+            watching = asyncio.create_task(
+                CacheWatch(SECRET, CachedPrefixes(), retry_seconds=0.01).follow(endpoint)
+            )
             await until(endpoint, set())
             replica.engine.on_step(0, EngineStats(cached_blocks=b"a" * 8 + b"b" * 8))
             replica.engine.on_step(0, EngineStats(forgotten_blocks=b"a" * 8))
@@ -70,7 +74,9 @@ def test_one_without_the_secret_is_told_nothing() -> None:
     async def run() -> None:
         async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url):
             endpoint = followed(url)
-            watching = asyncio.create_task(CacheWatch("another", retry_seconds=0.01).follow(endpoint))
+            watching = asyncio.create_task(
+                CacheWatch("another", CachedPrefixes(), retry_seconds=0.01).follow(endpoint)
+            )
             await asyncio.sleep(0.1)
             assert endpoint.cached_blocks is None
             watching.cancel()

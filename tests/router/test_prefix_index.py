@@ -1,5 +1,6 @@
 import random
 
+from octavo.core.relay import KnownPrompt
 from octavo.router.prefix_index import (
     COMPUTING_SECONDS,
     TELLING_SECONDS,
@@ -7,8 +8,9 @@ from octavo.router.prefix_index import (
     BlocksOfChunks,
     CachedPrefixes,
     PrefixIndex,
+    known_as,
 )
-from octavo.router.routed_request import CHUNK_BYTES
+from octavo.router.routed_request import CHUNK_BYTES, RoutedRequest
 from tests.router.policies.some import endpoints, request
 
 
@@ -54,12 +56,18 @@ def split(joined: bytes) -> list[bytes]:
     return [joined[start : start + 8] for start in range(0, len(joined), 8)]
 
 
+def known(request: RoutedRequest, blocks: bytes) -> KnownPrompt:
+    """As a replica tells it that was asked."""
+    prefix = known_as(request)
+    return KnownPrompt(prefix.num_bytes, prefix.chunks, blocks)
+
+
 def test_an_endpoint_that_tells_is_believed() -> None:
     clock = Clock()
     prefixes, (one, other) = CachedPrefixes(clock=clock), endpoints(2)
     wanted, blocks = prompt(1, 2, 3)
     prefixes.sent(one, wanted)
-    prefixes.learn(wanted, blocks)
+    prefixes.learn(known(wanted, blocks))
     one.cached_blocks, other.cached_blocks = set(split(blocks)), set(split(blocks)[:16])
     clock.now = 2 * COMPUTING_SECONDS
     assert prefixes.num_cached_tokens(one, wanted) == 3 * TOKENS_PER_CHUNK
@@ -72,7 +80,7 @@ def test_what_has_just_been_sent_counts_before_it_is_told() -> None:
     clock = Clock()
     prefixes, (one,) = CachedPrefixes(clock=clock), endpoints(1)
     wanted, blocks = prompt(1, 2)
-    prefixes.learn(wanted, blocks)
+    prefixes.learn(known(wanted, blocks))
     one.cached_blocks = set()
     assert prefixes.num_cached_tokens(one, wanted) == 0
     prefixes.sent(one, wanted)
@@ -85,7 +93,7 @@ def test_once_it_is_computed_the_endpoint_has_to_say_so() -> None:
     clock = Clock()
     prefixes, (one,) = CachedPrefixes(clock=clock), endpoints(1)
     wanted, blocks = prompt(1, 2)
-    prefixes.learn(wanted, blocks)
+    prefixes.learn(known(wanted, blocks))
     one.cached_blocks = set()
     prefixes.sent(one, wanted)
     clock.now = COMPUTING_SECONDS / 2

@@ -6,14 +6,15 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 
-from octavo.core.block_hash import SHORT_BYTES, extend_hashes, root_hash
+from octavo.core.block_hash import extend_hashes, root_hash, short_hashes
 from octavo.core.errors import EngineError
-from octavo.core.relay import PROMPT_BLOCKS_HEADER
+from octavo.core.relay import CHUNK_HASH_BYTES, EVENTS_PATH, SECRET_HEADER, CacheEvent
 from octavo.router.delivery import DeliveryLimits
-from octavo.router.prefix_index import TOKENS_PER_CHUNK
+from octavo.router.prefix_index import known_as
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from tests.fakes import READY, FakeReplica, PacedEngine
@@ -139,20 +140,20 @@ async def test_a_whole_answer_has_its_identity_too() -> None:
 
 
 @pytest.mark.parametrize("is_stream", (True, False))
-async def test_what_a_replica_says_of_its_prompt_is_learned_and_kept(is_stream: bool) -> None:
+async def test_a_replica_is_told_how_the_prompt_is_known(is_stream: bool) -> None:
     prompt = "What was asked before is in some cache. " * 15
-    async with two_replicas(max_model_len=2048, policy="cost") as (_, router):
+    async with two_replicas(max_model_len=2048) as (_, router):
         response = await router.ask(prompt=prompt, stream=is_stream)
         assert response.status_code == 200
-        assert PROMPT_BLOCKS_HEADER.decode() not in response.headers
-        body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
-        request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
-        route = response.headers["x-octavo-route"]
-        other = next(one for one in router.endpoints if one.name not in route)
-        hashes: list[bytes] = []
-        extend_hashes(hashes, root_hash(bytes.fromhex(READY.fingerprint)), list(prompt.encode()))
-        other.cached_blocks = {one[:SHORT_BYTES] for one in hashes}
-        prefixes = router.knowledge.prefixes
-        assert prefixes.num_cached_tokens(other, request) == len(request.prefix) * TOKENS_PER_CHUNK > 0
-        other.cached_blocks.discard(hashes[0][:SHORT_BYTES])
-        assert prefixes.num_cached_tokens(other, request) == 0
+        number = int(response.headers["x-octavo-route"][len("endpoint=r")])
+        headers = {SECRET_HEADER.decode(): SECRET}
+        url = f"{router.endpoints[number].url}{EVENTS_PATH}"
+        async with httpx2.AsyncClient() as client, client.stream("GET", url, headers=headers) as events:
+            event = msgspec.json.decode(await anext(events.aiter_lines()), type=CacheEvent)
+    (known,) = event.prompts
+    body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
+    request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
+    hashes: list[bytes] = []
+    extend_hashes(hashes, root_hash(bytes.fromhex(READY.fingerprint)), list(prompt.encode()))
+    assert known.chunks == known_as(request).chunks and len(known.chunks) == 2 * CHUNK_HASH_BYTES
+    assert known.blocks == short_hashes(hashes)

@@ -1,15 +1,13 @@
 import asyncio
-import base64
 
 import msgspec
 import pytest
-from starlette.types import Message
 
 from octavo.core.block_hash import SHORT_BYTES, extend_hashes, root_hash
 from octavo.core.messages import EngineStats
-from octavo.core.relay import PROMPT_BLOCKS_HEADER, CacheEvent
+from octavo.core.relay import CacheEvent, KnownPrompt, PromptPrefix
 from octavo.server import cache_events
-from octavo.server.cache_events import MAX_TOLD_BLOCKS, CacheMirror, telling_blocks
+from octavo.server.cache_events import MAX_TOLD_BLOCKS, CacheMirror, known_prompt
 
 
 def block(letter: str) -> bytes:
@@ -100,22 +98,48 @@ def test_without_news_there_are_signs_of_life(monkeypatch: pytest.MonkeyPatch) -
     assert msgspec.json.decode(asyncio.run(run())[1], type=CacheEvent) == CacheEvent(1)
 
 
-@pytest.mark.parametrize("num_blocks", [0, 1, MAX_TOLD_BLOCKS + 5])
-def test_an_answer_tells_of_which_blocks_its_prompt_is(num_blocks: int) -> None:
-    sent: list[Message] = []
-    prompt = list(range(16 * num_blocks + 15))
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def run() -> None:
-        telling = telling_blocks(send, "ab12", "salt", prompt)
-        await telling({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
-        await telling({"type": "http.response.body", "body": b"x"})
-
-    asyncio.run(run())
+@pytest.mark.parametrize("num_blocks", [0, 1, MAX_TOLD_BLOCKS, 2 * MAX_TOLD_BLOCKS])
+def test_the_blocks_of_a_prompt_are_those_of_its_beginning(num_blocks: int) -> None:
+    prompt = list(range(16 * num_blocks))
+    told = known_prompt(PromptPrefix(64 * num_blocks, b"chunks--"), "ab12", "salt", prompt)
     hashes: list[bytes] = []
     extend_hashes(hashes, root_hash(b"\xab\x12", salt="salt"), prompt)
-    told = base64.b64decode(dict(sent[0]["headers"])[PROMPT_BLOCKS_HEADER])
-    assert told == b"".join(one[:SHORT_BYTES] for one in hashes[:MAX_TOLD_BLOCKS])
-    assert sent[1] == {"type": "http.response.body", "body": b"x"}
+    num_told = min(num_blocks, MAX_TOLD_BLOCKS)
+    blocks = b"".join(one[:SHORT_BYTES] for one in hashes[:num_told])
+    assert told == KnownPrompt(64 * num_told, b"chunks--", blocks)
+
+
+def prompt(letter: str, blocks: str = "") -> KnownPrompt:
+    return KnownPrompt(256, block(letter), b"".join(map(block, blocks)))
+
+
+def test_every_reader_is_told_of_every_prompt_once() -> None:
+    mirror = CacheMirror()
+    mirror.observe_prompt(prompt("a", "xy"))
+    with mirror.reading() as early:
+        assert early.take().prompts == [prompt("a", "xy")]
+        mirror.observe_prompt(prompt("a", "xy"))
+        assert early.take().prompts == []
+        mirror.observe_prompt(prompt("b"))
+        mirror.observe_prompt(prompt("a", "xyz"))
+        assert early.take().prompts == [prompt("b"), prompt("a", "xyz")]
+        with mirror.reading() as late:
+            assert late.take().prompts == [prompt("b"), prompt("a", "xyz")]
+
+
+def test_the_prompt_asked_longest_ago_is_forgotten() -> None:
+    mirror = CacheMirror(max_prompt_bytes=4 * SHORT_BYTES)
+    with mirror.reading() as reader:
+        for letter in "abac":
+            mirror.observe_prompt(prompt(letter, "x"))
+        assert reader.take().prompts == [prompt("a", "x"), prompt("c", "x")]
+
+
+def test_who_does_not_read_is_told_all_prompts_anew_in_the_end() -> None:
+    mirror = CacheMirror(max_prompt_bytes=4 * SHORT_BYTES)
+    with mirror.reading() as reader:
+        reader.take()
+        for letter in "abcdef":
+            mirror.observe_prompt(prompt(letter, "x"))
+        event = reader.take()
+        assert event.is_reset and event.prompts == [prompt("e", "x"), prompt("f", "x")]

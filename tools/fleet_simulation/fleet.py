@@ -16,7 +16,7 @@ import numpy as np
 from octavo.backends.sim.backend import SimBackend
 from octavo.core.block_hash import BlockHash, extend_hashes, root_hash, short_hashes
 from octavo.core.messages import EngineStats, RequestOutput, Submit
-from octavo.core.relay import CacheEvent
+from octavo.core.relay import CacheEvent, KnownPrompt
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
@@ -25,7 +25,7 @@ from octavo.router.cache_watch import apply
 from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
 from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.knowledge import Knowledge
-from octavo.router.prefix_index import CachedPrefixes
+from octavo.router.prefix_index import CachedPrefixes, known_as
 from octavo.router.routed_request import BYTES_PER_TOKEN, RoutedRequest, prefix_hashes
 from octavo.router.routing import Router, all_policies
 from octavo.router.waiting_room import QueueLimits, WaitingRoom
@@ -149,6 +149,7 @@ class Simulation:
         self._has_events = has_events
         lots = random.Random(seed)
         knowledge = Knowledge(FirstTokenTimes(lambda: self._now), CachedPrefixes(clock=lambda: self._now))
+        self._prefixes = knowledge.prefixes
         policy = (all_policies(knowledge) | {name: make() for name, make in BASELINES.items()})[policy_name]
         self._now = 0.0
         replicas = [Replica(number, lots, slowness if number == 0 else 1.0) for number in range(num_replicas)]
@@ -196,9 +197,9 @@ class Simulation:
         def on_first_token(seconds: float) -> None:
             reservation.first_token()
             self._router.observe_first_token(route, request, seconds)
-            if self._has_events:
-                self._router.observe_blocks(request, short_hashes(_hashes(arrival)))
 
+        if self._has_events:
+            apply(replica.endpoint, CacheEvent(0, prompts=[_known(arrival, request)]), self._prefixes)
         replica.add(name, Running(arrival, on_first_token, reservation), now)
         if not replica.is_stepping:
             self._step(replica, now)
@@ -213,7 +214,8 @@ class Simulation:
         self, replica: Replica, outputs: list[RequestOutput], stats: EngineStats, now: float
     ) -> None:
         if self._has_events:
-            apply(replica.endpoint, CacheEvent(0, False, stats.cached_blocks, stats.forgotten_blocks))
+            event = CacheEvent(0, False, stats.cached_blocks, stats.forgotten_blocks)
+            apply(replica.endpoint, event, self._prefixes)
         for output in outputs:
             assert output.error is None, output.error
             running = replica.running[output.request_id]
@@ -237,10 +239,11 @@ class Simulation:
         self._figures.num_cached_tokens += output.num_cached_tokens
 
 
-def _hashes(arrival: Arrival) -> list[BlockHash]:
+def _known(arrival: Arrival, request: RoutedRequest) -> KnownPrompt:
     hashes: list[BlockHash] = []
     extend_hashes(hashes, root_hash(FINGERPRINT), arrival.token_ids)
-    return hashes
+    prefix = known_as(request)
+    return KnownPrompt(prefix.num_bytes, prefix.chunks, short_hashes(hashes))
 
 
 def _routed(arrival: Arrival, name: str) -> RoutedRequest:

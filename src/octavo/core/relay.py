@@ -6,6 +6,7 @@ takes the marks out. When the replica is lost it sends another one the request a
 client has received is a pure function of them, and the new replica sends what lies beyond.
 """
 
+import base64
 import re
 import secrets
 import time
@@ -18,12 +19,13 @@ from octavo.core.messages import TokenLogprobs
 SECRET_HEADER = b"x-octavo-secret"
 TENANT_HEADER = b"x-octavo-tenant"  # whose key the router was given
 IDENTITY_HEADER = b"x-octavo-identity"
-PROMPT_BLOCKS_HEADER = b"x-octavo-prompt-blocks"
+PREFIX_HEADER = b"x-octavo-prefix"
 MODEL_PATH = "/octavo/v1/model"
 EVENTS_PATH = "/octavo/v1/events"
 RESUME_PATH = "/octavo/v1/resume"
 
 SEED_BITS = 63
+CHUNK_HASH_BYTES = 8
 MAX_MARK_BYTES = 1 << 20  # of one line
 _MARK = b":octavo "
 _ERROR_MARK = b":octavo-error "
@@ -62,11 +64,43 @@ class ReplicaCard(msgspec.Struct, frozen=True):
     max_model_len: int
 
 
-class CacheEvent(msgspec.Struct):
-    """A line of GET /octavo/v1/events: how the blocks in a replica's prefix cache have changed, and how full
-    its KV cache is.
+class PromptPrefix(msgspec.Struct, frozen=True):
+    """How a router tells prompts apart: hashes of their text, CHUNK_HASH_BYTES each, that a replica keeps as
+    they are. num_bytes: of the whole prompt."""
 
-    Blocks are short_hashes (core/block_hash.py). A line without blocks is a sign of life.
+    num_bytes: int
+    chunks: bytes
+
+    @property
+    def header(self) -> bytes:
+        return b"%d %s" % (self.num_bytes, base64.b64encode(self.chunks))
+
+    @classmethod
+    def parse(cls, header: str) -> "PromptPrefix | None":
+        """None: there is none, or it is not made as it should be."""
+        num_bytes, _, encoded = header.partition(" ")
+        try:
+            chunks = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            return None
+        is_whole = num_bytes.isascii() and num_bytes.isdecimal() and len(chunks) % CHUNK_HASH_BYTES == 0
+        return cls(int(num_bytes[:12]), chunks) if is_whole and chunks else None
+
+
+class KnownPrompt(msgspec.Struct, frozen=True):
+    """The same prompt as a router cuts it and as a replica does. blocks: short_hashes, of its beginning;
+    num_bytes: as many as they were made of."""
+
+    num_bytes: int
+    chunks: bytes
+    blocks: bytes
+
+
+class CacheEvent(msgspec.Struct):
+    """A line of GET /octavo/v1/events: how the blocks in a replica's prefix cache have changed, how full its
+    KV cache is, and of which blocks the prompts consist that it was asked.
+
+    Blocks are short_hashes (core/block_hash.py). A line without anything is a sign of life.
     """
 
     number: int  # counts up from 0 in every answer, which begins with a reset
@@ -75,6 +109,7 @@ class CacheEvent(msgspec.Struct):
     removed: bytes = b""
     num_waiting: int = 0  # requests that the engine has not begun
     kv_usage: float = 0.0  # 0 to 1: blocks that running requests hold
+    prompts: list[KnownPrompt] = msgspec.field(default_factory=list)
 
 
 class ChoiceProgress(msgspec.Struct):

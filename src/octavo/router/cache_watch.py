@@ -7,9 +7,10 @@ import msgspec
 from octavo.core.block_hash import split_short_hashes
 from octavo.core.relay import EVENTS_PATH, SECRET_HEADER, CacheEvent
 from octavo.router.endpoints import Endpoint
+from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.upstream import UpstreamError
 
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 0.5
 SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second
 MAX_LINE_BYTES = 64 << 20
 FULL_USAGE = 0.95  # of the KV blocks: with requests that wait, more of them would only wait there
@@ -17,9 +18,16 @@ FULL_USAGE = 0.95  # of the KV blocks: with requests that wait, more of them wou
 
 class CacheWatch:
     def __init__(
-        self, secret: str, *, retry_seconds: float = RETRY_SECONDS, silence_seconds: float = SILENCE_SECONDS
+        self,
+        secret: str,
+        prefixes: CachedPrefixes,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
+        """prefixes: is told of which blocks prompts consist."""
         self._secret = secret.encode()
+        self._prefixes = prefixes
         self._retry_seconds = retry_seconds
         self._silence_seconds = silence_seconds
 
@@ -48,16 +56,18 @@ class CacheWatch:
             while data := await answer.read(self._silence_seconds):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    apply(endpoint, msgspec.json.decode(line, type=CacheEvent))
+                    apply(endpoint, msgspec.json.decode(line, type=CacheEvent), self._prefixes)
                 if len(rest) > MAX_LINE_BYTES:
                     return
         finally:
             answer.close()
 
 
-def apply(endpoint: Endpoint, event: CacheEvent) -> None:
+def apply(endpoint: Endpoint, event: CacheEvent, prefixes: CachedPrefixes) -> None:
     if event.is_reset or endpoint.cached_blocks is None:
         endpoint.cached_blocks = set()
     endpoint.cached_blocks.difference_update(split_short_hashes(event.removed))
     endpoint.cached_blocks.update(split_short_hashes(event.stored))
     endpoint.is_short_of_memory = event.num_waiting > 0 and event.kv_usage >= FULL_USAGE
+    for prompt in event.prompts:
+        prefixes.learn(prompt)

@@ -5,14 +5,13 @@ send may wait for a client that reads slowly. Interrupted, it has written nothin
 
 from starlette.types import Send
 
-from octavo.core.relay import PROMPT_BLOCKS_HEADER
 from octavo.http.errors import ErrorAnswer, send_error
 from octavo.router.upstream import Headers
 
 # Of one connection, not of the message; and what this process says itself.
 _NOT_FORWARDED = frozenset(
     (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-     b"transfer-encoding", b"upgrade", b"x-request-id", b"date", b"server", PROMPT_BLOCKS_HEADER)
+     b"transfer-encoding", b"upgrade", b"x-request-id", b"date", b"server")
 )  # fmt: skip
 
 

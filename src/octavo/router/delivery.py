@@ -39,7 +39,6 @@ class Asking:
     attempt: Attempt
     route_header: bytes
     on_first_token: Callable[[int | None], None]  # prompt tokens that were cached, if it is known
-    on_prompt_blocks: Callable[[bytes], None] = lambda blocks: None  # of which blocks the prompt is
 
 
 class Relay(Protocol):
@@ -164,10 +163,7 @@ class Delivery:
                 if num_cached is not None and is_first:
                     self._metrics.observe_cached(decision.policy, num_cached)
 
-            def on_prompt_blocks(joined: bytes) -> None:
-                self._router.observe_blocks(self._request, joined)
-
-            asking = Asking(endpoint, attempt, decision.header, on_first_token, on_prompt_blocks)
+            asking = Asking(endpoint, attempt, decision.header, on_first_token)
             try:
                 async with endpoint.lifeline():
                     await self._relay.run(asking)

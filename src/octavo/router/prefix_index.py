@@ -1,22 +1,26 @@
 """How much of a prompt an endpoint has in its cache, as far as a router can know.
 
 Of an octavo replica that tells what its cache holds: precisely, as soon as a prompt that begins alike has
-been answered anywhere. The replica that answers says of which blocks the prompt consists, so the router needs
-neither tokenizer nor template. Of anybody else, and for a few seconds of everybody: what was sent there.
+been asked anywhere. The replica says of which blocks the prompt consists, to every router, so none needs
+tokenizer or template, and one that is started anew knows what the others know. Of anybody else, and for a few
+seconds of everybody: what was sent there.
 """
 
 import collections
+import struct
 import time
 import weakref
 from collections.abc import Callable, Sequence
 
 from octavo.core.block_hash import split_short_hashes
+from octavo.core.relay import CHUNK_HASH_BYTES, KnownPrompt, PromptPrefix
 from octavo.router.endpoints import Endpoint
 from octavo.router.routed_request import BYTES_PER_TOKEN, CHUNK_BYTES, RoutedRequest
 
 MAX_CHUNKS_PER_ENDPOINT = 32_768  # about two million tokens; a chunk takes some 100 bytes of memory
 MAX_KNOWN_CHUNKS = 131_072  # of all prompts whose blocks are known; some 200 bytes each
 TOKENS_PER_CHUNK = CHUNK_BYTES // BYTES_PER_TOKEN
+MAX_TOLD_CHUNKS = 256  # of one prompt: a header has to fit
 COMPUTING_SECONDS = 60.0  # how long a prompt that was sent may take to be computed
 TELLING_SECONDS = 1.0  # after its first token, until the endpoint has told of its blocks
 
@@ -131,7 +135,14 @@ class CachedPrefixes:
         if endpoint in self._indexes:
             self._indexes[endpoint].insert(request.prefix, self._clock() + TELLING_SECONDS)
 
-    def learn(self, request: RoutedRequest, joined_blocks: bytes) -> None:
-        """joined_blocks: as the replica that answers the request told, whichever it is."""
-        blocks = split_short_hashes(joined_blocks)
-        self._blocks.learn(request.prefix, request.num_prompt_tokens * BYTES_PER_TOKEN, blocks)
+    def learn(self, prompt: KnownPrompt) -> None:
+        """As a replica told, whichever it is."""
+        chunks = struct.unpack(f"<{len(prompt.chunks) // CHUNK_HASH_BYTES}Q", prompt.chunks)
+        self._blocks.learn(chunks, prompt.num_bytes, split_short_hashes(prompt.blocks))
+
+
+def known_as(request: RoutedRequest) -> PromptPrefix:
+    """What replicas are told of a request's prompt, to tell all routers of."""
+    chunks = request.prefix[:MAX_TOLD_CHUNKS]
+    num_bytes = request.num_prompt_tokens * BYTES_PER_TOKEN
+    return PromptPrefix(num_bytes, struct.pack(f"<{len(chunks)}Q", *chunks))

@@ -3,15 +3,11 @@
 Marks are taken out, payloads are passed on whole, so the client always stands between two of them.
 """
 
-import base64
-import binascii
-import contextlib
-
 import msgspec
 
 from octavo.core.relay import (
     IDENTITY_HEADER,
-    PROMPT_BLOCKS_HEADER,
+    PREFIX_HEADER,
     RESUME_PATH,
     SECRET_HEADER,
     TENANT_HEADER,
@@ -26,6 +22,7 @@ from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
 from octavo.router.plain_relay import PlainRelay, forwarded
+from octavo.router.prefix_index import known_as
 from octavo.router.recovery import AttemptFailed
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.transcript import Transcript
@@ -65,7 +62,6 @@ class ResumableRelay:
             return
         answer = await self._ask(asking.endpoint, card)
         try:
-            self._take_blocks(answer, asking)
             if answer.status == 200 and answer.header(b"content-type").startswith(b"text/event-stream"):
                 await self._relay(answer, asking, card)
             elif self._card is None:
@@ -82,16 +78,15 @@ class ResumableRelay:
             headers.append((TENANT_HEADER, self._request.tenant.encode()))
         path, body = self._request.path, self._request.body
         if self._card is None:
-            headers.append((IDENTITY_HEADER, self._identity.header))
+            headers += [
+                (IDENTITY_HEADER, self._identity.header),
+                (PREFIX_HEADER, known_as(self._request).header),
+            ]
         else:
             path = RESUME_PATH
             body = msgspec.json.encode(self._transcript.resumption(self._request, card, self._identity))
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
         return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
-
-    def _take_blocks(self, answer: Answer, asking: Asking) -> None:
-        with contextlib.suppress(binascii.Error):
-            asking.on_prompt_blocks(base64.b64decode(answer.header(PROMPT_BLOCKS_HEADER), validate=True))
 
     async def _relay(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
         reader = MarkReader()

@@ -133,10 +133,6 @@ class Router:
         self._knowledge.times.observe(route.endpoint, request.model, *work, seconds)
         self._knowledge.prefixes.computed(route.endpoint, request)
 
-    def observe_blocks(self, request: RoutedRequest, joined_blocks: bytes) -> None:
-        """A replica told of which blocks the prompt consists."""
-        self._knowledge.prefixes.learn(request, joined_blocks)
-
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no route, however long it was waited for."""
         if not self.is_known(request.model):

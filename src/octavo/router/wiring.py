@@ -90,7 +90,7 @@ class RunningRouter:
             endpoints,
             membership,
             _discoveries(config, membership, metrics, say),
-            Watches.of(config, api_key, environment.secret, metrics, say),
+            Watches.of(config, api_key, environment.secret, knowledge, metrics, say),
             proxy,
             build_app(router, proxy, metrics, access=access, log=log),
             build_admin(endpoints, membership, Access(KeyRing.of(config.admin_key, None)), log),
@@ -118,7 +118,13 @@ class Watches:
 
     @classmethod
     def of(
-        cls, config: RouterConfig, api_key: str | None, secret: str | None, metrics: RouterMetrics, say: Say
+        cls,
+        config: RouterConfig,
+        api_key: str | None,
+        secret: str | None,
+        knowledge: Knowledge,
+        metrics: RouterMetrics,
+        say: Say,
     ) -> "Watches":
         def on_change(endpoint: Endpoint, state: str) -> None:
             metrics.observe_change(endpoint.name, state)
@@ -133,7 +139,7 @@ class Watches:
         limits = HealthLimits(config.health_interval_seconds, config.health_timeout_seconds)
         return cls(
             HealthMonitor(api_key=api_key, secret=secret, limits=limits, on_change=on_change),
-            CacheWatch(secret or ""),
+            CacheWatch(secret or "", knowledge.prefixes),
             KnownAnswer(api_key=api_key, interval_seconds=config.known_answer_seconds, on_answer=on_answer),
             secret is not None,
         )

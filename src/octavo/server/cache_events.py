@@ -1,15 +1,15 @@
 """What the engine's prefix cache holds, told to routers as it changes: GET /octavo/v1/events.
 
 Every answer begins with all there is, so one who was away, or is told too much to keep up with, begins anew.
+Of which blocks a prompt consists every router is told, whichever of them has sent it.
 """
 
 import asyncio
-import base64
+import collections
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 
 import msgspec
-from starlette.types import Message, Send
 
 from octavo.core.block_hash import (
     BLOCK_SIZE,
@@ -20,35 +20,32 @@ from octavo.core.block_hash import (
     split_short_hashes,
 )
 from octavo.core.messages import EngineStats
-from octavo.core.relay import PROMPT_BLOCKS_HEADER, CacheEvent
+from octavo.core.relay import CacheEvent, KnownPrompt, PromptPrefix
 
 GATHER_SECONDS = 0.02  # changes this close together share a line
 SIGN_OF_LIFE_SECONDS = 1.0
 MAX_PENDING = 100_000  # changes that a slow reader has still to be told
-MAX_TOLD_BLOCKS = 1024  # of a prompt: a header has to fit
+MAX_TOLD_BLOCKS = 1024  # of a prompt
+MAX_PROMPT_BYTES = 8 << 20  # of all prompts that are remembered, as they are told
 
 
-def telling_blocks(send: Send, fingerprint: str, salt: str, prompt: Sequence[int]) -> Send:
-    """The same, with a header of which blocks the prompt consists: a router finds them among the events."""
+def known_prompt(prefix: PromptPrefix, fingerprint: str, salt: str, prompt: Sequence[int]) -> KnownPrompt:
+    told = prompt[: MAX_TOLD_BLOCKS * BLOCK_SIZE]
     hashes: list[BlockHash] = []
-    root = root_hash(bytes.fromhex(fingerprint), salt=salt)
-    extend_hashes(hashes, root, prompt[: MAX_TOLD_BLOCKS * BLOCK_SIZE])
-    header = (PROMPT_BLOCKS_HEADER, base64.b64encode(short_hashes(hashes)))
-
-    async def send_with_blocks(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), header]
-        await send(message)
-
-    return send_with_blocks
+    extend_hashes(hashes, root_hash(bytes.fromhex(fingerprint), salt=salt), told)
+    num_bytes = prefix.num_bytes * len(told) // max(len(prompt), 1)
+    return KnownPrompt(num_bytes, prefix.chunks, short_hashes(hashes))
 
 
 class CacheMirror:
-    """The same set as in the engine, by its reports. Runs in the server process."""
+    """The same set as in the engine, by its reports, and the newest prompts. Runs in the server process."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_prompt_bytes: int = MAX_PROMPT_BYTES) -> None:
+        self._max_prompt_bytes = max_prompt_bytes
         self._blocks: set[bytes] = set()
         self._stats = EngineStats()
+        self._prompts: collections.OrderedDict[bytes, KnownPrompt] = collections.OrderedDict()  # by chunks
+        self._num_prompt_bytes = 0
         self._epoch = -1
         self._readers: set[Reader] = set()
 
@@ -67,9 +64,22 @@ class CacheMirror:
             for reader in self._readers:
                 reader.add(stored, removed)
 
+    def observe_prompt(self, prompt: KnownPrompt) -> None:
+        """One has been asked. The one asked longest ago is forgotten first."""
+        if self._prompts.get(prompt.chunks) == prompt:
+            self._prompts.move_to_end(prompt.chunks)
+            return
+        old = self._prompts.pop(prompt.chunks, None)
+        self._num_prompt_bytes += _size(prompt) - (0 if old is None else _size(old))
+        self._prompts[prompt.chunks] = prompt
+        while self._num_prompt_bytes > self._max_prompt_bytes:
+            self._num_prompt_bytes -= _size(self._prompts.popitem(last=False)[1])
+        for reader in self._readers:
+            reader.add_prompt(prompt)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator["Reader"]:
-        reader = Reader(self._blocks)
+        reader = Reader(self._blocks, self._prompts.values())
         self._readers.add(reader)
         try:
             yield reader
@@ -90,10 +100,12 @@ class CacheMirror:
 class Reader:
     """What one router has not been told yet."""
 
-    def __init__(self, blocks: set[bytes]) -> None:
-        """blocks: the mirror's own set."""
+    def __init__(self, blocks: Collection[bytes], prompts: Collection[KnownPrompt]) -> None:
+        """blocks, prompts: the mirror's own, as they are now."""
         self._blocks = blocks
+        self._prompts = prompts
         self._pending: dict[bytes, bool] = {}  # whether it is there now
+        self._pending_prompts: list[KnownPrompt] = []
         self._must_reset = True
         self._has_news = asyncio.Event()
         self._number = 0
@@ -101,6 +113,14 @@ class Reader:
     def reset(self) -> None:
         self._must_reset = True
         self._pending.clear()
+        self._pending_prompts.clear()
+        self._has_news.set()
+
+    def add_prompt(self, prompt: KnownPrompt) -> None:
+        if not self._must_reset:
+            self._pending_prompts.append(prompt)
+            if len(self._pending_prompts) > len(self._prompts):
+                self.reset()
         self._has_news.set()
 
     def add(self, stored: list[bytes], removed: list[bytes]) -> None:
@@ -119,11 +139,16 @@ class Reader:
 
     def take(self) -> CacheEvent:
         pending, self._pending = self._pending, {}
+        prompts, self._pending_prompts = self._pending_prompts, []
         is_reset, self._must_reset = self._must_reset, False
         self._has_news.clear()
         number, self._number = self._number, self._number + 1
         if is_reset:
-            return CacheEvent(number, True, b"".join(self._blocks))
+            return CacheEvent(number, True, b"".join(self._blocks), prompts=list(self._prompts))
         stored = b"".join([block for block, is_there in pending.items() if is_there])
         removed = b"".join([block for block, is_there in pending.items() if not is_there])
-        return CacheEvent(number, False, stored, removed)
+        return CacheEvent(number, False, stored, removed, prompts=prompts)
+
+
+def _size(prompt: KnownPrompt) -> int:
+    return len(prompt.chunks) + len(prompt.blocks)

@@ -20,7 +20,7 @@ from octavo.http.body import ClientGone, read_json_body, run_while_connected
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.cache_events import CacheMirror, telling_blocks
+from octavo.server.cache_events import CacheMirror, known_prompt
 from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.explanation import explain, no_explanation
@@ -171,9 +171,10 @@ class GenerationEndpoint(Generic[Request]):
         sampling = services.prompts.without(request.bad_words, request.sampling_params())
         encoded = await self._dialect.encode(request, services.prompts)
         record.allowance.take_prompt(sum(map(len, encoded.prompts)))
-        if origin.is_relayed:
+        if origin.prefix is not None:
             salt = origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared)
-            send = telling_blocks(send, services.engine.info.fingerprint, salt, encoded.prompts[0])
+            fingerprint = services.engine.info.fingerprint
+            services.cache.observe_prompt(known_prompt(origin.prefix, fingerprint, salt, encoded.prompts[0]))
         record.completion_id = self._dialect.id_prefix + origin.identity.id
         generations = self._admit(request, encoded, sampling, record, origin)
         try:

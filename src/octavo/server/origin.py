@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from octavo.core.relay import IDENTITY_HEADER, SECRET_HEADER, TENANT_HEADER, ChoiceProgress, Identity
+from octavo.core.relay import (
+    IDENTITY_HEADER,
+    PREFIX_HEADER,
+    SECRET_HEADER,
+    TENANT_HEADER,
+    ChoiceProgress,
+    Identity,
+    PromptPrefix,
+)
 from octavo.http.request_log import RequestRecord
 
 _SCOPE_KEY = "octavo.origin"
@@ -18,13 +26,15 @@ _SCOPE_KEY = "octavo.origin"
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
     """is_relayed: a router reads the stream, so it has marks. progress: what its client has, by choice.
-    tenant: the name of the key that this server was given, or a trusted router; "" without keys.
+    tenant: the name of the key that this server was given, or a trusted router; "" without keys. prefix: how
+    that router knows the prompt.
     """
 
     identity: Identity
     is_relayed: bool = False
     progress: Mapping[int, ChoiceProgress] = dataclasses.field(default_factory=dict)
     tenant: str = ""
+    prefix: PromptPrefix | None = None
 
     @classmethod
     def of(cls, scope: Scope, secret: str | None, now: float) -> "Origin":
@@ -39,7 +49,8 @@ class Origin:
         identity = Identity.parse(headers.get(IDENTITY_HEADER.decode(), ""))
         if identity is None:
             return cls(Identity.new(now), tenant=tenant)
-        return cls(identity, is_relayed=True, tenant=tenant)
+        prefix = PromptPrefix.parse(headers.get(PREFIX_HEADER.decode(), ""))
+        return cls(identity, is_relayed=True, tenant=tenant, prefix=prefix)
 
     def cache_salt(self, given: str | None, *, is_shared: bool) -> str:
         """Who may share prefix-cache blocks: those with the same salt. No salt that a client gives makes it
