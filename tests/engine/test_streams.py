@@ -38,11 +38,26 @@ async def collect(stream: RequestStream) -> list[tuple[int, list[int]]]:
 async def test_known_tokens_are_dropped_and_the_rest_is_given_out_once() -> None:
     stream = make_stream()
     stream.accept(output(0, 10, 11), now=11.0)
+    first = await anext(stream)
     stream.accept(output(0, 10, 11), now=12.0)
     stream.accept(output(1, 11, 12, 13), now=13.0)
+    second = await anext(stream)
     stream.accept(output(4, 14, finish_reason=FinishReason.STOP), now=14.0)
-    assert await collect(stream) == [(0, [10, 11]), (2, [12, 13]), (4, [14])]
+    assert [(item.first_index, item.token_ids) for item in (first, second)] == [(0, [10, 11]), (2, [12, 13])]
+    assert await collect(stream) == [(4, [14])]
     assert stream.has_ended
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_has_taken_yet_is_given_out_together() -> None:
+    stream = make_stream(sampling=SamplingParams(logprobs=0))
+    stream.accept(output(0, 10, logprobs=logprobs(-1.0)), now=11.0)
+    stream.accept(output(1, 11, logprobs=logprobs(-2.0), num_preemptions=1), now=12.0)
+    stream.accept(output(2, finish_reason=FinishReason.LENGTH, num_preemptions=1), now=13.0)
+    (item,) = [item async for item in stream]
+    assert (item.first_index, item.token_ids, item.logprobs) == (0, [10, 11], logprobs(-1.0, -2.0))
+    assert (item.finish_reason, item.num_preemptions) == (FinishReason.LENGTH, 1)
+    assert stream.num_steps == 2
 
 
 def test_a_missing_token_is_a_gap() -> None:
@@ -83,10 +98,12 @@ async def test_a_later_admission_does_not_change_what_the_first_one_reported() -
     stream = make_stream()
     first = {"num_cached_tokens": 16, "queue_seconds": 0.5, "prefill_seconds": 0.25}
     stream.accept(output(0, 10, num_preemptions=1, **first), now=11.0)
+    outputs = [await anext(stream)]
     stream.submission("again", is_suspect=False)
     stream.accept(output(1, 11, num_cached_tokens=0, queue_seconds=9.0, num_preemptions=2), now=12.0)
+    outputs.append(await anext(stream))
     stream.accept(output(2, finish_reason=FinishReason.LENGTH, num_preemptions=2), now=13.0)
-    outputs = [output async for output in stream]
+    outputs += [output async for output in stream]
     assert {output.num_cached_tokens for output in outputs} == {16}
     assert {output.queue_seconds for output in outputs} == {0.5}
     assert {output.prefill_seconds for output in outputs} == {0.25}
@@ -138,9 +155,11 @@ def logprobs(*values: float) -> TokenLogprobs:
 async def test_logprobs_of_known_tokens_are_dropped_with_them() -> None:
     stream = make_stream(sampling=SamplingParams(logprobs=0))
     stream.accept(output(0, 10, 11, logprobs=logprobs(-1.0, -2.0)), now=11.0)
+    first = await anext(stream)
     finish = FinishReason.STOP
     stream.accept(output(1, 11, 12, logprobs=logprobs(-2.0, -3.0), finish_reason=finish), now=12.0)
-    assert [item.logprobs async for item in stream] == [logprobs(-1.0, -2.0), logprobs(-3.0)]
+    assert first.logprobs == logprobs(-1.0, -2.0)
+    assert [item.logprobs async for item in stream] == [logprobs(-3.0)]
 
 
 @pytest.mark.asyncio
@@ -150,9 +169,11 @@ async def test_prompt_logprobs_come_whole_with_the_first_token_over_a_crash() ->
     assert stream.submission("wire~2", is_suspect=False).sampling.prompt_logprobs == 0
     stream.accept(output(0, prompt_logprobs=logprobs(-1.0, -2.0)), now=12.0)
     stream.accept(output(0, 10), now=13.0)
+    first = await anext(stream)
     assert stream.submission("wire~3", is_suspect=False).sampling.prompt_logprobs is None
     stream.accept(output(1, 11, finish_reason=FinishReason.STOP), now=14.0)
-    assert [item.prompt_logprobs async for item in stream] == [logprobs(-1.0, -2.0), None]
+    assert first.prompt_logprobs == logprobs(-1.0, -2.0)
+    assert [item.prompt_logprobs async for item in stream] == [None]
 
 
 def test_missing_prompt_logprobs_are_a_gap() -> None:

@@ -81,8 +81,7 @@ async def test_the_end_leaves_in_one_message_with_the_last_text() -> None:
     choice.finish_reason = FinishReason.LENGTH
     await answer.emit(choice, "b")
     await answer.end()
-    _, last, nothing = sent.chunks
-    assert nothing == ""
+    _, last = sent.chunks
     order = [
         last.index(part)
         for part in ('"content":"b"', '"finish_reason":"length"', '"total_tokens":5', "[DONE]")

@@ -178,7 +178,7 @@ async def test_a_stream_goes_on_elsewhere_from_any_point_of_a_call() -> None:
         headers = {**TRUST, IDENTITY_HEADER.decode(): IDENTITY.header.decode()}
         response = await client.post("/v1/chat/completions", json=body, headers=headers)
     pieces = MarkReader().feed(response.content)
-    assert len(pieces) > len(ANSWER)
+    assert len(pieces) >= len(ANSWER)
     whole = b"".join(payload for _, payload in pieces)
     sent, progress = b"", ChoiceProgress(0)
     for mark, payload in pieces[:-1]:

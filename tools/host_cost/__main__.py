@@ -1,11 +1,16 @@
 """What Python costs around the kernels, in CPU time: it says the same whatever else the machine does.
 
 .venv/bin/python -m tools.host_cost engine --requests 1 8 64 256
+.venv/bin/python -m tools.host_cost server --streams 256 --tokens 256
 """
 
 import argparse
 
 from tools.host_cost.engine import measure
+from tools.host_cost.server import served
+
+OPTIONS = ("--max-num-seqs", "256", "--max-num-batched-tokens", "2048")
+KEPT_UP_SECONDS = 0.03  # of a step: a server of so many streams has nothing to do in between
 
 
 def engine(options: argparse.Namespace) -> None:
@@ -16,6 +21,25 @@ def engine(options: argparse.Namespace) -> None:
             cost = measure(count, options.batches, is_cold=is_cold)
             values = (cost.schedule, cost.call, cost.update, cost.frame, cost.total)
             print(f"{count:>9}" + "".join(f"{value:>10.0f}" for value in values), flush=True)
+
+
+def server(options: argparse.Namespace) -> None:
+    """The cost of a token is what a request of many tokens costs more than one of one token."""
+    num_requests, num_tokens, path = 2 * options.streams, options.tokens, options.path
+    print(f"microseconds of the server process, {options.streams} streams of {num_tokens} tokens, {path}")
+    print(f"{'':<22}{'a request':>11}{'a token':>9}{'whole':>8}{'tokens/s of a core':>20}{'bytes/token':>13}")
+    for name, seconds in (("one event a token", KEPT_UP_SECONDS), ("at full speed", 0.0)):
+        with served(seconds, *OPTIONS) as process:
+            process.load(options.streams, num_requests, 1, path)
+            short = process.load(options.streams, num_requests, 1, path)
+            long = process.load(options.streams, num_requests, num_tokens, path)
+        token = (long.server_seconds - short.server_seconds) / (long.num_tokens - short.num_tokens)
+        print(
+            f"{name:<22}{1e6 * short.server_seconds / num_requests:>11.0f}{1e6 * token:>9.1f}"
+            f"{1e6 * long.server_seconds / long.num_tokens:>8.1f}"
+            f"{long.num_tokens / long.server_seconds:>20,.0f}{long.num_bytes / long.num_tokens:>13.0f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -29,6 +53,11 @@ def main() -> None:
     command.add_argument("--requests", type=int, nargs="+", default=[1, 8, 64, 256])
     command.add_argument("--batches", type=int, default=15, help="of 20 steps; the least is printed")
     command.set_defaults(run=engine)
+    command = commands.add_parser("server", help="a request and a token in the server process")
+    command.add_argument("--streams", type=int, default=256)
+    command.add_argument("--tokens", type=int, default=256)
+    command.add_argument("--path", default="/v1/chat/completions")
+    command.set_defaults(run=server)
     options = parser.parse_args()
     options.run(options)
 

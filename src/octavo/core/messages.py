@@ -74,7 +74,7 @@ class TokenLogprobs(msgspec.Struct, array_like=True):
         )
 
 
-class RequestOutput(msgspec.Struct, array_like=True):
+class RequestOutput(msgspec.Struct, array_like=True, gc=False):
     """New tokens of one request; finish_reason ends it. error is the sentence for the user when it failed."""
 
     request_id: str

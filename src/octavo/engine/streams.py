@@ -5,7 +5,6 @@ its consumer sees one unbroken sequence of tokens. Runs in the server's event lo
 """
 
 import asyncio
-import collections
 import dataclasses
 from collections.abc import Callable
 
@@ -34,7 +33,7 @@ class RequestStream:
 
     Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
     for good, InvalidRequestError for one whose grammar is refused. Tokens that come faster than they are
-    consumed wait here, bounded by the request's own length.
+    consumed wait here, bounded by the request's own length, and are given out together.
     """
 
     def __init__(self, submission: Submit, on_abort: "Callable[[RequestStream], None]") -> None:
@@ -47,21 +46,23 @@ class RequestStream:
         self.fork_of = submission.fork_of
         self.tenant = submission.tenant
         self.last_progress = submission.arrival  # monotonic seconds: of the newest token, or of the arrival
+        self.num_steps = 0  # of an engine, that gave it tokens
         self._submission = submission
         self._on_abort = on_abort
         self._token_ids = submission.token_ids  # prompt, then the answer so far
+        self._num_prompt_tokens = submission.num_prompt_tokens
         self._admission: Admission | None = None
         self._num_preemptions_before = 0  # in engines that have died
         self._num_preemptions = 0  # in the present one
         self._prompt_logprobs = TokenLogprobs()
-        self._outputs: collections.deque[RequestOutput] = collections.deque()
+        self._waiting: RequestOutput | None = None  # for the consumer
         self._error: OctavoError | None = None
         self._has_ended = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def num_output_tokens(self) -> int:
-        return len(self._token_ids) - self._submission.num_prompt_tokens
+        return len(self._token_ids) - self._num_prompt_tokens
 
     @property
     def has_ended(self) -> bool:
@@ -72,21 +73,22 @@ class RequestStream:
         return self
 
     async def __anext__(self) -> RequestOutput:
-        while not self._outputs:
+        while self._waiting is None:
             if self._error is not None:
                 raise self._error
             if self._has_ended:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        return self._outputs.popleft()
+        output, self._waiting = self._waiting, None
+        return output
 
     def abort(self) -> None:
         """The consumer is gone: the engine frees the request's blocks within a step. Idempotent."""
         if not self._has_ended:
             self._end()
             self._on_abort(self)
-        self._outputs.clear()
+        self._waiting = None
 
     def submission(self, wire_id: str, *, is_suspect: bool, fork_of: str | None = None) -> Submit:
         """The request with the tokens so far (the list itself), for an engine that has not seen it.
@@ -102,55 +104,63 @@ class RequestStream:
         return msgspec.structs.replace(submission, request_id=wire_id, is_suspect=is_suspect, fork_of=fork_of)
 
     def accept(self, output: RequestOutput, now: float) -> None:
-        """Take what the engine sent. Known tokens are dropped; raises TokenGap when some are missing."""
-        known = self.num_output_tokens - output.first_index
-        if known < 0 and output.token_ids:
+        """Take what the engine sent; the output is the stream's from here on. Known tokens are dropped;
+        raises TokenGap when some are missing.
+        """
+        num_known = self.num_output_tokens - output.first_index
+        if num_known < 0 and output.token_ids:
             last = self.num_output_tokens - 1
             raise TokenGap(f"token {output.first_index} of request {self.request_id} came after token {last}")
         if output.error is not None:
             self.fail(self._error_of(output.error, output.is_invalid))
             return
-        new = output.token_ids[known:]
-        self._take_prompt_logprobs(output)
-        if not new and output.finish_reason is None:
-            return
-        self._token_ids += new
+        if num_known:
+            output.token_ids = output.token_ids[num_known:]
+            output.first_index += num_known
+            output.logprobs = output.logprobs and output.logprobs.beyond(num_known)
+        if output.prompt_logprobs is not None:
+            self._take_prompt_logprobs(output.prompt_logprobs, output.first_prompt_index)
+            output.prompt_logprobs = None
+        if output.token_ids or output.finish_reason is not None:
+            self._put(output, now)
+
+    def _put(self, output: RequestOutput, now: float) -> None:
+        """Once more for the consumer: what it has not taken yet goes on."""
+        self._describe(output)
+        if output.token_ids:
+            self._token_ids += output.token_ids
+            self.num_steps += 1
         self.last_progress = now
-        self._outputs.append(self._as_seen_by_consumer(output, new))
+        if self._waiting is None:
+            self._waiting = output
+        else:
+            _extend(self._waiting, output)
         if output.finish_reason is not None:
-            self._end()
+            self._has_ended = True
         self._wake()
 
-    def _take_prompt_logprobs(self, output: RequestOutput) -> None:
+    def _take_prompt_logprobs(self, logprobs: TokenLogprobs, first_index: int) -> None:
         """They come in chunks, again after a crash; the consumer gets them whole, with its first output."""
-        if output.prompt_logprobs is not None:
-            num_known = len(self._prompt_logprobs) + 1 - output.first_prompt_index
-            if num_known < 0:
-                raise TokenGap(f"logprobs of prompt tokens of request {self.request_id} are missing")
-            self._prompt_logprobs.extend(output.prompt_logprobs.beyond(num_known))
+        num_known = len(self._prompt_logprobs) + 1 - first_index
+        if num_known < 0:
+            raise TokenGap(f"logprobs of prompt tokens of request {self.request_id} are missing")
+        self._prompt_logprobs.extend(logprobs.beyond(num_known))
 
-    def _as_seen_by_consumer(self, output: RequestOutput, new: list[int]) -> RequestOutput:
+    def _describe(self, output: RequestOutput) -> None:
+        """In the consumer's terms: whatever engine it comes from."""
         if self._admission is None:
             self._admission = Admission(
                 output.num_cached_tokens, output.queue_seconds, output.prefill_seconds
             )
+            if self._submission.sampling.prompt_logprobs is not None and not self.num_output_tokens:
+                output.prompt_logprobs = self._prompt_logprobs
+        else:
+            output.num_cached_tokens = self._admission.num_cached_tokens
+            output.queue_seconds = self._admission.queue_seconds
+            output.prefill_seconds = self._admission.prefill_seconds
+        output.request_id = self.request_id
         self._num_preemptions = output.num_preemptions
-        num_known = len(output.token_ids) - len(new)
-        wants_prompt_logprobs = self._submission.sampling.prompt_logprobs is not None
-        is_first = self.num_output_tokens == len(new)
-        return RequestOutput(
-            request_id=self.request_id,
-            first_index=self.num_output_tokens - len(new),
-            token_ids=new,
-            finish_reason=output.finish_reason,
-            num_cached_tokens=self._admission.num_cached_tokens,
-            queue_seconds=self._admission.queue_seconds,
-            prefill_seconds=self._admission.prefill_seconds,
-            num_preemptions=self._num_preemptions_before + self._num_preemptions,
-            logprobs=output.logprobs and output.logprobs.beyond(num_known),
-            prompt_logprobs=self._prompt_logprobs if wants_prompt_logprobs and is_first else None,
-            pooled=output.pooled,
-        )
+        output.num_preemptions += self._num_preemptions_before
 
     def _error_of(self, message: str, is_invalid: bool) -> OctavoError:
         if not is_invalid:
@@ -171,6 +181,18 @@ class RequestStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _extend(waiting: RequestOutput, output: RequestOutput) -> None:
+    """The output that comes next, added to one that nobody has taken yet."""
+    waiting.token_ids += output.token_ids
+    waiting.num_preemptions = output.num_preemptions
+    waiting.finish_reason = output.finish_reason
+    waiting.pooled = output.pooled
+    if waiting.logprobs is None:
+        waiting.logprobs = output.logprobs
+    elif output.logprobs is not None:
+        waiting.logprobs.extend(output.logprobs)
 
 
 def ended_stream(request_id: str) -> RequestStream:

@@ -40,6 +40,7 @@ class Gate:
         headers = Headers(scope=scope)
         record = RequestRecord(_request_id(headers), scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
+        record.send_body = send
         identity = (b"x-request-id", record.request_id.encode())
 
         async def send_with_id(message: Message) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import msgspec
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from octavo.http.allowance import Allowance
 
@@ -50,6 +50,7 @@ class RequestRecord:
     first_token_seconds: float | None = None  # after arrival
     recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
+    send_body: Send | None = None  # the server's own: layers in between have to do with an answer's head only
     endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
 
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from octavo.core.messages import EngineStats
 from octavo.core.request import FinishReason
+from octavo.metrics.token_histogram import TokenHistogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -121,7 +122,13 @@ class EngineMetrics:
         self._first_token = seconds(
             "time_to_first_token_seconds", "Arrival to first token.", FIRST_TOKEN_BUCKETS
         )
-        self._inter_token = seconds("inter_token_latency_seconds", "Between two tokens.", PER_TOKEN_BUCKETS)
+        self._inter_token = TokenHistogram(
+            "vllm:inter_token_latency_seconds",
+            "Between two tokens.",
+            self._labels,
+            buckets=PER_TOKEN_BUCKETS,
+            registry=self.registry,
+        )
         self._per_token = seconds(
             "request_time_per_output_token_seconds",
             "A request's mean time between tokens.",
@@ -168,8 +175,7 @@ class EngineMetrics:
 
     def observe_next_tokens(self, seconds: float, count: int) -> None:
         """count tokens arrived seconds after the one before them."""
-        for _ in range(count):
-            self._inter_token.observe(seconds / count)
+        self._inter_token.observe(seconds / count, count)
 
     def observe_finished(self, request: FinishedRequest) -> None:
         self._finished[request.finish_reason].inc()

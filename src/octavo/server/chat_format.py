@@ -124,7 +124,7 @@ class ChatFormat:
         return parser
 
     def _chunks(self, index: int, deltas: list[bytes]) -> bytes:
-        return b"".join(b'%b%d,"delta":%b%b' % (self._head, index, delta, self._tail) for delta in deltas)
+        return b"".join([b'%b%d,"delta":%b%b' % (self._head, index, delta, self._tail) for delta in deltas])
 
     def _delta(self, choice: int, delta: Delta) -> bytes:
         """A JSON object."""

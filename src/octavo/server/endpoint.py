@@ -179,7 +179,7 @@ class GenerationEndpoint(Generic[Request]):
         generations = self._admit(request, encoded, sampling, record, origin)
         try:
             envelope = self._envelope(request, record.completion_id, origin.identity.created)
-            answer = self._sink(request, send, generations, encoded.new_format(envelope), origin)
+            answer = self._sink(request, send, generations, encoded.new_format(envelope), record, origin)
             await self._generate(generations, answer)
         finally:
             for generation in generations:
@@ -187,7 +187,13 @@ class GenerationEndpoint(Generic[Request]):
             record.allowance.take_answer(record.num_output_tokens)
 
     def _sink(
-        self, request: Request, send: Send, generations: list[Generation], form: Format, origin: Origin
+        self,
+        request: Request,
+        send: Send,
+        generations: list[Generation],
+        form: Format,
+        record: RequestRecord,
+        origin: Origin,
     ) -> StreamedAnswer | WholeAnswer:
         seed = origin.identity.seed if request.seed is None else request.seed
         why = functools.partial(explain, generations, seed) if request.explains else no_explanation
@@ -202,6 +208,7 @@ class GenerationEndpoint(Generic[Request]):
                 includes_usage=includes_usage,
                 has_running_usage=request.has_running_usage,
                 explain=why,
+                send_body=record.send_body,
                 heartbeat_seconds=self._services.heartbeat_seconds,
             )
         return RelayedAnswer(
@@ -211,6 +218,7 @@ class GenerationEndpoint(Generic[Request]):
             includes_usage=includes_usage,
             has_running_usage=request.has_running_usage,
             explain=why,
+            send_body=record.send_body,
             origin=origin,
             can_others_resume=self._services.is_ending,
         )

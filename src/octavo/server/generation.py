@@ -55,7 +55,6 @@ class Generation:
         self.pooled: bytes | None = None  # little-endian fp32, there at the end, if asked for
         self._sum_logprobs = 0.0
         self.num_preemptions = 0
-        self.num_steps = 0  # that gave it tokens
         self._stream = stream
         self._text = text
         self._report = report or NoReport()
@@ -93,6 +92,11 @@ class Generation:
     def decode_seconds(self) -> float | None:
         """From the first token to the last; None without one."""
         return None if self._first_token is None else self._last_token - self._first_token
+
+    @property
+    def num_steps(self) -> int:
+        """Of the engine, that gave it tokens."""
+        return self._stream.num_steps
 
     @property
     def shares_prompt(self) -> bool:
@@ -147,30 +151,29 @@ class Generation:
             raise
 
     async def _emit_all(self, emit: "Emit") -> None:
-        text = ""
         async for output in self._stream:
-            self._observe(output)
-            self._token_ids += output.token_ids
-            num_before = self.num_output_tokens
-            text += self._text.push(output.token_ids)
-            self._report.add(output.token_ids, output.logprobs)
-            self.pooled = output.pooled
-            self._measure(output.token_ids[: self.num_output_tokens - num_before])
-            self._take_logprobs(output, self.num_output_tokens - num_before)
-            if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
-                text += self._text.finish()
-                self.finish_reason = output.finish_reason
-            if self._text.is_stopped:
-                self.finish_reason = FinishReason.STOP
-                self._stream.abort()
-            is_behind = output.first_index + len(output.token_ids) < self._stream.num_output_tokens
-            if self.finish_reason is None and is_behind:
-                continue
-            await emit(self, text)
+            await emit(self, self._take(output))
             if self.finish_reason is not None:
                 return
-            text = ""
         raise EngineError("The engine ended this request early.")
+
+    def _take(self, output: RequestOutput) -> str:
+        """The text it adds."""
+        self._observe(output)
+        self._token_ids += output.token_ids
+        num_before = self.num_output_tokens
+        text = self._text.push(output.token_ids)
+        self._report.add(output.token_ids, output.logprobs)
+        self.pooled = output.pooled
+        self._measure(output.token_ids[: self.num_output_tokens - num_before])
+        self._take_logprobs(output, self.num_output_tokens - num_before)
+        if output.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
+            text += self._text.finish()
+            self.finish_reason = output.finish_reason
+        if self._text.is_stopped:
+            self.finish_reason = FinishReason.STOP
+            self._stream.abort()
+        return text
 
     def _measure(self, token_ids: Sequence[int]) -> None:
         if self._meter is not None:
@@ -190,7 +193,6 @@ class Generation:
         self.num_preemptions = output.num_preemptions
         if not output.token_ids:
             return
-        self.num_steps += 1
         now = self._clock()
         num_next = len(output.token_ids)
         if self._first_token is None:

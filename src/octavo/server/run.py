@@ -22,6 +22,7 @@ from octavo.server.options import ServeOptions
 from octavo.server.replica import Replica, start_replica
 
 EXIT_ENGINE_GONE = 1
+COLLECT_AFTER = 20_000  # containers more than before: what a token makes ends without the collector
 LOWER_PRIORITY = 5  # added to the niceness
 
 
@@ -72,6 +73,7 @@ def _settle(replica: Replica) -> None:
     """The garbage collector looks no more at what was loaded; the engine's threads go before the server."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     if available_cores() <= replica.engine.info.threads:
         os.nice(LOWER_PRIORITY)
 

@@ -39,9 +39,13 @@ class StreamedAnswer:
         has_running_usage: bool = False,
         explain: Explain = no_explanation,
         heartbeat_seconds: float = 0.0,
+        send_body: Send | None = None,
     ) -> None:
-        """has_running_usage: every chunk has the usage of its choice so far. explain is asked at the end."""
+        """has_running_usage: every chunk has the usage of its choice so far. explain is asked at the end.
+        send_body: a shorter way for what follows the head.
+        """
         self._send = send
+        self._send_body = send_body or send
         self._generations = generations
         self._format = form
         self._includes_usage = includes_usage
@@ -52,6 +56,7 @@ class StreamedAnswer:
         self._heartbeat = Heartbeat(self._beat, heartbeat_seconds)
         self._head = asyncio.Lock()  # until it has left, nothing else may
         self.has_started = False
+        self._has_ended = False
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -99,16 +104,19 @@ class StreamedAnswer:
         return last + DONE
 
     async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
+        """After the last event, if that was not known to be the last."""
+        if not self._has_ended:
+            await self._send_body({"type": "http.response.body", "body": b""})
 
     async def end_with_error(self, answer: ErrorAnswer) -> None:
         """Say in the stream that it failed: it never just ends."""
-        await self._send({"type": "http.response.body", "body": answer.event})
+        await self._send_body({"type": "http.response.body", "body": answer.event})
 
     async def _write(self, data: bytes) -> None:
         if not self.has_started:
             await self._start()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._has_ended = not self._num_unfinished
+        await self._send_body({"type": "http.response.body", "body": data, "more_body": not self._has_ended})
 
     async def _start(self) -> None:
         async with self._head:
@@ -133,6 +141,7 @@ class RelayedAnswer(StreamedAnswer):
         includes_usage: bool,
         has_running_usage: bool = False,
         explain: Explain = no_explanation,
+        send_body: Send | None = None,
         origin: Origin,
         can_others_resume: Callable[[], bool],
     ) -> None:
@@ -144,6 +153,7 @@ class RelayedAnswer(StreamedAnswer):
             includes_usage=includes_usage,
             has_running_usage=has_running_usage,
             explain=explain,
+            send_body=send_body,
         )
         self._opened = set(origin.progress)
         for generation in generations:
@@ -176,7 +186,7 @@ class RelayedAnswer(StreamedAnswer):
     async def end_with_error(self, answer: ErrorAnswer) -> None:
         event = answer.event
         mark = ErrorMark(len(event), is_resumable=self._can_others_resume())
-        await self._send({"type": "http.response.body", "body": mark.encode() + event})
+        await self._send_body({"type": "http.response.body", "body": mark.encode() + event})
 
 
 class WholeAnswer:
