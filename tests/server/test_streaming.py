@@ -24,6 +24,7 @@ class Choice:
 
     num_prompt_tokens, num_output_tokens, num_cached_tokens = 3, 2, 1
     shares_prompt = False
+    num_reasoning_tokens = None
     first = 0
     prompt_logprobs = None
 
