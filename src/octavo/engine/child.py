@@ -33,8 +33,12 @@ class EngineChild:
         threading.Thread(target=self._reap, name="octavo-engine-reaper", daemon=True).start()
 
     @classmethod
-    def spawn(cls, command: Sequence[str], epoch: int, max_num_seqs: int) -> "EngineChild":
+    def spawn(
+        cls, command: Sequence[str], epoch: int, max_num_seqs: int, *, niceness: int = 0
+    ) -> "EngineChild":
         """Start command with the arguments of engine/process.py. Raises OSError.
+
+        niceness: at most, where the system lets it be lowered.
 
         It inherits SIGINT and SIGTERM blocked, so that a Ctrl-C while it starts cannot hit it unprepared.
         """
@@ -46,6 +50,7 @@ class EngineChild:
             "journal-fd": journal.fd,
             "epoch": epoch,
             "parent-pid": os.getpid(),
+            "niceness": niceness,
         }
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:

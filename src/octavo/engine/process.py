@@ -75,10 +75,10 @@ def main(load: Load, arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--journal-fd", type=int, required=True, help="inherited memory page")
     parser.add_argument("--epoch", type=int, required=True, help="how often the engine has been started")
     parser.add_argument("--parent-pid", type=int, required=True, help="dies with this process")
+    parser.add_argument("--niceness", type=int, required=True, help="at most")
     options = parser.parse_args(arguments)
     _obey_the_parent_only(options.parent_pid)
-    if options.epoch > 0:
-        _undo_lowered_priority()
+    _keep_priority(options.niceness)
     channel = Channel(options.fd)
     journal = Journal(options.journal_fd)
     try:
@@ -103,10 +103,11 @@ def _obey_the_parent_only(parent_pid: int) -> None:
     die_with_parent(parent_pid)
 
 
-def _undo_lowered_priority() -> None:
+def _keep_priority(niceness: int) -> None:
     """A server that serves has lowered its own priority, and a later engine would inherit that."""
-    with contextlib.suppress(OSError):  # raising it again takes a right that not everybody has
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    if os.getpriority(os.PRIO_PROCESS, 0) > niceness:
+        with contextlib.suppress(OSError):  # raising it again takes a right that not everybody has
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def _load(load: Load, channel: "Channel", journal: Journal, epoch: int) -> LoadedEngine | None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ class EngineSupervisor:
         self._command = command
         self._limits = limits
         self._client = client
+        self._niceness = os.getpriority(os.PRIO_PROCESS, 0)  # before the server lowers its own priority
         self._num_failures = 0  # in a row
         self._is_ready = asyncio.Event()  # the first engine is
         self._task = asyncio.create_task(self._run(), name="octavo-engine-supervisor")
@@ -130,7 +132,9 @@ class EngineSupervisor:
     async def _live_through(self, epoch: int) -> str | None:
         """Start an engine and wait for its death. Returns why there must not be another one, or None."""
         try:
-            child = EngineChild.spawn(self._command, epoch, self._config.max_num_seqs)
+            child = EngineChild.spawn(
+                self._command, epoch, self._config.max_num_seqs, niceness=self._niceness
+            )
         except OSError as error:
             self._num_failures += 1
             return self._reason_to_give_up(None, f"could not be started: {error}")
