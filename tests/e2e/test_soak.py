@@ -6,11 +6,11 @@ import pathlib
 
 import pytest
 
-from tests.e2e.matrix.models import write_tiny
 from tests.soak.asked import Asker, Fate, ModelFacts
 from tests.soak.report import Check, MemorySample, Seen, checks
 from tests.soak.run import Plan, Soak, facts_of
 from tests.soak.server import Resources, SoakServer, parse_metrics
+from tests.soak.tiny import write_able
 
 IDLE = Resources(fds=10, threads=3, tasks=2, streams=0, generations=0)
 METRICS = """# HELP vllm:num_requests_running Requests being computed.
@@ -23,7 +23,7 @@ octavo:engine_restarts_total{engine="0"} 2.0
 
 @pytest.mark.asyncio
 async def test_a_small_soak_with_two_kills(tmp_path: pathlib.Path) -> None:
-    path = write_tiny("llama", tmp_path / "llama")
+    path = write_able("llama", tmp_path / "llama")
     server = SoakServer(tmp_path, str(path), "400KiB")
     try:
         soak = Soak(Plan(num_requests=150, kill_every=60), server, facts_of(path), lambda line: None)
@@ -68,7 +68,7 @@ def test_a_report_finds_what_is_wrong() -> None:
 
 
 def test_the_same_seed_asks_the_same() -> None:
-    facts = ModelFacts(vocab_size=267, max_model_len=512)
+    facts = ModelFacts(267, 512, reasons=True, fills_in=True, has_documents=True)
     one, two, other = Asker(1, facts), Asker(1, facts), Asker(2, facts)
     asked = [one.next() for _ in range(50)]
     assert asked == [two.next() for _ in range(50)] != [other.next() for _ in range(50)]

@@ -11,11 +11,12 @@ import tempfile
 
 from octavo.config import Environment
 from octavo.models.source import resolve
-from tests.e2e.matrix.models import TINY_FAMILIES, write_tiny
+from tests.e2e.matrix.models import TINY_FAMILIES
 from tests.soak.asked import never_asked
 from tests.soak.report import Check
 from tests.soak.run import Plan, Soak, facts_of
 from tests.soak.server import SoakServer
+from tests.soak.tiny import write_able
 
 TINY = {f"tiny-{family}": family for family in TINY_FAMILIES}
 KV_CACHE, TINY_KV_CACHE = "72MiB", "400KiB"  # so small that requests preempt one another
@@ -40,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def soak(arguments: argparse.Namespace, folder: pathlib.Path) -> int:
     if arguments.model in TINY:
-        path = write_tiny(TINY[arguments.model], folder / arguments.model)
+        path = write_able(TINY[arguments.model], folder / arguments.model)
         server = SoakServer(folder, str(path), TINY_KV_CACHE)
     else:
         path = resolve(arguments.model, Environment.read().home)

@@ -1,4 +1,4 @@
-"""What the soak asks: random requests with every parameter that the server honours, bad ones, witnesses."""
+"""What the soak asks: random requests with every parameter that the server honours, and bad ones."""
 
 import dataclasses
 import enum
@@ -9,10 +9,9 @@ from typing import Any
 
 from octavo.server.parameters import Api, Kind, parameters_of
 
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-_APIS = {CHAT: Api.CHAT, COMPLETIONS: Api.COMPLETIONS}
-_TEXT = "the road to a small house in winter where nobody had ever seen so many birds at once"
-_WORDS = _TEXT.split()
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+TEXT = "the road to a small house in winter where nobody had ever seen so many birds at once"
+_WORDS = TEXT.split()
 
 
 class Fate(enum.StrEnum):
@@ -35,8 +34,13 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts:
+    """reasons: in tags; fills_in: knows a suffix; has_documents: its template reads them."""
+
     vocab_size: int
     max_model_len: int
+    reasons: bool
+    fills_in: bool
+    has_documents: bool
 
 
 Draw = Callable[[random.Random, ModelFacts], Any]
@@ -59,6 +63,7 @@ _FIELDS: Mapping[str, Draw] = {
     "allowed_token_ids": lambda rng, facts: _ids(rng, facts, 100),
     "seed": lambda rng, _: rng.randrange(-(2**63) + 1, 2**63),
     "stop": lambda rng, _: rng.choice(("e", ["th", "road "], "\n")),
+    "include_stop_str_in_output": lambda rng, _: rng.random() < 0.5,
     "stop_token_ids": lambda rng, facts: _ids(rng, facts, 3),
     "ignore_eos": lambda rng, _: rng.random() < 0.5,
     "skip_special_tokens": lambda rng, _: rng.random() < 0.5,
@@ -67,34 +72,68 @@ _FIELDS: Mapping[str, Draw] = {
     "return_token_ids": lambda rng, _: True,
     "return_tokens_as_token_ids": lambda rng, _: True,
     "bad_words": lambda rng, _: [rng.choice(_WORDS), "a"],
+    "priority": lambda rng, _: rng.choice((0, 0, 1, 7)),
+    "octavo": lambda rng, _: {"explain": rng.random() < 0.5},
+    "truncate_prompt_tokens": lambda rng, _: rng.choice((-1, 1, 17, 48)),
+    "parallel_tool_calls": lambda rng, _: rng.random() < 0.5,
+    "include_reasoning": lambda rng, _: rng.random() < 0.5,
 }
-_IN_BODY = ("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "n", "stream")
-_IN_PLACES = (
-    "stream_options",
-    "min_tokens",
-    "logprobs",
-    "top_logprobs",
-    "prompt_logprobs",
-    "echo",
-    "best_of",
+_SCHEMA = {
+    "type": "object",
+    "properties": {"place": {"enum": ["house", "road"]}, "birds": {"type": "integer", "maximum": 99}},
+    "required": ["place"],
+    "additionalProperties": False,
+}
+# How the answer has to look; one of these.
+_GRAMMARS: tuple[Mapping[str, Any], ...] = (
+    {"guided_choice": ["yes", "no", "perhaps"]},
+    {"guided_regex": "[a-z ]{3,90}"},
+    {"guided_grammar": 'root ::= ("bird" | "road ")+ "."'},
+    {"guided_json": _SCHEMA, "guided_whitespace_pattern": "[ ]{0,2}"},
+    {"response_format": {"type": "json_object"}},
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": _SCHEMA}}},
+    {"structured_outputs": {"choice": ["a road", "a house"]}},
 )
-_GRAMMARS: Mapping[str, Any] = {
-    "guided_choice": ["yes", "no", "perhaps"],
-    "guided_regex": "[a-z ]{3,90}",
-    "response_format": {"type": "json_object"},
-}
+TOOLS = [
+    {"type": "function", "function": {"name": "look", "parameters": _SCHEMA, "strict": True}},
+    {"type": "function", "function": {"name": "wait"}},
+]
+_LOOK = {"type": "function", "function": {"name": "look"}}
+_TOOL_CHOICES = (
+    "auto",
+    "none",
+    "required",
+    _LOOK,
+    {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [_LOOK]}},
+)
+# One of these, for a model that reasons.
+_REASONING: tuple[Mapping[str, Any], ...] = (
+    {"enable_thinking": True},
+    {"enable_thinking": False},
+    {"thinking_token_budget": 0},
+    {"thinking_token_budget": 9},
+    {"thinking_budget": -1},
+    {"reasoning_effort": "none"},
+    {"reasoning_effort": "minimal"},
+    {"chat_template_kwargs": {"enable_thinking": False}},
+)
 _HINDRANCES = ("allowed_token_ids", "bad_words", "min_tokens")  # which with a grammar may leave no token
+_IN_PLACES = (
+    "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options",
+    "min_tokens", "logprobs", "top_logprobs", "prompt_logprobs", "echo", "best_of", "suffix", "documents",
+    "add_generation_prompt", "continue_final_message", "tools", "tool_choice",
+)  # fmt: skip
 
 
 def never_asked() -> list[str]:
     """Honoured parameters that no request of the soak has."""
-    known = {*_FIELDS, *_IN_BODY, *_IN_PLACES, *_GRAMMARS}
+    known = {*_FIELDS, *_IN_PLACES}.union(*_GRAMMARS, *_REASONING)
     names = {name for api in Api for name, item in parameters_of(api).items() if item.kind is Kind.HONOURED}
     return sorted(names - known)
 
 
 def _honours(path: str, name: str) -> bool:
-    parameter = parameters_of(_APIS[path]).get(name)
+    parameter = parameters_of(Api.CHAT if path == CHAT else Api.COMPLETIONS).get(name)
     return parameter is not None and parameter.kind is not Kind.REFUSED
 
 
@@ -117,32 +156,52 @@ class Asker:
 
     def _answered(self) -> Asked:
         rng = self._rng
-        path = rng.choice((CHAT, COMPLETIONS))
+        path = rng.choices((CHAT, COMPLETIONS, EMBEDDINGS), (12, 12, 1))[0]
+        if path == EMBEDDINGS:
+            return self._embeddings()
         body, num_prompts = self._body(path)
         for name, draw in _FIELDS.items():
             if rng.random() < 0.2 and _honours(path, name):
                 body[name] = draw(rng, self._facts)
-        n = body["n"] = rng.choice((1, 1, 1, 1, 2, 3, 5))
+        n = body["n"] = rng.choices((1, 2, 3, 5), (8, 1, 1, 1))[0]
         is_stream = body["stream"] = rng.random() < 0.5
         self._add_dependent(path, body)
-        return Asked(
-            path, json.dumps(body).encode(), Fate.ANSWERED, n * num_prompts, body["max_tokens"], is_stream
-        )
+        self._add_form(path, body)
+        max_tokens = body["max_tokens"]
+        if path == CHAT and rng.random() < 0.5:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        return Asked(path, json.dumps(body).encode(), Fate.ANSWERED, n * num_prompts, max_tokens, is_stream)
+
+    def _embeddings(self) -> Asked:
+        rng = self._rng
+        texts = [self._text(60) for _ in range(rng.choice((1, 1, 4)))]
+        body: dict[str, Any] = {"model": "default", "input": texts}
+        if rng.random() < 0.5:
+            body |= {"pooling": rng.choice(("last", "mean")), "dimensions": 64, "encoding_format": "base64"}
+        return Asked(EMBEDDINGS, json.dumps(body).encode(), Fate.ANSWERED, len(texts))
 
     def _body(self, path: str) -> tuple[dict[str, Any], int]:
         """A prompt of up to some 80 words or 150 tokens, and how many prompts that is."""
         rng = self._rng
-        max_tokens = rng.choice((1, 2, 8, 24, 60, 120))
+        max_tokens = rng.choices((1, 2, 8, 24, 60, 120), (4, 4, 4, 4, 2, 1))[0]
         body: dict[str, Any] = {"model": "default", "max_tokens": max_tokens}
         if path == CHAT:
             count = rng.choice((1, 1, 3))
             texts = [self._text(60 // count) for _ in range(count)]
             roles = ("user", "assistant")
             body["messages"] = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+            if rng.random() < 0.1:
+                body["messages"].append({"role": "assistant", "content": self._text(5)})
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            if rng.random() < 0.1 and self._facts.has_documents:
+                body["documents"] = [{"text": self._text(5)}]
             return body, 1
         kind = rng.random()
         if kind < 0.4:
             body["prompt"] = _ids(rng, self._facts, rng.randrange(1, 150))
+            return body, 1
+        if kind < 0.5 and self._facts.fills_in:
+            body |= {"prompt": self._text(30), "suffix": self._text(10)}
             return body, 1
         texts = [self._text(60) for _ in range(1 if kind < 0.9 else 3)]
         body["prompt"] = texts[0] if len(texts) == 1 else texts
@@ -152,20 +211,29 @@ class Asker:
         """Parameters whose values depend on others."""
         rng = self._rng
         if body["stream"] and rng.random() < 0.5:
-            body["stream_options"] = {"include_usage": True}
+            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": rng.random() < 0.5}
         if rng.random() < 0.2 and "allowed_token_ids" not in body:
             body["min_tokens"] = rng.randrange(body["max_tokens"] + 1)
-        if rng.random() < 0.3 and _honours(path, "logprobs"):
+        if rng.random() < 0.3:
             body |= {"logprobs": True, "top_logprobs": 3} if path == CHAT else {"logprobs": 2}
-        if rng.random() < 0.1 and not body["stream"] and _honours(path, "prompt_logprobs"):
+        if rng.random() < 0.1 and not body["stream"]:
             body["prompt_logprobs"] = rng.randrange(3)
-        if rng.random() < 0.1 and path == COMPLETIONS and _honours(path, "echo"):
+        if rng.random() < 0.1 and path == COMPLETIONS and "suffix" not in body:
             body["echo"] = True
-        if rng.random() < 0.1 and not body["stream"] and _honours(path, "best_of"):
+        if rng.random() < 0.1 and not body["stream"] and path == COMPLETIONS:
             body["best_of"] = body["n"] + rng.randrange(3)
-        grammar = rng.choice(list(_GRAMMARS))
-        if rng.random() < 0.1 and body.keys().isdisjoint(_HINDRANCES) and _honours(path, grammar):
-            body[grammar] = _GRAMMARS[grammar]
+
+    def _add_form(self, path: str, body: dict[str, Any]) -> None:
+        """What a grammar holds the answer to."""
+        rng = self._rng
+        if not body.keys().isdisjoint(_HINDRANCES):
+            return
+        if path == CHAT and rng.random() < 0.15:
+            body |= {"tools": TOOLS, "tool_choice": rng.choice(_TOOL_CHOICES)}
+        elif rng.random() < 0.2:
+            body |= rng.choice(_GRAMMARS)
+        if path == CHAT and self._facts.reasons and rng.random() < 0.3:
+            body |= rng.choice(_REASONING)
 
     def _text(self, most: int) -> str:
         rng = self._rng
@@ -179,7 +247,7 @@ class Asker:
         rng = self._rng
         path = rng.choice((CHAT, COMPLETIONS))
         body, _ = self._body(path)
-        bad = rng.choice(_BAD)
+        bad = rng.choice((*_BAD, *_unknown_to(self._facts)))
         return Asked(path, bad(body, self._facts), Fate.REFUSED)
 
 
@@ -206,34 +274,13 @@ _BAD: tuple[Callable[[dict[str, Any], ModelFacts], bytes], ...] = (
 )
 
 
-def witnesses(facts: ModelFacts) -> list[Asked]:
-    """Requests of each kind, whose answers are known before the soak begins."""
-    prompt = _TEXT
-    ids = [(7 * i + 3) % 200 for i in range(75)]
-    allowed = list(range(32, 127))
-    found = [
-        _witness(COMPLETIONS, prompt=prompt, temperature=0),
-        _witness(COMPLETIONS, prompt=ids, temperature=1.2, seed=5, top_p=0.95, stream=True),
-        _witness(COMPLETIONS, prompt=ids, temperature=0, frequency_penalty=0.6, repetition_penalty=1.2),
-        _witness(CHAT, messages=[{"role": "user", "content": prompt}], seed=9, allowed_token_ids=allowed),
-        _witness(CHAT, messages=[{"role": "user", "content": prompt}], seed=3, n=3),
-        _witness(
-            COMPLETIONS, prompt=[prompt, "a"], n=2, seed=4, logit_bias={"70": 3.0}, min_tokens=9, stop="e"
-        ),
-    ]
-    if _honours(COMPLETIONS, "logprobs"):
-        found.append(_witness(COMPLETIONS, prompt=prompt, seed=8, logprobs=4))
-    if _honours(CHAT, "logprobs"):
-        messages = [{"role": "user", "content": "a road"}]
-        found.append(_witness(CHAT, messages=messages, seed=1, logprobs=True, top_logprobs=2, stream=True))
+def _unknown_to(facts: ModelFacts) -> list[Callable[[dict[str, Any], ModelFacts], bytes]]:
+    """What only other models can do."""
+    found = []
+    if not facts.reasons:
+        found += [_changed(reasoning_effort="high"), _changed(thinking_token_budget=9)]
+    if not facts.fills_in:
+        found.append(_changed(suffix="."))
+    if not facts.has_documents:
+        found.append(_changed(documents=[{"text": "."}]))
     return found
-
-
-def _witness(path: str, *, n: int = 1, stream: bool = False, **fields: Any) -> Asked:
-    max_tokens = 32
-    body = {"model": "default", "max_tokens": max_tokens, "ignore_eos": True, "n": n, "stream": stream}
-    if _honours(path, "return_token_ids"):
-        body["return_token_ids"] = True
-    num_prompts = len(fields["prompt"]) if isinstance(fields.get("prompt", [0])[0], str) else 1
-    num_choices = n * (num_prompts if isinstance(fields.get("prompt"), list) else 1)
-    return Asked(path, json.dumps(body | fields).encode(), Fate.ANSWERED, num_choices, max_tokens, stream)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from tests.soak.asked import Asked, Fate
+from tests.soak.asked import EMBEDDINGS, Asked, Fate
 
 JSON = {"content-type": "application/json"}
 LEAVE_SECONDS = (0.001, 0.01, 0.05, 0.2)  # after how long a client without a stream goes away
@@ -27,6 +27,9 @@ class Choice:
     finish_reason: str
     token_ids: tuple[int, ...]  # if they were asked for
     logprobs: str  # JSON: the lists of all events, one behind the other
+    prompt_logprobs: str = ""  # JSON
+    reasoning: str = ""
+    calls: tuple[tuple[str, str], ...] = ()  # name, arguments
 
 
 async def exchange(client: httpx2.AsyncClient, asked: Asked, rng: random.Random) -> list[Choice]:
@@ -56,24 +59,38 @@ def _check_refused(response: httpx2.Response) -> None:
 
 
 def _whole(answer: Any, asked: Asked) -> list[Choice]:
+    if asked.path == EMBEDDINGS:
+        return _embeddings(answer, asked)
     choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
     _check(len(choices) == asked.num_choices, f"{len(choices)} choices, not {asked.num_choices}")
     _check_usage(answer["usage"], asked)
-    return [
-        _checked(
-            Choice(
-                choice["message"]["content"] if "message" in choice else choice["text"],
-                choice["finish_reason"],
-                tuple(choice.get("token_ids") or ()),
-                json.dumps(choice.get("logprobs")),
-            )
+    return [_whole_choice(choice) for choice in choices]
+
+
+def _whole_choice(choice: Any) -> Choice:
+    message = choice.get("message", {})
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    return _checked(
+        Choice(
+            (message["content"] or "") if message else choice["text"],
+            choice["finish_reason"],
+            tuple(choice.get("token_ids") or ()),
+            json.dumps(choice.get("logprobs")),
+            json.dumps(choice.get("prompt_logprobs")),
+            message.get("reasoning_content", ""),
+            tuple((call["name"], call["arguments"]) for call in calls),
         )
-        for choice in choices
-    ]
+    )
+
+
+def _embeddings(answer: Any, asked: Asked) -> list[Choice]:
+    vectors = [item["embedding"] for item in answer["data"]]
+    _check(len(vectors) == asked.num_choices, f"{len(vectors)} embeddings, not {asked.num_choices}")
+    return [Choice(json.dumps(vector), "stop", (), "") for vector in vectors]
 
 
 def _checked(choice: Choice) -> Choice:
-    _check(choice.finish_reason in ("stop", "length"), f"finish_reason {choice.finish_reason}")
+    _check(choice.finish_reason in ("stop", "length", "tool_calls"), f"finish_reason {choice.finish_reason}")
     return choice
 
 
@@ -88,21 +105,40 @@ class _Growing:
     """A choice of a stream."""
 
     def __init__(self) -> None:
-        self.text = self.finish_reason = ""
+        self.text = self.finish_reason = self.reasoning = ""
         self.token_ids: list[int] = []
         self.logprobs: dict[str, Any] = {}
+        self.calls: list[tuple[str, str]] = []
 
     def take(self, choice: Any) -> None:
         _check(not self.finish_reason, "an event after a choice's end")
-        self.text += (choice["delta"].get("content") or "") if "delta" in choice else choice["text"]
+        delta = choice.get("delta", {})
+        self.text += delta.get("content") or choice.get("text", "")
+        self.reasoning += delta.get("reasoning_content", "")
+        for call in delta.get("tool_calls", ()):
+            self._take_call(call["index"], call["function"])
         self.finish_reason = choice["finish_reason"] or ""
         self.token_ids += choice.get("token_ids") or ()
         for name, values in (choice.get("logprobs") or {}).items():
             self.logprobs[name] = (self.logprobs.get(name) or []) + (values or [])
 
+    def _take_call(self, index: int, function: Any) -> None:
+        if "name" in function:
+            _check(index == len(self.calls), f"call {index} after {len(self.calls)}")
+            self.calls.append((function["name"], ""))
+        name, arguments = self.calls[index]
+        self.calls[index] = (name, arguments + function.get("arguments", ""))
+
     def choice(self) -> Choice:
         return _checked(
-            Choice(self.text, self.finish_reason, tuple(self.token_ids), json.dumps(self.logprobs))
+            Choice(
+                self.text,
+                self.finish_reason,
+                tuple(self.token_ids),
+                json.dumps(self.logprobs),
+                reasoning=self.reasoning,
+                calls=tuple(self.calls),
+            )
         )
 
 

@@ -1,7 +1,7 @@
 """The soak: random requests over HTTP to a real server whose engine is killed again and again, and witnesses.
 
 A witness is a request whose answer is known: it was asked when the server was quiet. Some are always on their
-way, among whatever else goes on, and must be answered alike to the byte.
+way, by turns, among whatever else goes on, and must be answered alike to the byte.
 """
 
 import asyncio
@@ -10,17 +10,20 @@ import itertools
 import pathlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx2
 
-from octavo.engine.model_files import open_model
-from tests.soak import asked, report
+from octavo.engine.model_files import open_model, open_text
+from octavo.text.chat_abilities import abilities_of
+from tests.soak import report
 from tests.soak.asked import Asked, Asker, ModelFacts
 from tests.soak.exchange import Choice, Wrong, exchange
 from tests.soak.server import MAX_MODEL_LEN, Resources, SoakServer, parse_metrics
+from tests.soak.witnesses import witnesses
 
 TIMEOUT_SECONDS = 300.0
+NUM_WITNESSES = 5  # on their way at a time
 SAMPLE_EVERY = 25  # requests
 QUIET_SECONDS = 30.0  # that the server may take to become idle
 LOOK_SECONDS = 0.1
@@ -35,7 +38,15 @@ class Plan:
 
 
 def facts_of(path: pathlib.Path) -> ModelFacts:
-    return ModelFacts(open_model(path).architecture.vocab_size, MAX_MODEL_LEN)
+    text = open_text(path)
+    abilities = abilities_of(text.chat_template, text.tokenizer.vocabulary)
+    return ModelFacts(
+        open_model(path).architecture.vocab_size,
+        MAX_MODEL_LEN,
+        reasons=abilities.reasoning is not None,
+        fills_in=text.tokenizer.vocabulary.infill is not None,
+        has_documents="documents" in abilities.variables,
+    )
 
 
 class Soak:
@@ -71,7 +82,7 @@ class Soak:
         ) as client:
             known = [
                 (witness, await exchange(client, witness, random.Random(0)))
-                for witness in asked.witnesses(self._facts)
+                for witness in witnesses(self._facts)
             ]
         before = await self._quiet()
         async with httpx2.AsyncClient(
@@ -86,16 +97,17 @@ class Soak:
 
     async def _storm(self, client: httpx2.AsyncClient, known: list[tuple[Asked, list[Choice]]]) -> None:
         asker = Asker(self._plan.seed, self._facts)
-        witnesses = [asyncio.create_task(self._witness(client, *pair)) for pair in known]
+        turns = itertools.cycle(known)
+        watchers = [asyncio.create_task(self._watch(client, turns)) for _ in range(NUM_WITNESSES)]
         numbers = iter(range(1, self._plan.num_requests + 1))
         async with asyncio.TaskGroup() as group:
             for worker in range(self._plan.concurrency):
                 group.create_task(self._work(client, asker, numbers, random.Random(worker)))
         self._is_over = True
-        await asyncio.gather(*witnesses)
+        await asyncio.gather(*watchers)
 
     async def _work(
-        self, client: httpx2.AsyncClient, asker: Asker, numbers: "itertools.Iterator[int]", rng: random.Random
+        self, client: httpx2.AsyncClient, asker: Asker, numbers: Iterator[int], rng: random.Random
     ) -> None:
         for number in numbers:
             item = asker.next()
@@ -110,8 +122,9 @@ class Soak:
                 self.seen.wrong.append(f"{type(error).__name__}: {error} for {item.path} {item.body[:400]!r}")
             self.seen.by_fate[item.fate] += 1
 
-    async def _witness(self, client: httpx2.AsyncClient, witness: Asked, answer: list[Choice]) -> None:
+    async def _watch(self, client: httpx2.AsyncClient, turns: Iterator[tuple[Asked, list[Choice]]]) -> None:
         while not self._is_over:
+            witness, answer = next(turns)
             try:
                 found = await exchange(client, witness, random.Random(0))
             except (Wrong, httpx2.HTTPError, ValueError, KeyError) as error:

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,8 @@ from octavo.models.lowering import lower
 from tests.text import tiny_directory
 from tests.weights.safetensors_bytes import safetensors
 
-VOCAB_SIZE = 267  # of the tokenizer
-
 _BASE = {
-    "vocab_size": VOCAB_SIZE, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,
+    "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512,
 }  # fmt: skip
 _CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -77,13 +75,20 @@ class MatrixModel:
         return open_text(self.path).tokenizer
 
 
-def write_tiny(family: str, folder: pathlib.Path) -> pathlib.Path:
-    """A model directory in a new folder: config.json, model.safetensors, tokenizer files."""
+def write_tiny(
+    family: str, folder: pathlib.Path, tokens: Sequence[str] = (), **tokenizer_config: Any
+) -> pathlib.Path:
+    """A model directory in a new folder: config.json, model.safetensors, tokenizer files.
+
+    tokens: of the vocabulary, besides its 267.
+    """
     folder.mkdir()
-    config = {**_BASE, **_CONFIGS[family]}
+    library = tiny_directory.llama3()
+    library.add_tokens(list(tokens))
+    config = {**_BASE, **_CONFIGS[family], "vocab_size": library.get_vocab_size()}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes(safetensors(_random_tensors(config)))
-    tiny_directory.write(folder, tiny_directory.llama3())
+    tiny_directory.write(folder, library, **tokenizer_config)
     return folder
 
 
