@@ -6,15 +6,8 @@ import pytest
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec
-from octavo.decoding.lark import (
-    MAX_CHOICES,
-    MAX_GBNF_LENGTH,
-    MAX_GRAMMAR_BYTES,
-    MAX_REGEX_LENGTH,
-    MAX_TAGS,
-    MAX_WHITESPACE_LENGTH,
-    to_lark,
-)
+from octavo.decoding.lark import MAX_CHOICES, MAX_GBNF_LENGTH, MAX_GRAMMAR_BYTES, to_lark
+from octavo.decoding.lark_parts import MAX_REGEX_LENGTH
 
 
 def lark(kind: str, text: str, whitespace: str | None = None) -> str:
@@ -27,11 +20,6 @@ def refusal(kind: str, text: str, whitespace: str | None = None) -> str:
     return str(refused.value)
 
 
-def tags(count: int, trigger: str = "<") -> str:
-    structures = [{"begin": f"<{i}>", "schema": {}, "end": "e"} for i in range(count)]
-    return json.dumps({"structures": structures, "triggers": [trigger]})
-
-
 @pytest.mark.parametrize(
     ("kind", "make", "limit"),
     [
@@ -39,18 +27,12 @@ def tags(count: int, trigger: str = "<") -> str:
         ("lark", lambda count: "start: ".ljust(count, "a"), MAX_GRAMMAR_BYTES),
         ("lark", lambda count: 'root ::= "a"'.ljust(count), MAX_GBNF_LENGTH),
         ("choice", lambda count: json.dumps([str(i) for i in range(count)]), MAX_CHOICES),
-        ("structural_tag", tags, MAX_TAGS),
     ],
 )
 def test_limits(kind: str, make: object, limit: int) -> None:
     lark(kind, make(limit))  # type: ignore[operator]
     message = refusal(kind, make(limit + 1))  # type: ignore[operator]
     assert f"{limit}" in message
-
-
-def test_the_limit_of_white_space() -> None:
-    lark("json_object", "", " " * MAX_WHITESPACE_LENGTH)
-    assert "has 257 characters; allowed: 256" in refusal("json_object", "", " " * 257)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +42,6 @@ def test_the_limit_of_white_space() -> None:
         ("json_schema", "{", "It is not JSON"),
         ("json_schema", "[" * 100_000, "It is not JSON"),
         ("json_schema", '{"not": {}}', "The keyword 'not' at # is not supported."),
-        ("regex", "", "has 0 characters; allowed: 1 to 8192."),
-        ("regex", "a\\", "ends with a backslash"),
-        ("regex", "\\\\\\", "ends with a backslash"),
         ("regex", "\ud800", "half a surrogate pair"),
         ("choice", "[]", "must be 1 to 2048 strings"),
         ("choice", '["a", ""]', "none of them empty"),
@@ -74,19 +53,10 @@ def test_the_limit_of_white_space() -> None:
         ("lark", 'start: %json {"not": {}}', "The keyword 'not' at # is not supported."),
         ("lark", "root ::= x", "It is not a GBNF grammar: Rule 'x' not found."),
         ("lark", "root ::= " + "(" * 5000, "It is not a GBNF grammar: "),
-        ("structural_tag", "{}", "It is not a structural tag: "),
-        ("structural_tag", '{"structures": [], "triggers": ["a"]}', "has 1 to 256 structures"),
-        ("structural_tag", tags(1, ""), "no empty trigger"),
-        ("structural_tag", tags(1, "x"), "No trigger begins '<0>'."),
-        ("structural_tag", '{"format": {"type": "any_text"}}', "unknown field `format`"),
     ],
 )
 def test_what_is_refused(kind: str, text: str, message: str) -> None:
     assert message in refusal(kind, text)
-
-
-def test_a_trailing_escaped_backslash_is_none() -> None:
-    assert lark("regex", r"a\\").startswith(r"start: /a\\/")
 
 
 def test_no_grammar_forces_tokens() -> None:

@@ -12,7 +12,8 @@ from octavo.core.limits import LIMITS
 from octavo.core.queue_bound import TENANT_SHARE
 from octavo.core.sampling_params import MAX_LOGIT_BIAS, SamplingParams
 from octavo.decoding.json_schema import MAX_NESTING, MAX_PROPERTIES
-from octavo.decoding.lark import MAX_GRAMMAR_BYTES, MAX_REGEX_LENGTH
+from octavo.decoding.lark import MAX_GRAMMAR_BYTES
+from octavo.decoding.lark_parts import MAX_REGEX_LENGTH
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS

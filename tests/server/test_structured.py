@@ -110,6 +110,9 @@ def test_a_structural_tag_is_passed_on() -> None:
     spec = grammar(response_format={"type": "structural_tag", **TAG})
     assert spec is not None and spec.kind is GrammarKind.STRUCTURAL_TAG
     assert json.loads(spec.text) == {"type": "structural_tag", **TAG}
+    newer = {"type": "structural_tag", "format": {"type": "any_text"}}
+    spec = grammar(response_format=newer)
+    assert spec is not None and json.loads(spec.text) == newer
 
 
 @pytest.mark.parametrize(
@@ -152,9 +155,9 @@ def test_without_them_anything_may_be_answered(fields: dict[str, Any]) -> None:
             "response_format.json_schema.schema",
         ),
         (
-            {"response_format": {"type": "structural_tag", "format": {}}},
-            "response_format.format is not a parameter",
-            "response_format.format",
+            {"response_format": {"type": "structural_tag", "tags": []}},
+            "response_format.tags is not a parameter",
+            "response_format.tags",
         ),
         (
             {"structured_outputs": {"json": {}, "disable_additional_properties": True}},

@@ -37,9 +37,14 @@ class JsonSchemaFormat(msgspec.Struct, tag="json_schema", forbid_unknown_fields=
     json_schema: JsonSchema
 
 
-class StructuralTagFormat(msgspec.Struct, tag="structural_tag", forbid_unknown_fields=True):
-    structures: list[dict[str, Any]]
-    triggers: list[str]
+class StructuralTagFormat(
+    msgspec.Struct, tag="structural_tag", forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """Either of two spellings: format, or structures and triggers."""
+
+    format: dict[str, Any] | None = None
+    structures: list[dict[str, Any]] | None = None
+    triggers: list[str] | None = None
 
 
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat | StructuralTagFormat
