@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from octavo.http.connection import ConnectionLimits, HttpConnection
 from octavo.http.listener import listen
-from octavo.http.process import HttpServer
+from octavo.http.process import KEEP_ALIVE_SECONDS, HttpServer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,18 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def over_socket(
-    app: ASGIApp, limits: ConnectionLimits | None = None, *, send_buffer_bytes: int | None = None
+    app: ASGIApp,
+    limits: ConnectionLimits | None = None,
+    *,
+    send_buffer_bytes: int | None = None,
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
 ) -> AsyncIterator[Served]:
     """While it runs on a free port. What is still under way at the end is cut off.
 
     send_buffer_bytes: the kernel's, so that a client that does not read is soon noticed.
     """
     config = HttpServer.of(app).config
+    config.timeout_keep_alive = keep_alive_seconds  # type: ignore[assignment]  # passed on as it is
     config.load()
     state = ServerState()
     protocol = functools.partial(

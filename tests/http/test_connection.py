@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from octavo.http.connection import ConnectionLimits
+from octavo.http.connection import MAX_PIPELINED, ConnectionLimits, HttpConnection
 from octavo.http.errors import ErrorAnswer, send_error
 from tests.over_socket import over_socket
 
 pytestmark = pytest.mark.asyncio
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 PATIENT = ConnectionLimits()
 
 
@@ -92,13 +93,53 @@ async def test_babble_does_not_end_up_in_an_answer_under_way() -> None:
         await app.was_cut_off.wait()
 
 
-async def test_a_head_without_an_end_is_refused_at_its_limit() -> None:
+@pytest.mark.parametrize(
+    ("start", "more"),
+    (
+        (b"GET / HTTP/1.1\r\nX: ", b"a" * 100),
+        (b"", b"\r\n" * 50),
+        (CHUNKED + b"0\r\nX: ", b"a" * 100),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: a\r\n" * 20),
+        (CHUNKED + b"2;", b"a" * 100),
+    ),
+    ids=("head", "empty lines", "trailer", "trailers", "chunk extension"),
+)
+async def test_what_is_neither_a_whole_head_nor_a_body_is_refused_at_its_limit(
+    start: bytes, more: bytes
+) -> None:
     async with connected(Application(), ConnectionLimits(max_head_bytes=1000)) as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        writer.write(start)
         for _ in range(11):
             await asyncio.sleep(0.001)  # as packets of their own
-            writer.write(b"a" * 100)
+            writer.write(more)
         assert await refusal(reader) == (431, "headers_too_large")
+
+
+async def test_a_long_body_in_small_chunks_is_none_of_that() -> None:
+    async with connected(Application(), ConnectionLimits(max_head_bytes=100)) as (reader, writer):
+        writer.write(CHUNKED)
+        for _ in range(100):
+            writer.write(b"1\r\na\r\n")
+            await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_trailers_are_no_headers() -> None:
+    headers: list[tuple[bytes, bytes]] = []
+
+    async def collect(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        headers.extend(scope["headers"])
+        await send_error(send, ErrorAnswer("not_found", "No."))
+
+    async with over_socket(collect) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(CHUNKED + b"0\r\napi-key: secret\r\nHost: y\r\n\r\n")
+        await reader.readuntil(b"}}")
+        writer.close()
+    assert headers == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +183,31 @@ async def test_who_leaves_with_more_requests_sent_is_noticed_too() -> None:
         await asyncio.sleep(0.01)  # as a packet of its own
         writer.transport.abort()
         await app.was_cut_off.wait()
+
+
+async def test_behind_a_hundred_requests_nothing_more_is_read() -> None:
+    app = Application(is_endless=True)
+    async with over_socket(app) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(GET)
+        await app.has_started.wait()
+        (connection,) = served.state.connections
+        assert isinstance(connection, HttpConnection)
+        for number in range(1, MAX_PIPELINED + 2):
+            assert connection.transport.is_reading()
+            writer.write(GET)
+            while len(connection.pipeline) < number:
+                await asyncio.sleep(0)
+        assert not connection.transport.is_reading()
+        writer.transport.abort()
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with over_socket(Application(), keep_alive_seconds=0.01) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(GET)
+        assert (await reader.read()).endswith(b"0\r\n\r\n")  # the answer, and then the end
+        writer.close()
 
 
 async def test_requests_sent_at_once_are_answered_in_turn() -> None:

@@ -132,6 +132,7 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
 # Of time, and of many requests together: the tests of these have the edge, here is the number.
 ELSEWHERE = {
     "head or body on its way": (30 == ConnectionLimits().head_seconds == BODY_TIMEOUT_SECONDS),
+    "unfinished head, trailers, chunk extension": ConnectionLimits().max_head_bytes == 64 << 10,
     "answer left unread": (ConnectionLimits().stall_seconds == 60 and HIGH_WATER_LIMIT == 64 << 10),
     "idle connection": KEEP_ALIVE_SECONDS == 65,
     "requests sent ahead": MAX_PIPELINED == 100,

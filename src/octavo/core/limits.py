@@ -20,6 +20,7 @@ LIMITS = (
     Limit("commas, colons and brackets in a body", "1,048,576", "413"),
     Limit("URL", "8 KiB", "414"),
     Limit("header fields", "100, of 32 KiB together", "431"),
+    Limit("unfinished head, trailers, chunk extension", "64 KiB", "431"),
     Limit("head or body on its way", "30 s", "408"),
     Limit("answer left unread", "64 KiB for 60 s", "cut off"),
     Limit("idle connection", "65 s", "closed"),

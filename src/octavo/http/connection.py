@@ -23,7 +23,7 @@ MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    max_head_bytes: int = 1 << 16  # of a head that is still incomplete, beyond the packet it began in
+    max_head_bytes: int = 1 << 16  # that neither end a head nor bring a body, beyond the packet that did
     head_seconds: float = 30.0  # from a connection's start, or a request's first byte, to its whole head
     linger_seconds: float = 2.0  # that a client may go on sending to a connection that is closed
     stall_seconds: float = 60.0  # how long a client may leave an answer unread once the send buffer is full
@@ -74,7 +74,7 @@ class HttpConnection(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
         self._is_in_head = False
         self._is_refused = False
-        self._num_head_bytes = 0
+        self._num_vain_bytes = 0  # since a head ended or a body came: of heads, trailers, chunk extensions
         self._head_deadline = Deadline(self.loop, self._limits.head_seconds, self._on_no_head)
         self._stall_deadline = Deadline(self.loop, self._limits.stall_seconds, self._on_stall)
 
@@ -110,25 +110,33 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering.is_lingering:
             return
-        was_in_head = self._is_in_head
+        self._num_vain_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
         if not self._is_answering:
             self._head_deadline.start()
-        if was_in_head and self._is_in_head:
-            self._num_head_bytes += len(data)
-            if self._num_head_bytes > self._limits.max_head_bytes:
-                limit = self._limits.max_head_bytes
-                self._refuse("headers_too_large", f"The request's head is longer than {limit} bytes.")
+        if self._num_vain_bytes > self._limits.max_head_bytes:
+            limit = self._limits.max_head_bytes
+            self._refuse("headers_too_large", f"The request's head or trailer is longer than {limit} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head = True
-        self._num_head_bytes = 0
+        self._num_vain_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers look like headers to the parser. Nobody may take them for some."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._num_vain_bytes = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        self._num_vain_bytes = 0
         self._head_deadline.stop()
         super().on_headers_complete()
         if 0 < len(self.pipeline) <= MAX_PIPELINED:
