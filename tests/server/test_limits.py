@@ -24,6 +24,7 @@ from octavo.server.replica import BODY_TIMEOUT_SECONDS
 from octavo.server.tools import MAX_PARAMETERS_BYTES, MAX_TOOLS
 from octavo.text.tool_grammar import MAX_CALLS
 from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
+from tests.rules import ROOT
 from tests.server.serving import asgi_client
 
 MAX_BODY_BYTES = ServerConfig().max_body_bytes
@@ -129,33 +130,81 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
         (metadata(value=512), metadata(value=513)),
     ],
 }
-# Of time, and of many requests together: the tests of these have the edge, here is the number.
-ELSEWHERE = {
-    "head or body on its way": (30 == ConnectionLimits().head_seconds == BODY_TIMEOUT_SECONDS),
-    "unfinished head, trailers, chunk extension": ConnectionLimits().max_head_bytes == 64 << 10,
-    "answer left unread": (ConnectionLimits().stall_seconds == 60 and HIGH_WATER_LIMIT == 64 << 10),
-    "idle connection": KEEP_ALIVE_SECONDS == 65,
-    "requests sent ahead": MAX_PIPELINED == 100,
-    "logit_bias": MAX_LOGIT_BIAS == 1024,
-    "documents to score or rank": MAX_DOCUMENTS == 1024,
-    "tools": (MAX_TOOLS, MAX_PARAMETERS_BYTES) == (128, 64 << 10),
-    "tool calls in a row, of an answer that has to call": MAX_CALLS == 32,
-    "JSON schema": (MAX_NESTING, MAX_PROPERTIES) == (128, 1000),
-    "regular expression": MAX_REGEX_LENGTH == 8192,
-    "grammar": MAX_GRAMMAR_BYTES == 256 << 10,
-    "requests that run": EngineConfig().max_num_seqs == 128,
-    "requests that wait": EngineConfig().max_num_queued_requests == 1024,
-    "requests of one key": TENANT_SHARE == 8,
-    "requests, tokens per minute": True,
-    "requests at once": True,
+# Of time, and of many requests together: here is the number, and which test goes to the edge and beyond.
+CONNECTION, ALLOWANCE = "tests/http/test_connection.py", "tests/http/test_allowance.py"
+ELSEWHERE: dict[str, tuple[bool, str, str]] = {
+    "head or body on its way": (
+        30 == ConnectionLimits().head_seconds == BODY_TIMEOUT_SECONDS,
+        *(CONNECTION, "test_a_head_that_does_not_come_is_refused_in_time"),
+    ),
+    "unfinished head, trailers, chunk extension": (
+        ConnectionLimits().max_head_bytes == 64 << 10,
+        *(CONNECTION, "test_what_is_neither_a_whole_head_nor_a_body_is_refused_at_its_limit"),
+    ),
+    "answer left unread": (
+        ConnectionLimits().stall_seconds == 60 and HIGH_WATER_LIMIT == 64 << 10,
+        *("tests/server/test_endpoint.py", "test_who_does_not_read_holds_a_bounded_buffer_and_is_cut_off"),
+    ),
+    "idle connection": (KEEP_ALIVE_SECONDS == 65, CONNECTION, "test_an_idle_connection_is_closed"),
+    "requests sent ahead": (
+        MAX_PIPELINED == 100,
+        *(CONNECTION, "test_behind_a_hundred_requests_nothing_more_is_read"),
+    ),
+    "logit_bias": (
+        MAX_LOGIT_BIAS == 1024,
+        *("tests/server/test_limits.py", "test_biases_are_bounded_in_number"),
+    ),
+    "documents to score or rank": (
+        MAX_DOCUMENTS == 1024,
+        *("tests/server/test_relevance.py", "test_the_most_documents"),
+    ),
+    "tools": (
+        (MAX_TOOLS, MAX_PARAMETERS_BYTES) == (128, 64 << 10),
+        *("tests/server/test_tools.py", "test_a_limit_is_allowed"),
+    ),
+    "tool calls in a row, of an answer that has to call": (
+        MAX_CALLS == 32,
+        *("tests/server/test_answer_form.py", "test_parallel_calls_have_their_limits"),
+    ),
+    "JSON schema": (
+        (MAX_NESTING, MAX_PROPERTIES) == (128, 1000),
+        *("tests/decoding/test_json_schema.py", "test_limits"),
+    ),
+    "regular expression": (MAX_REGEX_LENGTH == 8192, "tests/decoding/test_lark.py", "test_limits"),
+    "grammar": (MAX_GRAMMAR_BYTES == 256 << 10, "tests/decoding/test_lark.py", "test_limits"),
+    "requests that run": (
+        EngineConfig().max_num_seqs == 128,
+        *("tests/scheduler/test_scheduler.py", "test_no_more_requests_run_than_there_are_slots"),
+    ),
+    "requests that wait": (
+        EngineConfig().max_num_queued_requests == 1024,
+        *("tests/engine/test_supervisor.py", "test_a_full_queue_refuses_and_a_probe_passes"),
+    ),
+    "requests of one key": (
+        TENANT_SHARE == 8,
+        *("tests/server/test_tenants.py", "test_a_crowd_with_one_key_holds_up_nobody_with_another"),
+    ),
+    "requests, tokens per minute": (
+        True,
+        *(ALLOWANCE, "test_so_many_requests_pass_at_once_then_one_each_time_there_is_room"),
+    ),
+    "requests at once": (
+        True,
+        *(ALLOWANCE, "test_requests_at_the_same_time_are_bounded_and_the_wait_is_estimated"),
+    ),
 }
 
 
 def test_the_table_is_complete_and_true() -> None:
     assert AT_THE_EDGE.keys() | ELSEWHERE.keys() == {item.what for item in LIMITS}
-    assert all(ELSEWHERE.values())
     assert MAX_BODY_BYTES == 32 << 20 and MAX_URL_BYTES == 8 << 10
     assert MAX_HEADERS == 100 and MAX_HEAD_BYTES == 32 << 10 and MAX_CHARACTERS_PER_TOKEN == 64
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_a_limit_that_is_tested_elsewhere_is_the_table_s(what: str) -> None:
+    is_true, path, name = ELSEWHERE[what]
+    assert is_true and f"def {name}(" in (ROOT / path).read_text()
 
 
 @pytest.mark.asyncio
