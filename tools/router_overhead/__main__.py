@@ -1,0 +1,181 @@
+"""What a router adds: delay and CPU time, beside no router, nginx, and LiteLLM. Engines cost next to nothing.
+
+.venv/bin/python -m tools.router_overhead [--litellm PATH]
+Delays are those added to no router's. CPU is the router's for one request, for one relayed event, and for
+1,000 tokens of prompt more. The router under test has a core of its own; client and engines share the next
+one, or have one each. LiteLLM wants an environment of its own: python -m venv V, V/bin/pip install
+'litellm[proxy]', then --litellm V/bin/litellm.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import msgspec
+
+from tools.router_overhead.engine import EVENTS_PER_SECOND
+from tools.router_overhead.load import STREAM_SECONDS, Found
+from tools.router_overhead.proxies import NotReadyError, Proxy, Running, free_port, proxies
+
+LONG, SHORT = 16_000, 200  # characters of a prompt: 4,000 tokens and 50
+NUM_ENGINES = 2
+LIGHT = 25  # times less load, for who cannot bear it all
+
+
+@dataclasses.dataclass(frozen=True)
+class Cores:
+    router: int
+    client: int
+    engines: int
+
+    @classmethod
+    def here(cls) -> "Cores":
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(cores[0], cores[1 % len(cores)], cores[2 % len(cores)] if len(cores) > 2 else cores[-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Of one kind of load: what came of it, and the router's CPU seconds for it."""
+
+    found: Found
+    cpu_seconds: float
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace, folder: pathlib.Path) -> None:
+        self._options = options
+        self._folder = folder
+        self._cores = Cores.here()
+        self._engines = [free_port() for _ in range(NUM_ENGINES)]
+
+    @contextlib.contextmanager
+    def engines(self) -> Iterator[None]:
+        command = [sys.executable, "-m", "tools.router_overhead.engine", *map(str, self._engines)]
+        running = Running(command, self._cores.engines)
+        try:
+            for port in self._engines:
+                running.wait(f"http://127.0.0.1:{port}/readyz")
+            yield
+        finally:
+            running.stop()
+
+    def describe(self) -> None:
+        cores, options = self._cores, self._options
+        print(
+            f"router on core {cores.router}, client on {cores.client}, {NUM_ENGINES} engines in one process "
+            f"on {cores.engines}\n{options.rate:g} requests/s for {options.seconds:g} s; "
+            f"{options.streams} streams of {EVENTS_PER_SECOND:g} events/s for {STREAM_SECONDS:g} s; "
+            f"LiteLLM gets a 25th; load average {os.getloadavg()[0]:.2f} at the start"
+        )
+
+    def direct(self) -> tuple[Row, Row]:
+        port = self._engines[0]
+        return self._short(port, None, 1, SHORT), self._streams(port, None, 1)
+
+    def through(self, proxy: Proxy) -> tuple[Row, Row, Row]:
+        """Short requests, streams, and requests with long prompts."""
+        folder = self._folder / proxy.name.replace(" ", "-")
+        folder.mkdir()
+        port = free_port()
+        command = proxy.command(port, self._engines, folder)
+        running = Running(command, self._cores.router, dict(proxy.environment))
+        share = LIGHT if proxy.is_light else 1
+        try:
+            running.wait(f"http://127.0.0.1:{port}{proxy.ready_path}")
+            self._load(port, "--rate", str(self._options.rate / share), "--seconds", "2")  # warm
+            return (
+                self._short(port, running, share, SHORT),
+                self._streams(port, running, share),
+                self._short(port, running, 2 * share, LONG),
+            )
+        finally:
+            running.stop()
+
+    def _short(self, port: int, running: Running | None, share: int, num_characters: int) -> Row:
+        rate = self._options.rate / share
+        return self._measured(
+            port, running,
+            "--rate", str(rate), "--seconds", str(self._options.seconds), "--characters", str(num_characters),
+        )  # fmt: skip
+
+    def _streams(self, port: int, running: Running | None, share: int) -> Row:
+        return self._measured(port, running, "--streams", str(max(1, self._options.streams // share)))
+
+    def _measured(self, port: int, running: Running | None, *arguments: str) -> Row:
+        before = running.cpu_seconds() if running else 0.0
+        found = self._load(port, *arguments)
+        return Row(found, (running.cpu_seconds() if running else 0.0) - before)
+
+    def _load(self, port: int, *arguments: str) -> Found:
+        command = [sys.executable, "-m", "tools.router_overhead.load", str(port), *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        os.sched_setaffinity(process.pid, {self._cores.client})
+        output, _ = process.communicate()
+        return msgspec.json.decode(output, type=Found)
+
+
+HEADING = (
+    f"{'':25} {'requests':>15} {'p50':>9} {'p99':>9} {'CPU':>7}  "
+    f" {'events':>15} {'p50':>9} {'p99':>9} {'CPU':>8}   {'1,000 tokens':>12}"
+)
+
+
+def line(name: str, short: Row, streams: Row, long: Row | None, direct: tuple[Row, Row] | None) -> str:
+    """Delays are those added to direct's."""
+    requests, events = short.found, streams.found
+    per_request = 1e6 * short.cpu_seconds / max(1, requests.num_answered)
+    per_event = 1e6 * streams.cpu_seconds / max(1, events.num_delays)
+    floor = (direct[0].found.delays, direct[1].found.delays) if direct else (None, None)
+    cells = [
+        f"{name:25} {requests.num_answered:>7}/{requests.num_asked:<7}",
+        *(milliseconds(requests.delays, floor[0], which) for which in ("p50", "p99")),
+        f"{per_request:5.0f} us  ",
+        f"{events.num_delays:>7} {events.num_answered:>3}/{events.num_asked:<3}",
+        *(milliseconds(events.delays, floor[1], which) for which in ("p50", "p99")),
+        f"{per_event:5.1f} us  ",
+    ]
+    if long is not None:
+        more = 1e6 * long.cpu_seconds / max(1, long.found.num_answered) - per_request
+        cells.append(f"{1000 * more / ((LONG - SHORT) / 4):9.1f} us")
+    return " ".join(cells)
+
+
+def milliseconds(delays: object, floor: object | None, which: str) -> str:
+    seconds = getattr(delays, which) - (getattr(floor, which) if floor else 0.0)
+    return f"{1000 * seconds:{'+' if floor else ''}7.2f}ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rate", type=float, default=1000.0, help="short requests per second")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of them")
+    parser.add_argument("--streams", type=int, default=256, help="at once")
+    parser.add_argument("--litellm", metavar="PATH", help="LiteLLM's executable; a tenth of the load")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="nginx, octavo route, LiteLLM ...")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="octavo-overhead-") as folder:
+        bench = Bench(options, pathlib.Path(folder))
+        bench.describe()
+        with bench.engines():
+            print(HEADING)
+            direct = bench.direct()
+            print(line("no router", *direct, None, None), flush=True)
+            for proxy in proxies(options.litellm):
+                if options.only and proxy.name not in options.only:
+                    continue
+                try:
+                    text = proxy.missing or line(proxy.name, *bench.through(proxy), direct)
+                except NotReadyError as error:
+                    text = str(error)
+                print(text if text.startswith(proxy.name) else f"{proxy.name:25} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
