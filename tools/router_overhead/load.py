@@ -44,7 +44,8 @@ def request_bytes(port: int, num_characters: int, *, is_stream: bool) -> bytes:
     ).encode()
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
-        f"authorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"authorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 
