@@ -50,7 +50,7 @@ def test_limits(kind: str, make: object, limit: int) -> None:
         ("choice", r'["\ud800"]', "half a surrogate pair"),
         ("lark", 'start: "a"\n%llguidance {"allow_invalid_utf8": true}', "may not contain %llguidance"),
         ("lark", 'start: %json {"a"', "What follows %json is not JSON"),
-        ("lark", 'start: %json {"not": {}}', "The keyword 'not' at # is not supported."),
+        ("lark", 'start: b\nb: %json {"not": {}}', "In the rule b: The keyword 'not' at # is not supported."),
         ("lark", "root ::= x", "It is not a GBNF grammar: Rule 'x' not found."),
         ("lark", "root ::= " + "(" * 5000, "It is not a GBNF grammar: "),
     ],

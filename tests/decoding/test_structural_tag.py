@@ -100,7 +100,7 @@ def nested(depth: int) -> Format:
     ("value", "message"),
     (
         ("[", "It is not JSON"),
-        ({}, "It is not a structural tag: Object missing required field `structures`."),
+        ({}, "It is not a structural tag: Object missing required field `format`."),
         ([], "It is not a structural tag: Expected `object`, got `array`."),
         ({"format": {"type": "xml"}}, "Invalid value 'xml' - at `$.format.type`"),
         ({"format": triggered(tag("<f=a>", CONST, 3))}, "got `int` - at `$.format.tags[0].end`"),

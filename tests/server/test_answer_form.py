@@ -164,5 +164,7 @@ def test_reasoning_comes_before_either() -> None:
 
 def test_a_bad_schema_of_a_tool_is_told_from_one_of_the_text() -> None:
     bad = dataclasses.replace(USE, schemas={"f": {"not": {}}})
-    with pytest.raises(InvalidRequestError, match="In the parameters of a tool: The keyword 'not'"):
+    with pytest.raises(
+        InvalidRequestError, match="In the parameters of a tool: In the rule tool_0: The keyword 'not'"
+    ):
         COMPILER.compile(spec_of(either(HERMES, use=bad)))

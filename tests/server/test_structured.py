@@ -111,8 +111,15 @@ def test_a_structural_tag_is_passed_on() -> None:
     assert spec is not None and spec.kind is GrammarKind.STRUCTURAL_TAG
     assert json.loads(spec.text) == {"type": "structural_tag", **TAG}
     newer = {"type": "structural_tag", "format": {"type": "any_text"}}
+    spec = grammar(structural_tag=json.dumps(newer))
+    assert spec is not None and (spec.kind, json.loads(spec.text)) == (GrammarKind.STRUCTURAL_TAG, newer)
     spec = grammar(response_format=newer)
     assert spec is not None and json.loads(spec.text) == newer
+
+
+def test_white_space_is_that_of_whatever_has_json() -> None:
+    spec = grammar(response_format=FORMAT, guided_whitespace_pattern=" *")
+    assert spec is not None and spec.whitespace == " *"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,11 @@ def test_without_them_anything_may_be_answered(fields: dict[str, Any]) -> None:
             "structured_outputs.regex",
         ),
         ({"structured_outputs": {}}, "structured_outputs says nothing of the answer", "structured_outputs"),
-        ({"guided_whitespace_pattern": " "}, "only with a JSON schema", "guided_whitespace_pattern"),
+        (
+            {"guided_whitespace_pattern": " "},
+            "only with an answer that has JSON",
+            "guided_whitespace_pattern",
+        ),
         ({"response_format": {"type": "xml"}}, "'xml'", "response_format.type"),
         ({"response_format": {}}, "response_format.type is missing", "response_format.type"),
         (
@@ -161,9 +172,26 @@ def test_without_them_anything_may_be_answered(fields: dict[str, Any]) -> None:
         ),
         (
             {"structured_outputs": {"json": {}, "disable_additional_properties": True}},
-            "enum value True",
+            "is true; the schema itself",
             "structured_outputs.disable_additional_properties",
         ),
+        (
+            {"guided_regex": "a", "guided_whitespace_pattern": " "},
+            "only with an answer that has JSON",
+            "guided_whitespace_pattern",
+        ),
+        (
+            {"structured_outputs": {"choice": ["a"], "disable_any_whitespace": True}},
+            "only with an answer that has JSON",
+            "structured_outputs.disable_any_whitespace",
+        ),
+        (
+            {"structured_outputs": {"json": {}, "disable_any_whitespace": True, "whitespace_pattern": " "}},
+            "only where there is any",
+            "structured_outputs.whitespace_pattern",
+        ),
+        ({"structured_outputs": {}, "guided_whitespace_pattern": " "}, "says nothing", "structured_outputs"),
+        ({"guided_json": {}, "structural_tag": {}}, "both say", "structural_tag"),
         ({"guided_choice": "a"}, "expected `array | null`, got `str`", "guided_choice"),
     ],
 )

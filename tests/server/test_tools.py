@@ -111,6 +111,13 @@ def test_a_limit_is_allowed(tools: list[dict[str, Any]]) -> None:
     assert len(use(*tools).schemas) == len(tools)
 
 
+def test_a_type_that_is_left_out_is_function() -> None:
+    named: Any = {"function": {"name": "f"}}
+    assert use({"function": {"name": "f"}}, choice=named) == use(
+        function(), choice={"type": "function", **named}
+    )
+
+
 REFUSED: tuple[tuple[list[dict[str, Any]], Any, str], ...] = (
     ([function(f"f{number}") for number in range(MAX_TOOLS + 1)], None, "tools"),
     ([function("f" * (MAX_NAME_CHARACTERS + 1))], None, "tools[0].function.name"),

@@ -20,6 +20,7 @@ _DIRECTIVE = "%llguidance"
 # No token is forced: which ones spell a text is left to the model, and no encoder is needed here.
 _TAIL = f'\n{_DIRECTIVE} {{"no_forcing": true}}\n'
 _EMBEDDED = re.compile(r"%json\s*(?=\{)")
+_RULE = re.compile(r"^\s*([a-z]\w*)[^\n:]*:", re.MULTILINE)
 _BLANKS = r"/[ \t\r\n]{0,4}/"
 
 
@@ -75,7 +76,12 @@ def _lark(text: str, whitespace: str | None) -> str:
             schema, end = json.JSONDecoder().raw_decode(text, found.end())
         except (ValueError, RecursionError) as error:
             raise InvalidRequestError(f"What follows %json is not JSON: {str(error)[:200]}.") from None
-        pieces += text[position : found.start()], json_value(schema, whitespace)
+        try:
+            value = json_value(schema, whitespace)
+        except InvalidRequestError as error:
+            rules = _RULE.findall(text[: found.start()])
+            raise InvalidRequestError(f"In the rule {rules[-1] if rules else 'start'}: {error}") from None
+        pieces += text[position : found.start()], value
         position = end
     return "".join((*pieces, text[position:]))
 

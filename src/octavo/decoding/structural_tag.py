@@ -100,7 +100,7 @@ def structural_tag(text: str, whitespace: str | None, control_ids: Mapping[str, 
     Raises InvalidRequestError, naming the place.
     """
     value = parse(text)
-    is_older = isinstance(value, dict) and "format" not in value
+    is_older = isinstance(value, dict) and ("structures" in value or "triggers" in value)
     kind: type[OlderTag | StructuralTag] = OlderTag if is_older else StructuralTag
     try:
         tag = msgspec.convert(value, kind)

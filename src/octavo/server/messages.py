@@ -134,24 +134,28 @@ def _reasoning(message: ChatMessage, param: str) -> str | None:
 
 
 def _call(call: ToolCall, param: str) -> Message:
-    """Templates want the arguments as an object."""
     if call.type != "function":
         raise InvalidRequestError(
             f"{param}.type is {call.type[:_ECHO_LIMIT]!r}; allowed: 'function'.", param=f"{param}.type"
         )
-    param += ".function.arguments"
-    try:
-        arguments = msgspec.json.decode(call.function.arguments)
-    except (msgspec.DecodeError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise InvalidRequestError(f"{param} is not the JSON of an object.", param=param)
-    check_depth(arguments, param)
+    arguments = _arguments(call.function.arguments)
+    check_depth(arguments, f"{param}.function.arguments")
     return {
         "id": call.id,
         "type": "function",
         "function": {"name": call.function.name, "arguments": arguments},
     }
+
+
+def _arguments(written: str) -> dict[str, Any] | str:
+    """Templates want an object. What a model has written that is none stays text."""
+    if not written.strip():
+        return {}  # clients make such of a call without any
+    try:
+        arguments = msgspec.json.decode(written)
+    except (msgspec.DecodeError, RecursionError):
+        return written
+    return arguments if isinstance(arguments, dict) else written
 
 
 def _answered(call_id: str | None, called: set[str], param: str) -> str:

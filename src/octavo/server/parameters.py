@@ -266,6 +266,7 @@ PARAMETERS = (
     _honoured("guided_regex", "a regular expression of up to 8,192 characters", "none"),
     _honoured("guided_choice", "list of up to 2,048 strings, one of which is the answer", "none"),
     _honoured("guided_grammar", "a grammar in llguidance's Lark, or in GBNF (`root ::= ...`)", "none"),
+    _honoured("structural_tag", "a structural tag, as an object or as text", "none"),
     _honoured("guided_whitespace_pattern", "regular expression of white space in JSON", "one space at most"),
     _recorded("guided_decoding_backend", "there is one compiler"),
     _recorded("user", "who asks; there are no limits per user"),

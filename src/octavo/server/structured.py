@@ -4,8 +4,9 @@ What they hold is checked where it is compiled (decoding/), before the request i
 it is answered as a 400 like any other bad field.
 """
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -62,7 +63,7 @@ class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     whitespace_pattern: str | None = None
     disable_any_whitespace: bool | None = None
     disable_fallback: bool | None = None  # there is one compiler and nothing to fall back to
-    disable_additional_properties: Literal[False] | None = None
+    disable_additional_properties: bool | None = None
 
 
 class StructuredFields(msgspec.Struct, kw_only=True):
@@ -76,6 +77,7 @@ class StructuredFields(msgspec.Struct, kw_only=True):
     guided_grammar: str | None = None
     guided_whitespace_pattern: str | None = None
     guided_decoding_backend: str | None = None
+    structural_tag: dict[str, Any] | str | None = None
 
     def grammar(self) -> GrammarSpec | None:
         """What the answer must look like; None: anything. Raises InvalidRequestError for two of them."""
@@ -85,9 +87,15 @@ class StructuredFields(msgspec.Struct, kw_only=True):
                 f"{specs[0].field} and {specs[1].field} both say what the answer must look like; send one.",
                 param=specs[1].field,
             )
-        if not specs:
-            self._check_idle_fields()
-        return specs[0] if specs else None
+        if not specs and self.structured_outputs is not None:
+            raise InvalidRequestError(
+                "structured_outputs says nothing of the answer; it takes one of json, regex, choice, "
+                "grammar, json_object and structural_tag.",
+                param="structured_outputs",
+            )
+        spec = specs[0] if specs else None
+        pattern = self.guided_whitespace_pattern
+        return spec if pattern is None else _spaced(spec, pattern, "guided_whitespace_pattern")
 
     def _of_response_format(self) -> Iterator[GrammarSpec]:
         wanted = self.response_format
@@ -103,10 +111,16 @@ class StructuredFields(msgspec.Struct, kw_only=True):
         wanted = self.structured_outputs
         if wanted is None:
             return
-        whitespace = "" if wanted.disable_any_whitespace else wanted.whitespace_pattern
-        yield from _specs(
+        pattern, param = wanted.whitespace_pattern, "structured_outputs.whitespace_pattern"
+        if wanted.disable_any_whitespace:
+            if pattern is not None:
+                raise InvalidRequestError(f"{param} is allowed only where there is any.", param=param)
+            pattern, param = "", "structured_outputs.disable_any_whitespace"
+        if wanted.disable_additional_properties:
+            param = "structured_outputs.disable_additional_properties"
+            raise InvalidRequestError(f"{param} is true; the schema itself has to say so.", param=param)
+        specs = _specs(
             "structured_outputs.",
-            whitespace,
             json=wanted.json,
             regex=wanted.regex,
             choice=wanted.choice,
@@ -114,29 +128,18 @@ class StructuredFields(msgspec.Struct, kw_only=True):
             json_object=wanted.json_object or None,
             structural_tag=wanted.structural_tag,
         )
+        yield from specs if pattern is None else (_spaced(spec, pattern, param) for spec in specs)
 
     def _of_guided(self) -> Iterator[GrammarSpec]:
         yield from _specs(
             "guided_",
-            self.guided_whitespace_pattern,
             json=self.guided_json,
             regex=self.guided_regex,
             choice=self.guided_choice,
             grammar=self.guided_grammar,
         )
-
-    def _check_idle_fields(self) -> None:
-        if self.structured_outputs is not None:
-            raise InvalidRequestError(
-                "structured_outputs says nothing of the answer; it takes one of json, regex, choice, "
-                "grammar, json_object and structural_tag.",
-                param="structured_outputs",
-            )
-        if self.guided_whitespace_pattern is not None:
-            raise InvalidRequestError(
-                "guided_whitespace_pattern is allowed only with a JSON schema.",
-                param="guided_whitespace_pattern",
-            )
+        if self.structural_tag is not None:
+            yield GrammarSpec(GrammarKind.STRUCTURAL_TAG, _text(self.structural_tag), "structural_tag")
 
 
 _KINDS = {
@@ -149,11 +152,20 @@ _KINDS = {
 }
 
 
-def _specs(prefix: str, whitespace: str | None, **values: object) -> Iterator[GrammarSpec]:
+_HAS_JSON = frozenset(GrammarKind) - {GrammarKind.REGEX, GrammarKind.CHOICE}
+
+
+def _specs(prefix: str, **values: object) -> Iterator[GrammarSpec]:
     for name, value in values.items():
         if value is not None:
-            text = "" if value is True else _text(value)
-            yield GrammarSpec(_KINDS[name], text, prefix + name, whitespace)
+            yield GrammarSpec(_KINDS[name], "" if value is True else _text(value), prefix + name)
+
+
+def _spaced(spec: GrammarSpec | None, pattern: str, param: str) -> GrammarSpec:
+    """With other white space in its JSON."""
+    if spec is None or spec.kind not in _HAS_JSON:
+        raise InvalidRequestError(f"{param} is allowed only with an answer that has JSON in it.", param=param)
+    return dataclasses.replace(spec, whitespace=pattern)
 
 
 def _text(value: object) -> str:

@@ -32,7 +32,7 @@ class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Tool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    type: str
+    type: str = "function"
     function: FunctionTool | None = None
 
 
@@ -41,7 +41,7 @@ class NamedFunction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ToolReference(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    type: str
+    type: str = "function"
     function: NamedFunction
 
 
@@ -53,7 +53,7 @@ class AllowedTools(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class ToolChoice(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """{"type": "function", "function": {"name"}} or {"type": "allowed_tools", "allowed_tools": {...}}."""
 
-    type: str
+    type: str = "function"
     function: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 

@@ -64,7 +64,7 @@ class ToolGrammar:
 
     def _text(self, start: str, *rules: str, is_split: bool = False) -> str:
         """is_split: into the lexemes of JSON, as a lexer has to tell calls from other JSON."""
-        names = [f"call_{index}" for index in range(len(self.schemas))]
+        names = [f"tool_{index}" for index in range(len(self.schemas))]
         calls = [
             f'{rule}: {self._head(name, is_split)} %json {json.dumps({"type": "object", **schema})} "}}"'
             for rule, (name, schema) in zip(names, self.schemas.items(), strict=True)
