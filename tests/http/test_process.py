@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 
 import pytest
 
 from octavo.core.errors import StartError
-from octavo.http.process import StopSignals, set_up_logging, wait_for_any
+from octavo.http.process import StopSignals, allow_connections, set_up_logging, wait_for_any
 
 
 def test_the_first_signal_asks_and_the_second_insists() -> None:
@@ -44,3 +45,13 @@ def test_an_unknown_log_level_is_refused_by_name() -> None:
 def test_uvicorn_is_never_more_talkative_than_warnings() -> None:
     set_up_logging("info")
     assert logging.getLogger("uvicorn").level == logging.WARNING
+
+
+def test_as_many_files_may_be_open_as_the_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+    try:
+        allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -145,6 +145,10 @@ ELSEWHERE: dict[str, tuple[bool, str, str]] = {
         ConnectionLimits().stall_seconds == 60 and HIGH_WATER_LIMIT == 64 << 10,
         *("tests/server/test_endpoint.py", "test_who_does_not_read_holds_a_bounded_buffer_and_is_cut_off"),
     ),
+    "connections": (
+        True,
+        *("tests/http/test_process.py", "test_as_many_files_may_be_open_as_the_system_allows"),
+    ),
     "idle connection": (KEEP_ALIVE_SECONDS == 65, CONNECTION, "test_an_idle_connection_is_closed"),
     "requests sent ahead": (
         MAX_PIPELINED == 100,

@@ -23,6 +23,7 @@ LIMITS = (
     Limit("unfinished head, trailers, chunk extension", "64 KiB", "431"),
     Limit("head or body on its way", "30 s", "408"),
     Limit("answer left unread", "64 KiB for 60 s", "cut off"),
+    Limit("connections", "the system's limit of open files", "reset"),
     Limit("idle connection", "65 s", "closed"),
     Limit("requests sent ahead", "100", "not read"),
     Limit("prompt and answer", "the context", "400", "--max-model-len"),

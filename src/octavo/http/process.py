@@ -6,6 +6,7 @@ Knows neither what is served nor what is to be finished before the end.
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -27,6 +28,13 @@ def set_up_logging(level: str) -> None:
         raise StartError(f"OCTAVO_LOG is {level!r}; allowed: {', '.join(LOG_LEVELS)}.")
     logging.basicConfig(level=level.upper(), format="%(levelname)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+def allow_connections() -> None:
+    """As many as this process may have open files at most. It begins with fewer (1,024 are usual), and where
+    these are used up, connections are reset without a word."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class StopSignals:

@@ -10,7 +10,7 @@ import uvloop
 
 from octavo import __version__
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, set_up_logging, wait_for_any
+from octavo.http.process import HttpServer, StopSignals, allow_connections, set_up_logging, wait_for_any
 from octavo.http.tls import Tls
 from octavo.router.options import RouteOptions
 from octavo.router.wiring import RunningRouter
@@ -20,6 +20,7 @@ def run_router(options: RouteOptions) -> int:
     """Route until a signal; returns the exit code. Raises StartError when it cannot start."""
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
     set_up_logging(options.environment.log_level)
+    allow_connections()
     config = options.router
     tls = Tls.of(config.ssl_certfile, config.ssl_keyfile)
     router = RunningRouter.of(options, say)

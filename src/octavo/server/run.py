@@ -15,7 +15,7 @@ import uvloop
 
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, set_up_logging, wait_for_any
+from octavo.http.process import HttpServer, StopSignals, allow_connections, set_up_logging, wait_for_any
 from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
@@ -31,6 +31,7 @@ def run_server(options: ServeOptions) -> int:
     phases = Phases()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
     set_up_logging(options.environment.log_level)
+    allow_connections()
     tls = Tls.of(options.server.ssl_certfile, options.server.ssl_keyfile)
     with (
         listen(options.server.host, options.server.port) as listener,
