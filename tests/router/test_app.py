@@ -1,5 +1,7 @@
 """What the router answers itself."""
 
+import json
+
 import pytest
 
 from tests.router.fake_server import fake_servers
@@ -58,3 +60,24 @@ async def test_the_key_is_asked_for_and_passed_on() -> None:
         router.client.headers["authorization"] = "Bearer k"
         assert (await router.ask()).status_code == 200
         assert server.received[0].headers["authorization"] == "Bearer k"
+
+
+async def test_azures_spelling_reaches_endpoints_that_know_openais() -> None:
+    async with (
+        fake_servers(1, ("a",)) as (server,),
+        routed([server.url], aliases={"nick": {"a": 1}}) as router,
+    ):
+        body = {"messages": [{"role": "user", "content": "hi"}]}
+        for name in ("a", "nick"):
+            path = f"/openai/deployments/{name}/chat/completions?api-version=2024-10-21"
+            assert (await router.client.post(path, json=body)).status_code == 200
+        answer = await router.client.post("/openai/v1/completions", json={"model": "a", "prompt": "hi"})
+        assert answer.status_code == 200
+        missing = await router.client.post("/openai/deployments/b/completions", json={"prompt": "hi"})
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+        for path in ("/openai/v1/models", "/openai/models"):
+            assert (await router.client.get(path)).json() == (await router.client.get("/v1/models")).json()
+    assert [request.path for request in server.received] == [
+        *("/v1/chat/completions", "/v1/chat/completions", "/v1/completions"),
+    ]
+    assert [json.loads(request.body)["model"] for request in server.received] == ["a", "a", "a"]

@@ -24,6 +24,15 @@ def test_an_alias_changes_the_model_and_no_other_byte() -> None:
     assert request.body == b'{"prompt":"h\\u0069","model":"real","x":1.50}' and request.model == "real"
 
 
+def test_a_deployment_stands_for_the_model() -> None:
+    reader = RequestReader()
+    for body in (b'{"prompt":"a"}', b'{"prompt":"a","model":"other"}'):
+        request = reader.read(body, id="id", path="/v1/completions", headers=(), deployment="real")
+        assert (request.model, json.loads(request.body)) == ("real", {"prompt": "a", "model": "real"})
+    with pytest.raises(InvalidRequestError, match="must be a JSON object"):
+        reader.read(b"[]", id="id", path="/v1/completions", headers=(), deployment="real")
+
+
 def test_headers_name_session_and_policy() -> None:
     headers = ((b"x-session", b"s1"), (b"x-octavo-policy", b"round-robin"))
     request = read(b'{"model":"m","stream":true}', headers=headers)

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo import __version__
 from octavo.core.errors import ModelNotFoundError
@@ -26,6 +26,20 @@ ROUTED_PATHS = (
     "/v1/rerank", "/v2/rerank", "/v1/score", "/rerank", "/score", "/tokenize", "/detokenize",
 )  # fmt: skip
 
+GENERATION_PATHS = ("/chat/completions", "/completions", "/embeddings")  # that Azure has, too
+AZURE_PREFIXES = ("/openai/v1", "/openai/deployments/{deployment}")
+
+
+class Respelled:
+    """An ASGI application that stands at another path as well: its requests have the path it knows."""
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self._app = app
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "path": self._path}, receive, send)
+
 
 def build_app(
     router: Router, proxy: Proxy, metrics: RouterMetrics, *, access: Access, log: RequestLog
@@ -34,8 +48,16 @@ def build_app(
     app = Starlette(
         routes=[
             *(Route(path, proxy, methods=["POST"]) for path in ROUTED_PATHS),
-            Route("/v1/models", surface.models),
-            Route("/v1/models/{name:path}", surface.model),
+            *(
+                Route(prefix + path, Respelled(proxy, "/v1" + path), methods=["POST"])
+                for prefix in AZURE_PREFIXES
+                for path in GENERATION_PATHS
+            ),
+            *(
+                Route(prefix + path, endpoint)
+                for prefix in ("/v1", "/openai/v1", "/openai")
+                for path, endpoint in (("/models", surface.models), ("/models/{name:path}", surface.model))
+            ),
             Route("/livez", surface.livez),
             Route("/readyz", surface.readyz),
             Route("/health", surface.readyz),

@@ -107,6 +107,7 @@ class Proxy:
             path=scope["path"],
             headers=scope["headers"],
             tenant=record.key_id,
+            deployment=scope["path_params"].get("deployment"),
         )
         self._budget.earn()
         client = ClientAnswer(send)

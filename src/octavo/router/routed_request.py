@@ -8,6 +8,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 import xxhash
@@ -21,6 +22,7 @@ MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
 
 QUEUE_SECONDS_HEADER = b"x-octavo-queue-seconds"
 
+Value = TypeVar("Value")
 Resolve = Callable[[str, Callable[[], bytes]], str]
 
 _MISSING = re.compile(r"missing required field `(?P<field>\w+)`")
@@ -81,9 +83,13 @@ class RequestReader:
         path: str,
         headers: Sequence[tuple[bytes, bytes]],
         tenant: str | None = None,
+        deployment: str | None = None,
     ) -> RoutedRequest:
-        """Raises InvalidRequestError for a body that is no JSON object or names no model."""
-        fields = self._decode(body)
+        """deployment: stands for the body's model. Raises InvalidRequestError for a body that is no JSON
+        object or names no model."""
+        if deployment is not None:
+            body = self._renamed(body, deployment)
+        fields = _decode(self._decoder, body)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
         session = self._header(headers, self._session_key)
         model = self._resolve(fields.model, lambda: prompt if session is None else session.encode())
@@ -104,25 +110,24 @@ class RequestReader:
             queue_seconds=_seconds(self._header(headers, QUEUE_SECONDS_HEADER)),
         )
 
-    def _decode(self, body: bytes) -> _Fields:
-        try:
-            return self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _refusal(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            raise InvalidRequestError(
-                f"The body is not valid JSON: {message}.", code="invalid_json"
-            ) from None
-
     def _renamed(self, body: bytes, model: str) -> bytes:
         """The body with another model name; every other field keeps its bytes."""
-        fields = self._fields.decode(body)
+        fields = _decode(self._fields, body)
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
         return msgspec.json.encode(fields)
 
     def _header(self, headers: Sequence[tuple[bytes, bytes]], name: bytes | None) -> str | None:
         return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def _decode(decoder: msgspec.json.Decoder[Value], body: bytes) -> Value:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise InvalidRequestError(f"The body is not valid JSON: {message}.", code="invalid_json") from None
 
 
 def _seconds(text: str | None) -> float:
