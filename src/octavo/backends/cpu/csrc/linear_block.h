@@ -31,6 +31,20 @@ OCTAVO_INLINE void expand(const bf16 *x, int width, float *out) {
   }
 }
 
+// chains[r][p] += w[p] * x[r * x_stride].
+template <int R, int P>
+OCTAVO_INLINE void add_products(Vec (&w)[P], const float *x, int64_t x_stride, Vec (&chains)[R][P]) {
+  if (R > 1)
+    keep_in_registers(w);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    const Vec x_row = broadcast(x[r * x_stride]);
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      chains[r][p] = fma(w[p], x_row, chains[r][p]);
+  }
+}
+
 // The order of operations. sums[r][p] += one chunk of 32 k, as a chain of fma over the even k and one over
 // the odd k, both from +0, added to each other first. R rows of x (expanded, x_stride apart), P panels.
 //
@@ -53,24 +67,19 @@ OCTAVO_INLINE void chunk(const Source (&weights)[P], const float *x, int64_t x_s
 #pragma GCC unroll 2
       for (int p = 0; p < P; p++)
         weights[p].pair(first + i, w_even[i][p], w_odd[i][p]);
+    if (AHEAD > 1) {
 #pragma GCC unroll 16
-    for (int i = 0; i < AHEAD; i++)
-#pragma GCC unroll 2
-      for (int p = 0; p < P; p++)
-        if (R > 1 || AHEAD > 1)
-          keep_in_registers(w_even[i][p], w_odd[i][p]);
-#pragma GCC unroll 16
-    for (int i = 0; i < AHEAD; i++)
-#pragma GCC unroll 16
-      for (int r = 0; r < R; r++) {
-        const float *x_pair = x + r * x_stride + first + i;
-        const Vec x_even = broadcast(x_pair[0]), x_odd = broadcast(x_pair[PAIRS]);
-#pragma GCC unroll 2
-        for (int p = 0; p < P; p++) {
-          even[r][p] = fma(w_even[i][p], x_even, even[r][p]);
-          odd[r][p] = fma(w_odd[i][p], x_odd, odd[r][p]);
-        }
+      for (int i = 0; i < AHEAD; i++) {
+        keep_in_registers(w_even[i]);
+        keep_in_registers(w_odd[i]);
       }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < AHEAD; i++) {
+      const float *x_pair = x + first + i;
+      add_products(w_even[i], x_pair, x_stride, even);
+      add_products(w_odd[i], x_pair + PAIRS, x_stride, odd);
+    }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)

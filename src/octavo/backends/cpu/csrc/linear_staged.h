@@ -12,7 +12,7 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int FEW_ROWS = 12, ROW_BLOCK = 6, PANEL_BLOCK = 2;
 #elif defined(__AVX2__)
-constexpr int FEW_ROWS = 2, ROW_BLOCK = 3, PANEL_BLOCK = 1;
+constexpr int FEW_ROWS = 4, ROW_BLOCK = 3, PANEL_BLOCK = 1;
 #else
 constexpr int FEW_ROWS = 0, ROW_BLOCK = 1, PANEL_BLOCK = 1;
 #endif

@@ -148,11 +148,13 @@ OCTAVO_INLINE Vec as_float(const Bits &a) {
 }
 
 // Values that many instructions read: the compiler would load them again for each.
-OCTAVO_INLINE void keep_in_registers(Vec &a, Vec &b) {
+template <int COUNT> OCTAVO_INLINE void keep_in_registers(Vec (&values)[COUNT]) {
 #if defined(__AVX2__)
-  OCTAVO_EACH_PART asm("" : "+v"(a.part[i]), "+v"(b.part[i]));
+#pragma GCC unroll 2
+  for (Vec &value : values)
+    OCTAVO_EACH_PART asm("" : "+v"(value.part[i]));
 #else
-  (void)a, (void)b;
+  (void)values;
 #endif
 }
 
