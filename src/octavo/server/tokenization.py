@@ -1,19 +1,16 @@
 """POST /tokenize and /detokenize, as vLLM has them: what a prompt or a chat is in tokens, and back."""
 
-from collections.abc import Awaitable, Callable
-from typing import Generic
-
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from octavo.core.errors import InvalidRequestError
-from octavo.http.body import ClientGone
 from octavo.http.errors import send_json
-from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.http.request_log import RequestRecord
 from octavo.server.chat import without_tools
-from octavo.server.decoder import Body, BodyDecoder
-from octavo.server.endpoint import Services
+from octavo.server.decoder import BodyDecoder
+from octavo.server.endpoint import Intake, Services
 from octavo.server.messages import ChatMessage, conversation
+from octavo.server.origin import Origin
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import ChatPrompt
 from octavo.server.tools import Tool, tool_use
@@ -53,16 +50,19 @@ class Tokenization:
     def __init__(self, services: Services) -> None:
         self._services = services
         parameters = parameters_of(Api.CHAT)
-        self.tokenize = JsonEndpoint(BodyDecoder(TokenizeRequest, parameters), services, self._tokenize)
-        self.detokenize = JsonEndpoint(BodyDecoder(DetokenizeRequest, {}), services, self._detokenize)
+        self.tokenize = Intake(BodyDecoder(TokenizeRequest, parameters), services, self._tokenize)
+        self.detokenize = Intake(BodyDecoder(DetokenizeRequest, {}), services, self._detokenize)
 
-    async def _tokenize(self, request: TokenizeRequest) -> TokenizeResponse:
+    async def _tokenize(
+        self, request: TokenizeRequest, record: RequestRecord, send: Send, origin: Origin
+    ) -> None:
         services = self._services
         if request.model is not None:
             services.model.check(request.model)
         token_ids = await self._token_ids(request)
         strings = services.prompts.spell(token_ids) if request.return_token_strs else None
-        return TokenizeResponse(len(token_ids), services.model.max_model_len, token_ids, strings)
+        answer = TokenizeResponse(len(token_ids), services.model.max_model_len, token_ids, strings)
+        await send_json(send, 200, msgspec.json.encode(answer))
 
     async def _token_ids(self, request: TokenizeRequest) -> list[int]:
         prompts = self._services.prompts
@@ -88,26 +88,11 @@ class Tokenization:
             chat = without_tools(chat, abilities.tool_format)
         return await prompts.tokenize_chat(chat)
 
-    async def _detokenize(self, request: DetokenizeRequest) -> DetokenizeResponse:
-        if request.model is not None:
-            self._services.model.check(request.model)
-        return DetokenizeResponse(await self._services.prompts.detokenize(request.tokens))
-
-
-class JsonEndpoint(Generic[Body]):
-    """An ASGI application: a JSON body in, a JSON body out. Errors are raised; app.py answers them."""
-
-    def __init__(
-        self, decoder: BodyDecoder[Body], services: Services, answer: Callable[[Body], Awaitable[object]]
+    async def _detokenize(
+        self, request: DetokenizeRequest, record: RequestRecord, send: Send, origin: Origin
     ) -> None:
-        self._decoder = decoder
-        self._services = services
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            decoded = self._decoder.decode(await self._services.read_body(scope, receive))
-        except ClientGone:
-            RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
-            return
-        await send_json(send, 200, msgspec.json.encode(await self._answer(decoded.request)))
+        services = self._services
+        if request.model is not None:
+            services.model.check(request.model)
+        answer = DetokenizeResponse(await services.prompts.detokenize(request.tokens))
+        await send_json(send, 200, msgspec.json.encode(answer))
