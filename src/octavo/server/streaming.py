@@ -9,10 +9,10 @@ from starlette.types import Send
 from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer, send_json
 from octavo.http.events import on_one_line
-from octavo.http.heartbeat import COMMENT, Heartbeat
 from octavo.server.dialect import DONE, Format, WholeChoice, with_usage
 from octavo.server.explanation import Explain, no_explanation
 from octavo.server.generation import Generation, usage_of, usage_so_far
+from octavo.server.heartbeat import COMMENT, Heartbeat
 from octavo.server.origin import Origin
 from octavo.server.ranking import best
 from octavo.server.token_report import ReportedTokens

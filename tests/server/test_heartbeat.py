@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from octavo.http.heartbeat import Heartbeat
+from octavo.server.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.asyncio
 
