@@ -15,7 +15,6 @@ from octavo.http.errors import HttpError, answer_to
 CASES = (
     (InvalidRequestError("m", param="p"), 400, "invalid_request_error", "p", "invalid_value"),
     (InvalidRequestError("m", code="invalid_json"), 400, "invalid_request_error", None, "invalid_json"),
-    (ModelNotFoundError("m"), 404, "invalid_request_error", "model", "model_not_found"),
     (OverloadedError("m", retry_after_seconds=3), 503, "overloaded_error", None, "server_overloaded"),
     (EngineError("m"), 500, "server_error", None, "engine_error"),
     (HttpError("request_timeout", "m"), 408, "invalid_request_error", None, "request_timeout"),
@@ -32,6 +31,12 @@ def test_an_error_is_told_as_what_it_is(
     assert answer.status == status
     assert json.loads(answer.body) == {"error": {"message": "m", "type": kind, "param": param, "code": code}}
     assert answer.event == b"data: " + answer.body + b"\n\n"
+
+
+def test_a_model_that_is_not_there_is_told_with_those_that_are() -> None:
+    answer = answer_to(ModelNotFoundError("x" * 200, ("a", "b")))
+    assert (answer.status, answer.code, answer.param) == (404, "model_not_found", "model")
+    assert answer.message == f"There is no model '{'x' * 80}' here. Served: a, b."
 
 
 def test_a_defect_keeps_its_details() -> None:

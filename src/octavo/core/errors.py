@@ -3,6 +3,10 @@
 Everything else is a defect: it surfaces as an ordinary exception and fails one request, never the process.
 """
 
+from collections.abc import Iterable
+
+ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
+
 
 class OctavoError(Exception):
     """Base of every error that is answered to a user as one sentence."""
@@ -31,6 +35,9 @@ class InvalidRequestError(OctavoError):
 
 class ModelNotFoundError(OctavoError):
     """The request names a model that is not served here (HTTP 404)."""
+
+    def __init__(self, name: str, served: Iterable[str]) -> None:
+        super().__init__(f"There is no model {name[:ECHO_LIMIT]!r} here. Served: {', '.join(served)}.")
 
 
 class OverloadedError(OctavoError):

@@ -86,7 +86,7 @@ class Surface:
     async def model(self, request: Request) -> Response:
         name, cards = request.path_params["name"], self.router.endpoints.models
         if name not in cards:
-            raise ModelNotFoundError(f"There is no model {name[:80]!r} here. Served: {', '.join(cards)}.")
+            raise ModelNotFoundError(name, cards)
         return json_response(cards[name])
 
     async def livez(self, request: Request) -> Response:

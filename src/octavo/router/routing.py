@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Set
 
-from octavo.core.errors import InvalidRequestError, ModelNotFoundError, OverloadedError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.decisions import Decision, DecisionLog
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.knowledge import Knowledge
@@ -17,8 +17,6 @@ from octavo.router.policies.round_robin import RoundRobin
 from octavo.router.policies.session import SessionAffinity
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.waiting_room import WaitingRoom
-
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 
 def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
@@ -80,7 +78,7 @@ class Router:
         name = request.policy or self._default_policy
         if name not in self._policies:
             raise InvalidRequestError(
-                f"x-octavo-policy is {name[:_ECHO_LIMIT]!r}; allowed: {', '.join(self._policies)}.",
+                f"x-octavo-policy is {name[:ECHO_LIMIT]!r}; allowed: {', '.join(self._policies)}.",
                 param="x-octavo-policy",
             )
         return self._policies[name]
@@ -136,10 +134,7 @@ class Router:
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no route, however long it was waited for."""
         if not self.is_known(request.model):
-            known = ", ".join(self.endpoints.models)
-            return ModelNotFoundError(
-                f"There is no model {request.model[:_ECHO_LIMIT]!r} here. Served: {known}."
-            )
+            return ModelNotFoundError(request.model, self.endpoints.models)
         endpoints = self.endpoints.serving(request.model) or self.endpoints.endpoints
         complaints = (
             "; ".join(f"{endpoint.name}: {endpoint.reason}" for endpoint in endpoints) or "there is none"

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
 
@@ -16,7 +16,6 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 MAX_UNKNOWN_FIELDS = 32  # that a body may have where they are let pass
 MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
 _MARKS = (b",", b":", b"[", b"{")
@@ -107,7 +106,7 @@ def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Param
 
 
 def _unknown(name: str) -> InvalidRequestError:
-    shown = name[:_ECHO_LIMIT]
+    shown = name[:ECHO_LIMIT]
     return InvalidRequestError(
         f"{shown} is not a parameter here. No field is ignored: leave it out.",
         param=shown,
@@ -151,7 +150,7 @@ def _count_fields(value: object) -> int:
 def _check_pairs(pairs: list[tuple[str, object]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)[:_ECHO_LIMIT]
+        twice = next(name for name in names if names.count(name) > 1)[:ECHO_LIMIT]
         raise InvalidRequestError(f"{twice} is given twice.", param=twice)
 
 
@@ -172,7 +171,7 @@ def _refusal(message: str) -> InvalidRequestError:
     if unnamed is None:
         param = path or None
         return InvalidRequestError(f"{path or 'The body'}: {reason[0].lower()}{reason[1:]}.", param=param)
-    field = unnamed["field"][:_ECHO_LIMIT]
+    field = unnamed["field"][:ECHO_LIMIT]
     param = f"{path}.{field}" if path else field
     if reason.startswith("Object missing"):
         return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")

@@ -5,12 +5,11 @@ from typing import Any
 
 import msgspec
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.server.tools import check_depth
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """What clients call a role, and what templates call it: OpenAI renamed system, no template did."""
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 Message = dict[str, Any]
 
@@ -87,7 +86,7 @@ def _as_dict(message: ChatMessage, param: str, called: set[str]) -> Message:
     role = ROLES.get(message.role)
     if role is None:
         raise InvalidRequestError(
-            f"{param}.role is {message.role[:_ECHO_LIMIT]!r}; allowed: {', '.join(ROLES)}.",
+            f"{param}.role is {message.role[:ECHO_LIMIT]!r}; allowed: {', '.join(ROLES)}.",
             param=f"{param}.role",
         )
     calls = message.tool_calls or []
@@ -136,7 +135,7 @@ def _reasoning(message: ChatMessage, param: str) -> str | None:
 def _call(call: ToolCall, param: str) -> Message:
     if call.type != "function":
         raise InvalidRequestError(
-            f"{param}.type is {call.type[:_ECHO_LIMIT]!r}; allowed: 'function'.", param=f"{param}.type"
+            f"{param}.type is {call.type[:ECHO_LIMIT]!r}; allowed: 'function'.", param=f"{param}.type"
         )
     arguments = _arguments(call.function.arguments)
     check_depth(arguments, f"{param}.function.arguments")
@@ -163,7 +162,7 @@ def _answered(call_id: str | None, called: set[str], param: str) -> str:
         raise _missing(param)
     if call_id not in called:
         raise InvalidRequestError(
-            f"{param} is {call_id[:_ECHO_LIMIT]!r}; no message before it has a tool call of that id.",
+            f"{param} is {call_id[:ECHO_LIMIT]!r}; no message before it has a tool call of that id.",
             param=param,
         )
     return call_id
@@ -189,7 +188,7 @@ def _text(content: str | list[Part], param: str) -> str:
 def _text_of_part(part: Part, param: str) -> str:
     if part.type != "text":
         raise InvalidRequestError(
-            f"{param}.type is {part.type[:_ECHO_LIMIT]!r}; this model takes text only.",
+            f"{param}.type is {part.type[:ECHO_LIMIT]!r}; this model takes text only.",
             param=f"{param}.type",
             code="unsupported_content",
         )

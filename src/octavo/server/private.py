@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.core.relay import ReplicaCard, Resumption
 from octavo.http.body import read_json_body
 from octavo.http.errors import HttpError
@@ -71,7 +71,7 @@ class PrivateSurface:
             raise InvalidRequestError(f"The resumption cannot be read: {error}.") from None
         if resumption.path not in self._endpoints:
             raise InvalidRequestError(
-                f"path is {resumption.path[:80]!r}; it cannot be resumed.", param="path"
+                f"path is {resumption.path[:ECHO_LIMIT]!r}; it cannot be resumed.", param="path"
             )
         if resumption.card != self._card:
             raise HttpError(

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.text.chat_abilities import EFFORT, ChatAbilities
 
 EFFORT_TOKENS = {
@@ -12,7 +12,6 @@ EFFORT_TOKENS = {
 }  # fmt: skip
 """Of reasoning at most, for models whose templates know no levels. None: as many as it takes."""
 
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 _OURS = frozenset(("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"))
 
 
@@ -40,7 +39,7 @@ def reasoning_use(
     known = abilities.variables - _OURS
     for name in given or ():
         if name not in known:
-            shown = name[:_ECHO_LIMIT]
+            shown = name[:ECHO_LIMIT]
             raise InvalidRequestError(
                 f"chat_template_kwargs has {shown!r}; the model's template does not read it.",
                 param=f"chat_template_kwargs.{shown}",
@@ -81,5 +80,5 @@ def _switched(abilities: ChatAbilities, *, is_on: bool, max_tokens: int | None) 
 
 def _refusal(effort: str, reason: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"reasoning_effort is {effort[:_ECHO_LIMIT]!r}; {reason}", param="reasoning_effort"
+        f"reasoning_effort is {effort[:ECHO_LIMIT]!r}; {reason}", param="reasoning_effort"
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.core.sampling_params import MAX_LOGPROBS, SamplingParams
 from octavo.server.messages import ChatMessage
 from octavo.server.structured import StructuredFields
@@ -161,7 +161,7 @@ def _token_id(key: str) -> int:
     """JSON has no other keys than texts."""
     if not (key.isascii() and key.isdecimal() and len(key) <= 10):
         raise InvalidRequestError(
-            f"logit_bias has the key {key[:80]!r}; allowed: token ids.", param="logit_bias"
+            f"logit_bias has the key {key[:ECHO_LIMIT]!r}; allowed: token ids.", param="logit_bias"
         )
     return int(key)
 

@@ -6,7 +6,6 @@ from typing import Any
 from octavo.core.errors import ModelNotFoundError
 
 ALWAYS_SERVED_NAME = "default"
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,8 +21,7 @@ class ServedModel:
     def check(self, name: str) -> None:
         """Raises ModelNotFoundError, listing the names there are."""
         if name not in self.all_names:
-            known = ", ".join(self.all_names)
-            raise ModelNotFoundError(f"There is no model {name[:_ECHO_LIMIT]!r} here. Served: {known}.")
+            raise ModelNotFoundError(name, self.all_names)
 
     def card(self, name: str) -> dict[str, Any]:
         """OpenAI's model object, with vLLM's root and max_model_len."""

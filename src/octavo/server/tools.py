@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 
 MAX_TOOLS = 128
 MAX_NAME_CHARACTERS = 64
@@ -21,7 +21,6 @@ MAX_DEPTH = 64  # of parameters, and of the arguments of calls that are sent bac
 
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARACTERS}}}")
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
-_ECHO_LIMIT = 80  # characters of a client's own text repeated in an error
 
 
 class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -110,13 +109,13 @@ def _schema(function: FunctionTool, *, is_forced: bool) -> Mapping[str, Any]:
 def _checked(tool: Tool, param: str) -> FunctionTool:
     function = tool.function
     if tool.type != "function" or function is None:
-        shown = tool.type[:_ECHO_LIMIT]
+        shown = tool.type[:ECHO_LIMIT]
         raise _refusal(f"{param}.type", f"{param}.type is {shown!r}; allowed: 'function', with one beside.")
     param += ".function"
     if _NAME.fullmatch(function.name) is None:
         raise _refusal(
             f"{param}.name",
-            f"{param}.name is {function.name[:_ECHO_LIMIT]!r}; allowed: 1 to {MAX_NAME_CHARACTERS} of "
+            f"{param}.name is {function.name[:ECHO_LIMIT]!r}; allowed: 1 to {MAX_NAME_CHARACTERS} of "
             "A-Z a-z 0-9 _ -.",
         )
     if (length := len(function.description or "")) > MAX_DESCRIPTION_CHARACTERS:
@@ -177,7 +176,7 @@ def _chosen(choice: str | ToolChoice | None, known: Collection[str]) -> _Chosen:
 def _known(names: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
-            raise _refusal("tool_choice", f"tool_choice names {name[:_ECHO_LIMIT]!r}, which is no tool.")
+            raise _refusal("tool_choice", f"tool_choice names {name[:ECHO_LIMIT]!r}, which is no tool.")
     return names
 
 
