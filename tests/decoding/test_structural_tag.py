@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octavo.core.errors import InvalidRequestError
-from octavo.decoding.structural_tag import MAX_NESTING, MAX_TAGS, structural_tag
+from octavo.decoding.structural_tag import MAX_FORMATS, MAX_NESTING, MAX_TAGS, structural_tag
 from tests.decoding.byte_grammars import TOOL_ID, allowed, compiled, matches
 
 Format = dict[str, Any]
@@ -138,6 +138,8 @@ def test_limits() -> None:
     structural_tag(json.dumps({"format": triggered(*[A] * MAX_TAGS)}), None, {})
     assert "1 to 256 tags" in refusal({"format": triggered(*[A] * (MAX_TAGS + 1))})
     structural_tag(json.dumps({"format": nested(MAX_NESTING)}), None, {})
+    structural_tag(json.dumps({"format": seq(*[CONST] * (MAX_FORMATS - 1))}), None, {})
+    assert refusal({"format": seq(*[CONST] * MAX_FORMATS)}) == "format holds more than 1000 formats."
     assert refusal({"format": nested(MAX_NESTING + 1)}) == "format is nested more than 16 deep."
     for depth, message in ((300, "format is nested more than 16 deep."), (10_000, "It is not JSON")):
         text = '{"type": "sequence", "elements": [' * depth + json.dumps(CONST) + "]}" * depth

@@ -22,13 +22,17 @@ def schema(value: object) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": value}}}
 
 
+_CONST = {"type": "const_string", "value": "a"}
+_NESTED = {"type": "tag", "begin": "<a>", "content": {"type": "any_text"}, "end": ["</a>", "<b>"]}
+
+
 def called(arguments: object, id: object = "c") -> list[dict[str, Any]]:
     calls = [{"id": id, "type": "function", "function": {"name": "a", "arguments": arguments}}]
     return [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": calls}]
 
 
 CALLS = [
-    *(called(arguments) for arguments in (5, "{", "[" * 5_000, "nonsense")),
+    *(called(arguments) for arguments in (5, nested(70), json.dumps(nested(70)))),
     called("{}", id=5),
     [*called("{}"), {"role": "tool", "content": "a"}],
     [*called("{}"), {"role": "tool", "tool_call_id": "another", "content": "a"}],
@@ -124,5 +128,17 @@ SHAPE_ROWS: dict[str, list[Case]] = {
             {"tools": [tool("a")], "parallel_tool_calls": "no"},
         ),
         *fields(CHAT, *({"messages": messages} for messages in CALLS)),
+        *fields(CHAT, *({"messages": called(text)} for text in ("", "{", "nonsense")), statuses=(200,)),
+    ],
+    "B-38 structural tags, budgets of reasoning": [
+        *each("structural_tag", 5, "", {}, {"format": {}}, {"format": nested(500)}, {"structures": []}),
+        *each("structural_tag", {"format": _CONST}, {"format": _NESTED}, statuses=(200,)),
+        *each("structural_tag", {"format": {"type": "or", "elements": [_CONST] * 900}}, statuses=(200,)),
+        *each("structural_tag", {"format": {"type": "or", "elements": [_CONST] * 5_000}}),
+        *each("thinking_token_budget", 0, 5, -2, 2**40, 1.5, "5", [], True),
+        *each("enable_thinking", 5, True, "no"),
+        *each("reasoning_effort", 5, "low", "x" * 300),
+        *each("thinking_budget", -1, statuses=(200,)),
+        *each("enable_thinking", False, statuses=(200,)),
     ],
 }

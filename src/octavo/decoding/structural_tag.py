@@ -13,6 +13,7 @@ from octavo.core.errors import InvalidRequestError
 from octavo.decoding.lark_parts import ANY_TEXT, json_value, literal, literal_parts, parse, regex
 
 MAX_TAGS = 256  # of one structural tag
+MAX_FORMATS = 1000
 MAX_NESTING = 16  # of formats
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -120,13 +121,16 @@ class _Rules:
         self._whitespace = whitespace
         self._control_ids = control_ids
         self._tags = "structures" if is_older else "tags"
-        self._num_tags = 0
+        self._num_tags = self._num_formats = 0
         self.lines: list[str] = []
 
     def of(self, item: Format, place: str, *, is_last: bool, depth: int = 0) -> str:
         """is_last: nothing follows it in the answer."""
         if depth > MAX_NESTING:
             raise _refusal("format", f"is nested more than {MAX_NESTING} deep")
+        self._num_formats += 1
+        if self._num_formats > MAX_FORMATS:
+            raise _refusal("format", f"holds more than {MAX_FORMATS} formats")
         match item:
             case ConstString(value):
                 return literal(value, self._control_ids)
