@@ -9,7 +9,8 @@ from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.router.admin import build_admin
-from octavo.router.endpoints import EndpointSet, Reservation
+from octavo.router.endpoints import EndpointSet
+from octavo.router.load import Reservation
 from octavo.router.membership import EndpointSpec, Membership
 
 pytestmark = pytest.mark.asyncio

@@ -4,7 +4,8 @@ import pytest
 
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import NUM_FAILURES
-from octavo.router.endpoints import ANSWERING_TOKENS, Endpoint, EndpointSet
+from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.load import ANSWERING_TOKENS
 from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import UpstreamError
 

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from octavo.core.errors import InvalidRequestError
-from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
+from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.load import Reservation
 from octavo.router.membership import EndpointSpec, Membership
 
 pytestmark = pytest.mark.asyncio

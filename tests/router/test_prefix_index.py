@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from octavo.core.relay import KnownPrompt
 from octavo.router.prefix_index import (
     COMPUTING_SECONDS,
@@ -103,6 +105,26 @@ def test_once_it_is_computed_the_endpoint_has_to_say_so() -> None:
     assert prefixes.num_cached_tokens(one, wanted) == 0
     one.cached_blocks = set(split(blocks))
     assert prefixes.num_cached_tokens(one, wanted) == 2 * TOKENS_PER_CHUNK
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_is_being_computed_is_told_apart(tells: bool) -> None:
+    clock = Clock()
+    prefixes, (one,) = CachedPrefixes(clock=clock), endpoints(1)
+    beginning, _ = prompt(1, 2)
+    wanted, blocks = prompt(1, 2, 3)
+    if tells:
+        prefixes.learn(known(wanted, blocks))
+        one.cached_blocks = set(split(blocks)[:16])
+    else:
+        prefixes.sent(one, beginning)
+        prefixes.computed(one, beginning)
+    assert prefixes.find(one, wanted) == (2 * TOKENS_PER_CHUNK, 0)
+    prefixes.sent(one, wanted)
+    num_pending = TOKENS_PER_CHUNK if tells else 3 * TOKENS_PER_CHUNK
+    assert prefixes.find(one, wanted) == (3 * TOKENS_PER_CHUNK, num_pending)
+    prefixes.computed(one, wanted)
+    assert prefixes.find(one, wanted) == (3 * TOKENS_PER_CHUNK, 0)
 
 
 def test_blocks_are_given_to_the_chunks_that_prompts_have_in_common() -> None:

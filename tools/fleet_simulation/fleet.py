@@ -22,9 +22,10 @@ from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.cache_watch import apply
-from octavo.router.endpoints import Endpoint, EndpointSet, Reservation
+from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.knowledge import Knowledge
+from octavo.router.load import Reservation
 from octavo.router.prefix_index import CachedPrefixes, known_as
 from octavo.router.routed_request import BYTES_PER_TOKEN, RoutedRequest, prefix_hashes
 from octavo.router.routing import Router, all_policies
@@ -53,6 +54,7 @@ class Figures:
     num_cached_tokens: int = 0
     num_output_tokens: int = 0
     end_seconds: float = 0.0
+    routes: list[tuple[float, str]] = dataclasses.field(default_factory=list)  # seconds, endpoint
 
     @property
     def hit_rate(self) -> float:
@@ -143,9 +145,17 @@ class Replica:
 
 class Simulation:
     def __init__(
-        self, policy_name: str, num_replicas: int, *, slowness: float, seed: int, has_events: bool = True
+        self,
+        policy_name: str,
+        num_replicas: int,
+        *,
+        slowness: float,
+        seed: int,
+        has_events: bool = True,
+        last_joins_at: float = 0.0,
     ) -> None:
-        """slowness: of replica 0. has_events: replicas tell what their caches hold."""
+        """slowness: of replica 0. has_events: replicas tell what their caches hold. last_joins_at: seconds,
+        when the last replica is there."""
         self._has_events = has_events
         lots = random.Random(seed)
         knowledge = Knowledge(FirstTokenTimes(lambda: self._now), CachedPrefixes(clock=lambda: self._now))
@@ -168,6 +178,9 @@ class Simulation:
         self._order = itertools.count()
         self._names = itertools.count()
         self._figures = Figures()
+        last = replicas[-1].endpoint
+        last.is_ready = False
+        self._at(last_joins_at, lambda now: setattr(last, "is_ready", True))
 
     def run(self, arrivals: Iterable[Arrival]) -> Figures:
         """Until everything is answered."""
@@ -192,6 +205,7 @@ class Simulation:
         route = self._router.route(request)
         assert route is not None
         replica = self._replicas[route.endpoint]
+        self._figures.routes.append((now, replica.endpoint.name))
         reservation = Reservation(replica.endpoint.load, route.num_missing_tokens)
 
         def on_first_token(seconds: float) -> None:

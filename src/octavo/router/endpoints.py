@@ -1,55 +1,19 @@
-"""The servers a router stands in front of: what each serves, whether it may be asked, and what it owes.
-
-An endpoint's load is what the router itself has sent there and not yet got answered: reserved before the
-first byte leaves, so that a burst spreads, and given back whatever happens.
-"""
+"""The servers a router stands in front of: what each serves, and whether it may be asked."""
 
 import asyncio
 import contextlib
-import dataclasses
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from octavo.core.relay import ReplicaCard
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
+from octavo.router.load import Load, Reservation
 from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
 REFUSED_SECONDS = 1.0  # for so long an endpoint that refused for load counts as busy
-ANSWERING_TOKENS = 64  # what one answer under way counts as, beside prompts that are not computed yet
-
-
-@dataclasses.dataclass(slots=True)
-class Load:
-    num_requests: int = 0
-    num_received: int = 0  # requests, ever
-    num_prompt_tokens: int = 0  # uncached tokens of prompts without a first token yet
-
-    @property
-    def num_tokens(self) -> int:
-        return self.num_prompt_tokens + ANSWERING_TOKENS * self.num_requests
-
-
-class Reservation:
-    """One request's share of an endpoint's load."""
-
-    def __init__(self, load: Load, num_prompt_tokens: int) -> None:
-        self._load = load
-        self._num_prompt_tokens = num_prompt_tokens
-        load.num_requests += 1
-        load.num_received += 1
-        load.num_prompt_tokens += num_prompt_tokens
-
-    def first_token(self) -> None:
-        """The prompt is computed. Idempotent."""
-        self._load.num_prompt_tokens -= self._num_prompt_tokens
-        self._num_prompt_tokens = 0
-
-    def end(self) -> None:
-        self.first_token()
-        self._load.num_requests -= 1
 
 
 class Endpoint:

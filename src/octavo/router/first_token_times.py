@@ -32,14 +32,23 @@ class FirstTokenTimes:
         """Of a prompt that is not cached."""
         return self._fit(model).coefficients[1] * math.exp(self._log_slowness(endpoint))
 
-    def predict(self, endpoint: Endpoint, model: str, num_tokens: int, num_requests: int) -> float:
+    def tokens_before(self, endpoint: Endpoint, model: str, num_tokens: int, num_pending: int = 0) -> float:
+        """Of other prompts there, until one with num_tokens that is sent now is computed; see Load."""
+        return endpoint.load.tokens_before(
+            num_tokens,
+            num_pending,
+            now=self._clock(),
+            seconds_per_token=max(self.seconds_per_token(endpoint, model), 1e-6),
+        )
+
+    def predict(self, endpoint: Endpoint, model: str, num_tokens: float, num_requests: int) -> float:
         """Seconds. num_tokens: to compute before, this prompt's among them; num_requests: under way there."""
         base, per_token, per_request = self._fit(model).coefficients
         seconds = base + per_token * num_tokens + per_request * num_requests
         return seconds * math.exp(self._log_slowness(endpoint))
 
     def observe(
-        self, endpoint: Endpoint, model: str, num_tokens: int, num_requests: int, seconds: float
+        self, endpoint: Endpoint, model: str, num_tokens: float, num_requests: int, seconds: float
     ) -> None:
         """What predict was asked for took so long."""
         log_slowness = self._log_slowness(endpoint)

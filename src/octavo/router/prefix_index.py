@@ -45,6 +45,10 @@ class PrefixIndex:
     def expects(self, chunk: int, now: float) -> bool:
         return self._until.get(chunk, now) > now
 
+    def is_pending(self, chunk: int, now: float) -> bool:
+        """It was sent, and has not been computed as far as is known."""
+        return self._until.get(chunk, now) > now + TELLING_SECONDS
+
     def insert(self, prefix: Sequence[int], until: float) -> None:
         """Last chunks first, so that a long prompt is forgotten from its end."""
         for chunk in reversed(prefix[: self._max_chunks]):
@@ -111,20 +115,27 @@ class CachedPrefixes:
 
     def num_cached_tokens(self, endpoint: Endpoint, request: RoutedRequest) -> int:
         """Of the request's prompt, in the router's own estimate of tokens."""
+        return self.find(endpoint, request)[0]
+
+    def find(self, endpoint: Endpoint, request: RoutedRequest) -> tuple[int, int]:
+        """The same, and how many of them another prompt is having computed now, at the end of them."""
         cached = endpoint.cached_blocks
         index = self._indexes.get(endpoint)
         now = self._clock()
-        num_chunks = 0
+        num_chunks = num_computed = 0  # of its beginning
         for chunk in request.prefix:
             blocks = None if cached is None else self._blocks.get(chunk)
-            if not blocks or cached is None:
-                is_cached = index is not None and index.holds(chunk)
+            if blocks and cached is not None and cached.issuperset(blocks):
+                is_computed = True
+            elif index is not None and (index.expects(chunk, now) if blocks else index.holds(chunk)):
+                is_computed = not index.is_pending(chunk, now)
             else:
-                is_cached = cached.issuperset(blocks) or (index is not None and index.expects(chunk, now))
-            if not is_cached:
                 break
+            if is_computed and num_computed == num_chunks:
+                num_computed += 1
             num_chunks += 1
-        return min(num_chunks * TOKENS_PER_CHUNK, request.num_prompt_tokens)
+        num_tokens = min(num_chunks * TOKENS_PER_CHUNK, request.num_prompt_tokens)
+        return num_tokens, max(num_tokens - num_computed * TOKENS_PER_CHUNK, 0)
 
     def sent(self, endpoint: Endpoint, request: RoutedRequest) -> None:
         index = self._indexes.setdefault(endpoint, PrefixIndex(self._max_chunks))

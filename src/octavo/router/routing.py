@@ -32,12 +32,12 @@ def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
-    """num_tokens: what the endpoint then had to compute, this prompt included; num_requests: under way."""
+    """num_tokens: what the endpoint had to compute until this prompt was; num_requests: under way there."""
 
     score: Score
     scores: list[Score]
     num_missing_tokens: int  # of the prompt, not cached
-    num_tokens: int
+    num_tokens: float
     num_requests: int
 
     @property
@@ -104,8 +104,11 @@ class Router:
         chosen = pick(scores, self._lots)
         policy.chosen(chosen.endpoint, request)
         self._knowledge.prefixes.sent(chosen.endpoint, request)
-        load, num_missing = chosen.endpoint.load, request.num_prompt_tokens - chosen.num_cached_tokens
-        return Route(chosen, scores, num_missing, load.num_prompt_tokens + num_missing, load.num_requests)
+        num_missing = request.num_prompt_tokens - chosen.num_cached_tokens
+        num_tokens = num_missing + self._knowledge.times.tokens_before(
+            chosen.endpoint, request.model, num_missing, chosen.num_pending_tokens
+        )
+        return Route(chosen, scores, num_missing, num_tokens, chosen.endpoint.load.num_requests)
 
     def _with_place(self, candidates: list[Endpoint], *, may_crowd: bool) -> list[Endpoint]:
         """The limit on requests at an endpoint is the operator's, and hard. That it is busy it says itself:

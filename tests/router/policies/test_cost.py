@@ -1,5 +1,5 @@
-from octavo.router.endpoints import Reservation
 from octavo.router.knowledge import Knowledge
+from octavo.router.load import Reservation
 from octavo.router.policies.cost import PredictedCost
 from tests.router.policies.some import endpoints, request
 
@@ -10,13 +10,26 @@ def test_it_stays_with_the_cache_until_waiting_there_takes_longer() -> None:
     knowledge = Knowledge()
     policy, (home, other) = PredictedCost(knowledge), endpoints(2)
     knowledge.prefixes.sent(home, LONG)
+    knowledge.prefixes.computed(home, LONG)
     at_home, elsewhere = policy.score([home, other], LONG)
     assert at_home.num_cached_tokens == 6400 and at_home.value < elsewhere.value
-    Reservation(home.load, 5000)
+    for _ in range(20):  # prompts of which it waits for no more than it has itself to compute
+        Reservation(home.load, 5000)
     at_home, elsewhere = policy.score([home, other], LONG)
     assert at_home.value < elsewhere.value
-    Reservation(home.load, 5000)
+    for _ in range(80):
+        Reservation(home.load, 5000)
     at_home, elsewhere = policy.score([home, other], LONG)
+    assert at_home.value > elsewhere.value
+
+
+def test_a_beginning_that_is_computed_in_one_place_is_computed_in_a_second_one() -> None:
+    knowledge = Knowledge()
+    policy, (home, other) = PredictedCost(knowledge), endpoints(2)
+    knowledge.prefixes.sent(home, LONG)
+    Reservation(home.load, LONG.num_prompt_tokens)
+    at_home, elsewhere = policy.score([home, other], LONG)
+    assert (at_home.num_cached_tokens, at_home.num_pending_tokens) == (6400, 6400)
     assert at_home.value > elsewhere.value
 
 

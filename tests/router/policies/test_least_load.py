@@ -1,6 +1,6 @@
 import random
 
-from octavo.router.endpoints import Reservation
+from octavo.router.load import Reservation
 from octavo.router.policies.base import pick
 from octavo.router.policies.least_load import LeastLoad
 from tests.router.policies.some import endpoints, request

@@ -1,6 +1,7 @@
 import random
 
-from octavo.router.endpoints import Endpoint, Reservation
+from octavo.router.endpoints import Endpoint
+from octavo.router.load import Reservation
 from octavo.router.policies.base import Score, pick
 from octavo.router.policies.prefix import PrefixAffinity
 from octavo.router.prefix_index import TOKENS_PER_CHUNK, CachedPrefixes

@@ -1,7 +1,8 @@
 import collections
 import random
 
-from octavo.router.endpoints import Endpoint, Reservation
+from octavo.router.endpoints import Endpoint
+from octavo.router.load import Reservation
 from octavo.router.policies.base import pick
 from octavo.router.policies.session import SessionAffinity
 from tests.router.policies.some import endpoints, request

@@ -14,6 +14,7 @@ class Score:
     endpoint: Endpoint
     value: float  # the lower, the better
     num_cached_tokens: int = 0  # of the prompt, predicted
+    num_pending_tokens: int = 0  # of those: another prompt is having them computed
 
 
 class RoutingPolicy(Protocol):
