@@ -1,16 +1,24 @@
 """Compares routing policies on simulated fleets: hit rate, time to first token, throughput.
 
-.venv/bin/python -m tools.fleet_simulation --replicas 4 16
+.venv/bin/python -m tools.fleet_simulation --replicas 4 16 --seeds 1 2 3 4 5
+
+Figures are means over the seeds, with their standard error.
 """
 
 import argparse
 import itertools
+import math
+import multiprocessing
 import random
+import statistics
+from collections.abc import Sequence
 
 from octavo.config import ROUTING_POLICIES
 from tools.fleet_simulation.baselines import BASELINES
 from tools.fleet_simulation.fleet import Figures, Simulation
 from tools.fleet_simulation.workloads import WORKLOADS, Workload
+
+Job = tuple[str, str, int, int, int, bool]  # workload, policy, replicas, requests, seed, events
 
 
 def main() -> None:
@@ -22,35 +30,46 @@ def main() -> None:
     parser.add_argument(
         "--no-events", action="store_true", help="replicas do not tell what their caches hold"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    for num_replicas in options.replicas:
-        for workload in WORKLOADS:
-            if workload.name in options.workloads:
-                compare(workload, num_replicas, options)
+    with multiprocessing.Pool(options.processes) as pool:
+        for num_replicas, workload in itertools.product(options.replicas, options.workloads):
+            print(f"\n{workload}, {num_replicas} replicas")
+            print(f"{'policy':24} {'hits':>6} {'TTFT p50':>15} {'p99':>15} {'tok/s':>8}")
+            jobs: list[Job] = [
+                (workload, policy, num_replicas, options.requests, seed, not options.no_events)
+                for policy, seed in itertools.product(options.policies, options.seeds)
+            ]
+            results = iter(pool.imap(run, jobs))
+            for policy in options.policies:
+                show(policy, [next(results) for _ in options.seeds])
 
 
-def compare(workload: Workload, num_replicas: int, options: argparse.Namespace) -> None:
-    print(f"\n{workload.name}, {num_replicas} replicas")
-    print(f"{'policy':24} {'hits':>6} {'TTFT p50':>9} {'p99':>9} {'tok/s':>8}")
-    for name in options.policies:
-        figures = run(workload, name, num_replicas, options)
-        print(
-            f"{name:24} {figures.hit_rate:6.1%} {figures.p50:8.3f}s {figures.p99:8.3f}s"
-            f" {figures.tokens_per_second:8.0f}",
-            flush=True,
-        )
-
-
-def run(workload: Workload, policy: str, num_replicas: int, options: argparse.Namespace) -> Figures:
+def run(job: Job) -> Figures:
     """Every policy gets the same requests and the same noise."""
+    name, policy, num_replicas, num_requests, seed, has_events = job
+    workload: Workload = next(one for one in WORKLOADS if one.name == name)
     arrivals = workload.arrivals(
-        random.Random(options.seed), num_replicas, workload.requests_per_second * num_replicas
+        random.Random(seed), num_replicas, workload.requests_per_second * num_replicas
     )
     simulation = Simulation(
-        policy, num_replicas, slowness=workload.slowness, seed=options.seed, has_events=not options.no_events
+        policy, num_replicas, slowness=workload.slowness, seed=seed, has_events=has_events
     )
-    return simulation.run(itertools.islice(arrivals, options.requests * num_replicas // workload.num_turns))
+    return simulation.run(itertools.islice(arrivals, num_requests * num_replicas // workload.num_turns))
+
+
+def show(policy: str, figures: Sequence[Figures]) -> None:
+    hits = statistics.mean(one.hit_rate for one in figures)
+    p50, p99 = with_error([one.p50 for one in figures]), with_error([one.p99 for one in figures])
+    speed = statistics.mean(one.tokens_per_second for one in figures)
+    print(f"{policy:24} {hits:6.1%} {p50:>15} {p99:>15} {speed:8.0f}", flush=True)
+
+
+def with_error(values: Sequence[float]) -> str:
+    """The mean and its standard error, in seconds."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.3f} ± {error:.3f}"
 
 
 if __name__ == "__main__":
