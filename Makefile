@@ -3,13 +3,14 @@
 ARGS ?=
 CSRC := $(wildcard src/octavo/backends/cpu/csrc/*.cpp src/octavo/backends/cpu/csrc/*.h)
 
-.PHONY: help serve test test-full soak lint format build size clean
+.PHONY: help serve test test-full soak soak-router lint format build size clean
 
 help:
 	@echo 'make serve [ARGS="--port 8123"]  set up, fetch the built-in model, and serve it'
 	@echo 'make test                        lint, then every test but the long ones'
 	@echo 'make test-full                   lint, then every test'
 	@echo 'make soak [ARGS="--requests N"]  random requests to a server whose engine is killed again and again'
+	@echo 'make soak-router [ARGS=...]      requests to a router whose replicas are killed, removed and added'
 	@echo 'make lint                        ruff, mypy and clang-format'
 	@echo 'make format                      rewrite Python and C++ as lint wants it'
 	@echo 'make build                       a wheel in dist/'
@@ -29,6 +30,10 @@ test-full: lint
 soak:
 	@tools/setup test
 	@.venv/bin/python -m tests.soak $(ARGS)
+
+soak-router:
+	@tools/setup test
+	@.venv/bin/python -m tests.soak.router $(ARGS)
 
 lint:
 	@tools/setup test

@@ -73,6 +73,7 @@ async def fleet(*dooms: tuple[int, str], **options: Any) -> AsyncIterator[tuple[
 async def told(router: Routed) -> list[Any]:
     """What a client is told, without the names of this one request."""
     response = await router.ask(stream=True, stream_options={"include_usage": True})
+    assert '"error":{' not in response.text, response.text[-600:]
     events = [json.loads(line[6:]) for line in response.text.split("\n\n") if line.startswith("data: {")]
-    assert len({(event.pop("id"), event.pop("created")) for event in events}) == 1
+    assert len({(event.pop("id"), event.pop("created")) for event in events}) == 1, response.text
     return events

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from octavo.router.retry_budget import RetryBudget
 from tests.router.doomed import DoomedEngine, fleet, told
 from tests.router.fake_server import fake_servers
 from tests.router.routed import Routed, routed
@@ -43,7 +44,8 @@ async def test_a_stream_survives_an_answer_that_breaks_at_any_byte(last_words: b
 
 async def suffered(lots: random.Random, num_rounds: int) -> None:
     """Rounds of one to three faults that strike a stream one after the other."""
-    async with fleet() as (engines, router):
+    budget = RetryBudget(reserve=1000.0)  # a hang before the first token is charged
+    async with fleet(budget=budget) as (engines, router):
         undisturbed = await told(router)
         for number in range(num_rounds):
             dooms = [(lots.randrange(12), lots.choice(("killed", "cut"))) for _ in range(lots.randint(1, 3))]

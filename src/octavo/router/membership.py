@@ -107,6 +107,7 @@ class Membership:
             await asyncio.sleep(LEAVING_SECONDS)
         self._set.endpoints.remove(endpoint)
         del self._sources[endpoint]
+        endpoint.upstream.close()
         self.on_change(endpoint, "is gone")
         for task in self._tasks.pop(endpoint):
             if task is not asyncio.current_task():

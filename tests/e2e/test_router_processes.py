@@ -1,0 +1,125 @@
+"""Routers that are processes: one is killed and comes back, two stand side by side. And every replica behind
+one is restarted under load."""
+
+import asyncio
+import contextlib
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+
+import httpx2
+import pytest
+
+from tests.e2e.failover.fleet import Fleet, Replica, replicas, routed, sharing_secret
+from tests.e2e.failover.streams import Progress, differences, mixed, run
+from tools.router_overhead.proxies import free_port
+
+OPTIONS = (
+    "--kv-cache-memory",
+    "128MiB",
+    "--max-model-len",
+    "512",
+    "--threads",
+    "1",
+    "--drain-seconds",
+    "0.1",
+)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600), pytest.mark.asyncio]
+
+
+@contextlib.contextmanager
+def router_process(made: Sequence[Replica], port: int) -> "Iterator[subprocess.Popen[bytes]]":
+    code = "import sys; from octavo.cli.main import main; sys.exit(main())"
+    urls = [replica.proxy.url for replica in made]
+    options = ("--port", str(port), "--policy", "round-robin", "--health-interval-seconds", "0.1")
+    with sharing_secret():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "route", *urls, *options], stderr=subprocess.DEVNULL
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def until_ready(url: str) -> None:
+    def is_ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/debug/endpoints", timeout=5) as response:
+                return bytes(response.read()).count(b'"ready":true') == 2
+        except OSError:
+            return False
+
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(is_ready):
+            await asyncio.sleep(0.1)
+
+
+def num_running(replica: Replica) -> float:
+    base = replica.process.url.removesuffix("/v1")
+    with urllib.request.urlopen(f"{base}/metrics", timeout=10) as response:
+        found = re.findall(
+            rb"^vllm:num_requests_(?:running|waiting){.*} (\S+)$", response.read(), re.MULTILINE
+        )
+    return sum(map(float, found))
+
+
+async def test_a_router_that_is_killed_leaves_nothing_and_the_next_one_needs_nothing_of_it(
+    smollm2_path: pathlib.Path,
+) -> None:
+    asked = mixed(1, 48)
+    port, second_port = free_port(), free_port()
+    url, second_url = (f"http://127.0.0.1:{one}" for one in (port, second_port))
+    async with replicas(2, (str(smollm2_path), *OPTIONS)) as made:
+        with router_process(made, port) as router, router_process(made, second_port):
+            await asyncio.gather(until_ready(url), until_ready(second_url))
+            undisturbed = await run(url, asked)
+            assert not differences(asked, await run(second_url, asked), undisturbed)
+
+            async def kill(progress: Progress) -> None:
+                router.send_signal(signal.SIGKILL)
+
+            with pytest.raises(httpx2.HTTPError):
+                await run(url, asked, kill)
+            assert router.wait() == -signal.SIGKILL
+            async with asyncio.timeout(5):
+                while sum([await asyncio.to_thread(num_running, replica) for replica in made]):
+                    await asyncio.sleep(0.1)
+            assert not differences(asked, await run(second_url, asked), undisturbed)
+        with router_process(made, port):
+            await until_ready(url)
+            assert not differences(asked, await run(url, asked), undisturbed)
+
+
+async def roll(fleet: Fleet) -> None:
+    """The next one when the last is back."""
+    for replica in fleet.replicas:
+        replica.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(replica.process.process.wait) == 0
+        await replica.heal()
+        async with asyncio.timeout(60):
+            while not all(endpoint.is_ready for endpoint in fleet.router.endpoints.endpoints):
+                await asyncio.sleep(0.05)
+
+
+async def test_every_replica_is_restarted_under_load_and_nobody_notices(smollm2_path: pathlib.Path) -> None:
+    asked = mixed(1, 48)
+    async with (
+        replicas(2, (str(smollm2_path), *OPTIONS)) as made,
+        routed(made, inter_token_seconds=60.0) as fleet,
+    ):
+        undisturbed = await run(fleet.url, asked)
+        with sharing_secret():
+            rolling = asyncio.create_task(roll(fleet))
+            num_runs = 0
+            while not rolling.done():
+                assert not differences(asked, await run(fleet.url, asked), undisturbed)
+                num_runs += 1
+            await rolling
+        failovers = await fleet.failovers()
+    assert num_runs > 1 and failovers.get("draining", 0) > 0
