@@ -281,6 +281,7 @@ def fake_replica(
     max_body_bytes: int = 1 << 20,
     body_timeout_seconds: float = 5.0,
     secret: str | None = None,
+    vocabulary: str = "",
     allows_unknown_fields: bool = False,
     key_ring: KeyRing | None = None,
     access: dict[str, Any] | None = None,
@@ -310,6 +311,7 @@ def fake_replica(
         max_body_bytes=max_body_bytes,
         body_timeout_seconds=body_timeout_seconds,
         secret=secret,
+        vocabulary=vocabulary,
         is_cache_shared=is_cache_shared,
         heartbeat_seconds=heartbeat_seconds,
     )

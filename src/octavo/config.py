@@ -185,6 +185,8 @@ class RouterConfig:
     """How long a stream may pause."""
     total_seconds: float = 3600.0
     """How long any answer may take."""
+    failover_mismatch: str = "error"
+    """When no replica of the model is left to go on with a stream: error, or continue with another."""
     waiting_room_seconds: float = 0.0
     """How long a request waits when nobody can take it; 0: it is refused at once."""
     max_num_queued_requests: int = 256
@@ -222,6 +224,8 @@ class RouterConfig:
                 raise StartError(f"--static-aliases: no model has a share of {alias!r}.")
         if self.policy == "session" and self.session_key is None:
             raise StartError("--policy session needs --session-key, the header that names a session.")
+        if self.failover_mismatch not in ("error", "continue"):
+            raise StartError(f"--failover-mismatch is {self.failover_mismatch!r}; allowed: error, continue.")
         for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
                             ("max_requests_per_endpoint", 0)):  # fmt: skip
             if not getattr(self, name) >= least:

@@ -64,6 +64,10 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
         (("http://a:1", "--static-models", "a,b"), "names 2 models for 1 endpoints"),
         (("http://a:1", "--static-aliases", "a"), "--static-aliases is 'a'; allowed: alias:model"),
         (("http://a:1", "--static-aliases", "a:b=0"), "--static-aliases: no model has a share of 'a'."),
+        (
+            ("http://a:1", "--failover-mismatch", "no"),
+            "--failover-mismatch is 'no'; allowed: error, continue.",
+        ),
         (("http://a:1", "--waiting-room-seconds", "-1"), "--waiting-room-seconds must be at least 0."),
         (("http://a:1", "--max-num-queued-requests", "0"), "--max-num-queued-requests must be at least 1."),
         (("http://a:1", "--connect-seconds", "0"), "--connect-seconds must be above 0."),

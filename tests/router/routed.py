@@ -51,6 +51,7 @@ class Routed:
         max_body_bytes: int = 1 << 16,
         on_demand: OnDemandModels | None = None,
         queue: QueueLimits | None = None,
+        may_be_inexact: bool = False,
     ) -> None:
         self.endpoints = [
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
@@ -73,7 +74,12 @@ class Routed:
             RequestReader(self.set.resolve, session_key=session_key),
             self.metrics,
             secret=secret,
-            limits=ProxyLimits(limits, max_body_bytes=max_body_bytes, patience_seconds=patience_seconds),
+            limits=ProxyLimits(
+                limits,
+                max_body_bytes=max_body_bytes,
+                patience_seconds=patience_seconds,
+                may_be_inexact=may_be_inexact,
+            ),
             budget=budget,
         )
         self.log = io.StringIO()

@@ -4,7 +4,7 @@ import pytest
 
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary
+from octavo.text.vocabulary import BYTE_ALPHABET, Vocabulary, vocabulary_hash
 from tests.text.tiny_text import TOKENS, vocabulary
 
 GGUF = {
@@ -19,6 +19,13 @@ GGUF = {
 def of_gguf(changes: dict[str, Any]) -> Vocabulary:
     values = {key: value for key, value in (GGUF | changes).items() if value is not None}
     return Vocabulary.of_gguf(ModelMetadata("m.gguf", values))
+
+
+def test_vocabularies_with_the_same_hash_have_the_same_tokens() -> None:
+    made = [
+        vocabulary_hash(tokens) for tokens in ([b"a", b"b c"], [b"b c", b"a"], [b"ab", b" c"], [b"a", b"b c"])
+    ]
+    assert made[0] == made[3] and len(set(made)) == 3
 
 
 def test_the_alphabet_is_gpt2s() -> None:

@@ -62,6 +62,11 @@ class ReplicaCard(msgspec.Struct, frozen=True):
 
     fingerprint: str  # of weights, tokenizer, template and numerics
     max_model_len: int
+    vocabulary: str = ""  # hash of the tokens: where it is the same, so is what token ids say
+
+    def can_read(self, other: "ReplicaCard") -> bool:
+        """The other's tokens; what it makes of them is another matter."""
+        return bool(self.vocabulary) and self.vocabulary == other.vocabulary
 
 
 class PromptPrefix(msgspec.Struct, frozen=True):
@@ -131,6 +136,7 @@ class Resumption(msgspec.Struct):
     identity: Identity
     choices: list[ChoiceProgress]
     request: msgspec.Raw  # the client's own body
+    is_inexact: bool = False  # another model may go on, if it has the same vocabulary
 
 
 class Mark(msgspec.Struct):

@@ -23,6 +23,7 @@ class Attempt:
     first_token_seconds: float | None = None  # of a stream, since it was asked
     outcome: str = "under way"
     has_progressed: bool = False  # something of the answer came from it
+    is_exact: bool = True  # False: another model than the one that began the answer
 
 
 @dataclasses.dataclass(slots=True)

@@ -48,6 +48,10 @@ class Relay(Protocol):
         """Whether the endpoint can answer, or go on with, this request."""
         ...
 
+    def be_lenient(self) -> bool:
+        """There is nobody who can go on as if nothing had happened. Whether more endpoints fit now."""
+        ...
+
     @property
     def can_resume(self) -> bool:
         """Whether an answer that has begun can go on elsewhere."""
@@ -113,7 +117,8 @@ class Delivery:
                 if not await recovery.next_round(is_resumption=self._is_resumption):
                     break
         if self._client.has_started:
-            return None
+            recovery.begin_round()
+            return self._next() if self._is_resumption and self._relay.be_lenient() else None
         self._has_waited = True
         is_served = self._router.is_served(request.model, tried=recovery.tried)
         if request.model in self._router.endpoints.on_demand and not is_served:
@@ -178,7 +183,7 @@ class Delivery:
             else:
                 endpoint.breaker.succeed()
                 attempt.outcome = "answered"
-                self._observe_recovery("answered")
+                self._observe_recovery("answered" if attempt.is_exact else "answered by another model")
                 return None
             finally:
                 self._router.room.request_ended()

@@ -42,6 +42,9 @@ class PlainRelay:
     def fits(self, endpoint: Endpoint) -> bool:
         return True
 
+    def be_lenient(self) -> bool:
+        return False
+
     async def run(self, asking: Asking) -> None:
         limits, request = self._limits, self._request
         answer = await asking.endpoint.upstream.request(

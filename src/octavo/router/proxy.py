@@ -31,6 +31,7 @@ class ProxyLimits:
     delivery: DeliveryLimits = dataclasses.field(default_factory=DeliveryLimits)
     max_body_bytes: int = 32 << 20
     body_seconds: float = 30.0
+    may_be_inexact: bool = False  # another model may go on with a stream of plain text
     patience_seconds: float = 10.0  # of a request whose replica was lost, for another one
 
 
@@ -127,7 +128,13 @@ class Proxy:
 
     def _relay(self, request: RoutedRequest, client: ClientAnswer) -> Relay:
         if self._secret is not None and request.path in RESUMABLE_PATHS:
-            return ResumableRelay(request, client, self._limits.delivery, self._secret)
+            return ResumableRelay(
+                request,
+                client,
+                self._limits.delivery,
+                self._secret,
+                may_be_inexact=self._limits.may_be_inexact,
+            )
         return PlainRelay(request, client, self._limits.delivery)
 
     async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:

@@ -28,20 +28,30 @@ from octavo.router.routed_request import RoutedRequest
 from octavo.router.transcript import Transcript
 from octavo.router.upstream import Answer, UpstreamError
 
+INEXACT = b": octavo: from here on another model\n\n"
 RESUMABLE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions"))
 
 
 class ResumableRelay:
     def __init__(
-        self, request: RoutedRequest, client: ClientAnswer, limits: DeliveryLimits, secret: str
+        self,
+        request: RoutedRequest,
+        client: ClientAnswer,
+        limits: DeliveryLimits,
+        secret: str,
+        *,
+        may_be_inexact: bool = False,
     ) -> None:
+        """may_be_inexact: where no replica of the same card is left, one of the same vocabulary will do."""
         self._request = request
         self._client = client
         self._limits = limits
         self._secret = secret.encode()
         self._identity = Identity.new()
         self._transcript = Transcript()
-        self._card: ReplicaCard | None = None  # of the replica that began the answer
+        self._card: ReplicaCard | None = None  # of the replica that gave the last tokens
+        self._may_be_inexact = may_be_inexact
+        self._is_lenient = False
         self._plain = PlainRelay(request, client, limits)
 
     @property
@@ -53,7 +63,15 @@ class ResumableRelay:
         return self._transcript.num_tokens
 
     def fits(self, endpoint: Endpoint) -> bool:
-        return self._card is None or endpoint.card == self._card
+        if self._card is None or endpoint.card == self._card:
+            return True
+        return self._is_lenient and endpoint.card is not None and endpoint.card.can_read(self._card)
+
+    def be_lenient(self) -> bool:
+        if self._is_lenient or not self._may_be_inexact or not self._request.is_plain_text:
+            return False
+        self._is_lenient = True
+        return True
 
     async def run(self, asking: Asking) -> None:
         card = asking.endpoint.card
@@ -84,7 +102,10 @@ class ResumableRelay:
             ]
         else:
             path = RESUME_PATH
-            body = msgspec.json.encode(self._transcript.resumption(self._request, card, self._identity))
+            resumption = self._transcript.resumption(
+                self._request, self._card, self._identity, is_inexact=self._card != card
+            )
+            body = msgspec.json.encode(resumption)
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
         return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
 
@@ -98,7 +119,10 @@ class ResumableRelay:
             for mark, payload in pieces:
                 if not self._client.has_started:
                     await self._client.start(answer.status, answer.headers, asking.route_header)
-                    self._card = card
+                elif self._card != card:
+                    asking.attempt.is_exact = False
+                    await self._client.write(INEXACT)
+                self._card = card
                 if isinstance(mark, ErrorMark):
                     await self._end_with_error(mark, payload, asking)
                     return

@@ -16,6 +16,11 @@ import xxhash
 from octavo.core.errors import InvalidRequestError
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
+PLAIN_FIELDS = frozenset((
+    "model", "messages", "prompt", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n",
+    "temperature", "top_p", "top_k", "min_p", "seed", "stop", "presence_penalty", "frequency_penalty",
+    "repetition_penalty", "ignore_eos", "user", "metadata", "priority", "cache_salt",
+))  # fmt: skip
 BYTES_PER_TOKEN = 4  # of a prompt: an estimate, for load only
 MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
 
@@ -58,6 +63,12 @@ class RoutedRequest:
     tenant: str | None = None  # whose key it brought
     priority: int = 0  # lower comes first; as the endpoints allow it: from 0
     queue_seconds: float = math.inf  # that it may wait for an endpoint, by its client
+
+    @property
+    def is_plain_text(self) -> bool:
+        """Nothing is asked for but one text, without a form, tools or figures of the model's."""
+        fields = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        return fields.keys() <= PLAIN_FIELDS and bytes(fields.get("n", b"1")) in (b"1", b"null")
 
     @property
     def raw_body(self) -> msgspec.Raw:

@@ -27,5 +27,9 @@ class Transcript:
         self.num_tokens += len(mark.token_ids)
         self.is_complete = payload.endswith(DONE)
 
-    def resumption(self, request: RoutedRequest, card: ReplicaCard, identity: Identity) -> Resumption:
-        return Resumption(request.path, card, identity, list(self._choices.values()), request.raw_body)
+    def resumption(
+        self, request: RoutedRequest, card: ReplicaCard, identity: Identity, *, is_inexact: bool = False
+    ) -> Resumption:
+        """card: of the replica that made the tokens."""
+        choices = list(self._choices.values())
+        return Resumption(request.path, card, identity, choices, request.raw_body, is_inexact)

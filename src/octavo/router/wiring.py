@@ -79,6 +79,7 @@ class RunningRouter:
             limits=ProxyLimits(
                 DeliveryLimits(config.first_token_seconds, config.inter_token_seconds, config.total_seconds),
                 max_body_bytes=config.max_body_bytes,
+                may_be_inexact=config.failover_mismatch == "continue",
             ),
         )
         api_key = config.api_key or environment.api_key

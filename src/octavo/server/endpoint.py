@@ -65,6 +65,7 @@ class Services:
     body_timeout_seconds: float
     heartbeat_seconds: float = 0.0  # between two, while a stream waits for its first token; 0: none
     secret: str | None = None  # shared with routers; None: none is trusted
+    vocabulary: str = ""  # vocabulary_hash
     is_cache_shared: bool = False  # prefix-cache blocks, between keys
     cache: CacheMirror = dataclasses.field(default_factory=CacheMirror)
     clock: Callable[[], float] = time.monotonic

@@ -28,6 +28,7 @@ from octavo.server.served_model import ServedModel
 from octavo.text.chat_abilities import ChatAbilities, abilities_of
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream
+from octavo.text.vocabulary import vocabulary_hash
 
 BODY_TIMEOUT_SECONDS = 30.0
 PROBE_TEXT = "The capital of France is"
@@ -74,6 +75,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
     model = ServedModel(options.names, int(time.time()), engine.info.max_model_len)
     metrics = _metrics(options, engine.info)
     max_requests = options.engine.max_num_seqs + options.engine.max_num_queued_requests
+    secret = options.environment.secret
     services = Services(
         engine=engine,
         model=model,
@@ -93,7 +95,8 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
         max_body_bytes=options.server.max_body_bytes,
         body_timeout_seconds=BODY_TIMEOUT_SECONDS,
         heartbeat_seconds=options.server.heartbeat_seconds,
-        secret=options.environment.secret,
+        secret=secret,
+        vocabulary=vocabulary_hash(text.tokenizer.vocabulary.token_bytes) if secret else "",
         is_cache_shared=options.server.prefix_cache_scope == "shared",
     )
     engine.on_step = services.observe_step

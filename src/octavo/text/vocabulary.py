@@ -4,6 +4,7 @@ Built from GGUF metadata or a model directory; immutable; shared by tokenizer, d
 """
 
 import enum
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -36,6 +37,14 @@ _BYTE_OF_CHARACTER = {ord(character): byte for byte, character in enumerate(BYTE
 
 # tokenizer.ggml.model -> spelling, and the ids of the begin and end tokens where the file names none.
 _GGUF_MODELS = {"gpt2": (Spelling.BYTE_LEVEL, None, None), "llama": (Spelling.SENTENCEPIECE, 1, 2)}
+
+
+def vocabulary_hash(token_bytes: Sequence[bytes]) -> str:
+    """Where it is the same, token ids stand for the same bytes."""
+    digest = hashlib.sha256()
+    for token in token_bytes:
+        digest.update(b"%d %b" % (len(token), token))
+    return digest.hexdigest()[:32]
 
 
 class Vocabulary:
