@@ -13,6 +13,8 @@ from octavo.models.source import resolve
 # Where an environment forbids it, every process under test would compile all its modules at each start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# The oracle's threads spin for each other otherwise; on a machine that is busy they then take minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 hypothesis.settings.register_profile(
     "octavo",
