@@ -9,7 +9,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits, HttpConnection
-from octavo.http.errors import ErrorAnswer, send_error
+from octavo.http.errors import ErrorAnswer
+from octavo.http.responses import send_error
 from tests.over_socket import over_socket
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,6 @@ Nothing else leaves the server as an error: no other shape, no stack trace, no p
 import dataclasses
 
 import msgspec
-from starlette.types import Send
 
 from octavo.core.errors import (
     EngineError,
@@ -87,14 +86,3 @@ def answer_to(error: Exception) -> ErrorAnswer:
 def overloaded(message: str, code: str, retry_after_seconds: int) -> ErrorAnswer:
     """An error that passes with time."""
     return ErrorAnswer(code, message, headers=((b"retry-after", str(retry_after_seconds).encode()),))
-
-
-async def send_error(send: Send, answer: ErrorAnswer) -> None:
-    await send_json(send, answer.status, answer.body, answer.all_headers)
-
-
-async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    content_type = (b"content-type", b"application/json")
-    await send({"type": "http.response.start", "status": status, "headers": [content_type, length, *headers]})
-    await send({"type": "http.response.body", "body": body})

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from octavo.core.errors import RateLimitError
 from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
-from octavo.http.errors import HttpError, answer_to, send_error
+from octavo.http.errors import HttpError, answer_to
 from octavo.http.request_log import RequestLog, RequestRecord
+from octavo.http.responses import send_error
 
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
 MAX_HEADERS = 100

@@ -1,12 +1,26 @@
-"""JSON answers of the endpoints that only read, and every exception as OpenAI's error JSON."""
+"""How JSON leaves: as an ASGI message, or as a Response of the endpoints that only read; every exception as
+OpenAI's error JSON.
+"""
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Send
 
 from octavo.core.errors import OctavoError
-from octavo.http.errors import ErrorAnswer, answer_to
+from octavo.http.errors import ErrorAnswer, Headers, answer_to
+
+
+async def send_error(send: Send, answer: ErrorAnswer) -> None:
+    await send_json(send, answer.status, answer.body, answer.all_headers)
+
+
+async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    content_type = (b"content-type", b"application/json")
+    await send({"type": "http.response.start", "status": status, "headers": [content_type, length, *headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def json_response(content: object, status: int = 200) -> Response:

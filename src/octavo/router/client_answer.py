@@ -5,7 +5,8 @@ send may wait for a client that reads slowly. Interrupted, it has written nothin
 
 from starlette.types import Send
 
-from octavo.http.errors import ErrorAnswer, send_error
+from octavo.http.errors import ErrorAnswer
+from octavo.http.responses import send_error
 from octavo.router.upstream import Headers
 
 # Of one connection, not of the message; and what this process says itself.

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from octavo.http.body import ClientGone, read_json_body, run_while_connected
-from octavo.http.errors import ErrorAnswer, overloaded, send_error
+from octavo.http.errors import ErrorAnswer, overloaded
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.http.responses import send_error
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Delivery, DeliveryLimits, Relay

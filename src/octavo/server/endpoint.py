@@ -17,8 +17,9 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.streams import ended_stream
 from octavo.http.body import ClientGone, read_json_body, run_while_connected
-from octavo.http.errors import ErrorAnswer, answer_to, overloaded, send_error
+from octavo.http.errors import ErrorAnswer, answer_to, overloaded
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
+from octavo.http.responses import send_error
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.cache_events import CacheMirror, known_prompt
 from octavo.server.decoder import Body, BodyDecoder

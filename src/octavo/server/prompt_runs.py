@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 from octavo.core.errors import OctavoError, OverloadedError
 from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
-from octavo.http.errors import send_json
 from octavo.http.request_log import RequestRecord
+from octavo.http.responses import send_json
 from octavo.server.decoder import Body, BodyDecoder
 from octavo.server.endpoint import Intake, Services
 from octavo.server.generation import Generation, run_all

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from starlette.types import Send
 
 from octavo.core.relay import ErrorMark, Mark
-from octavo.http.errors import ErrorAnswer, send_json
+from octavo.http.errors import ErrorAnswer
 from octavo.http.events import on_one_line
+from octavo.http.responses import send_json
 from octavo.server.dialect import DONE, Format, WholeChoice, with_usage
 from octavo.server.explanation import Explain, no_explanation
 from octavo.server.generation import Generation, usage_of, usage_so_far

@@ -4,8 +4,8 @@ import msgspec
 from starlette.types import Send
 
 from octavo.core.errors import InvalidRequestError
-from octavo.http.errors import send_json
 from octavo.http.request_log import RequestRecord
+from octavo.http.responses import send_json
 from octavo.server.chat import without_tools
 from octavo.server.decoder import BodyDecoder
 from octavo.server.endpoint import Intake, Services
