@@ -22,10 +22,10 @@ from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
-from octavo.server.endpoint import Drain, Services
 from octavo.server.prompts import PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.served_model import ServedModel
+from octavo.server.services import Drain, Services
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.detokenizer import Detokenizer

@@ -19,11 +19,12 @@ from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
 from octavo.server.documentation import Documentation
 from octavo.server.embeddings import EmbeddingRequest, Embeddings
-from octavo.server.endpoint import GenerationEndpoint, Services
+from octavo.server.endpoint import GenerationEndpoint
 from octavo.server.private import PrivateSurface, ResumeEndpoint
 from octavo.server.prompt_runs import PromptEndpoint
 from octavo.server.readiness import Readiness
 from octavo.server.relevance import Relevance, RerankRequest, ScoreRequest
+from octavo.server.services import Services
 from octavo.server.tokenization import Tokenization
 
 GENERATION_PREFIXES = ("/v1", "/openai/v1", "/openai/deployments/{deployment}")  # the latter two are Azure's

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from octavo.core.errors import InvalidRequestError
 from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
-from octavo.server.endpoint import Services
 from octavo.server.generation import Generation
 from octavo.server.prompt_runs import PromptRun, PromptRunner, PromptUsage
 from octavo.server.schema import KeptTokens, Name, check_kept
+from octavo.server.services import Services
 
 MAX_INPUTS = 2048  # OpenAI's
 

@@ -5,100 +5,24 @@ Raw ASGI: what is sent while tokens come passes through no response object.
 
 import dataclasses
 import functools
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol
+from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import EngineError, OctavoError, OverloadedError
-from octavo.core.messages import EngineStats
 from octavo.core.sampling_params import SamplingParams
-from octavo.engine.client import EngineClient
 from octavo.engine.streams import ended_stream
-from octavo.http.body import ClientGone, read_json_body, run_while_connected
-from octavo.http.errors import ErrorAnswer, answer_to, overloaded
-from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
-from octavo.http.responses import send_error
-from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.cache_events import CacheMirror, known_prompt
-from octavo.server.decoder import Body, BodyDecoder
+from octavo.http.errors import answer_to
+from octavo.http.request_log import RequestRecord
+from octavo.server.cache_events import known_prompt
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.explanation import explain, no_explanation
 from octavo.server.generation import Generation, run_all
+from octavo.server.intake import Intake
 from octavo.server.origin import Origin
-from octavo.server.prompts import PromptEncoder
-from octavo.server.served_model import ServedModel
+from octavo.server.services import Services
 from octavo.server.streaming import RelayedAnswer, StreamedAnswer, WholeAnswer
 from octavo.server.token_report import new_report
-from octavo.text.chat_abilities import ChatAbilities
-from octavo.text.text_stream import TextStream
-
-DRAIN_RETRY_AFTER_SECONDS = 5
-
-
-class Drain:
-    """Whether this server takes no more requests because it is about to end."""
-
-    def __init__(self) -> None:
-        self.has_begun = False
-
-    def begin(self) -> None:
-        self.has_begun = True
-
-    def answer(self, reason: str = "The server is shutting down.") -> ErrorAnswer:
-        answer = overloaded(reason, "shutting_down", DRAIN_RETRY_AFTER_SECONDS)
-        return dataclasses.replace(answer, headers=(*answer.headers, (b"connection", b"close")))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Services:
-    """What answering takes: made once, in replica.py."""
-
-    engine: EngineClient
-    model: ServedModel
-    prompts: PromptEncoder
-    abilities: ChatAbilities
-    new_text: "NewText"
-    metrics: EngineMetrics
-    drain: Drain
-    max_body_bytes: int
-    body_timeout_seconds: float
-    heartbeat_seconds: float = 0.0  # between two, while a stream waits for its first token; 0: none
-    secret: str | None = None  # shared with routers; None: none is trusted
-    vocabulary: str = ""  # vocabulary_hash
-    is_cache_shared: bool = False  # prefix-cache blocks, between keys
-    cache: CacheMirror = dataclasses.field(default_factory=CacheMirror)
-    clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], float] = time.time
-
-    def is_ending(self) -> bool:
-        """What fails now would not fail elsewhere."""
-        return self.drain.has_begun or self.engine.fatal.done()
-
-    def observe_step(self, epoch: int, stats: EngineStats) -> None:
-        self.metrics.observe_step(stats)
-        self.cache.observe_step(epoch, stats)
-
-    async def read_body(self, scope: Scope, receive: Receive) -> bytes:
-        """Raises what read_json_body does."""
-        return await read_json_body(
-            scope, receive, max_bytes=self.max_body_bytes, timeout_seconds=self.body_timeout_seconds
-        )
-
-
-class NewText(Protocol):
-    def __call__(
-        self,
-        sampling: SamplingParams,
-        *,
-        skip_special_tokens: bool = True,
-        shown_ids: frozenset[int] = frozenset(),
-        keeps_stop: bool = False,
-    ) -> TextStream:
-        """shown_ids: control tokens that appear in the text even if the others do not; keeps_stop: the stop
-        string that ended it appears in it."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,43 +41,6 @@ class _Place:
     @property
     def fork_of(self) -> str | None:
         return f"{self.record.completion_id}-{self.first}" if self.first < self.index else None
-
-
-class Intake(Generic[Body]):
-    """An ASGI application that hands decoded requests, and where their answers go, to `answer`; a client that
-    goes away cancels it. Errors before the first byte are raised; app.py answers them."""
-
-    def __init__(
-        self,
-        decoder: BodyDecoder[Body],
-        services: Services,
-        answer: Callable[[Body, RequestRecord, Send, Origin], Coroutine[Any, Any, None]],
-    ) -> None:
-        self._decoder = decoder
-        self._services = services
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        services = self._services
-        if services.drain.has_begun:
-            await send_error(send, services.drain.answer())
-            return
-        record = RequestRecord.of(scope)
-        try:
-            body = await services.read_body(scope, receive)
-            decoded = self._decoder.decode(body, **_implied(scope))
-            record.note(decoded.recorded, decoded.unknown)
-            origin = Origin.of(scope, services.secret, services.wall_clock())
-            await run_while_connected(receive, self._answer(decoded.request, record, send, origin))
-        except ClientGone:
-            record.status = CLIENT_CLOSED_REQUEST
-        except (EngineError, OverloadedError) as error:
-            if services.drain.has_begun:
-                await send_error(send, services.drain.answer())
-            elif services.is_ending():  # the engine is gone for good: not this request's fault
-                await send_error(send, services.drain.answer(str(error)))
-            else:
-                raise
 
 
 class GenerationEndpoint(Generic[Request]):
@@ -330,9 +217,3 @@ class GenerationEndpoint(Generic[Request]):
                 raise
         else:
             await answer.end()
-
-
-def _implied(scope: Scope) -> dict[str, str]:
-    """On Azure's paths the deployment's name is the model's."""
-    deployment = scope.get("path_params", {}).get("deployment")
-    return {} if deployment is None else {"model": deployment}

@@ -13,8 +13,8 @@ from octavo.core.relay import ReplicaCard, Resumption
 from octavo.http.body import read_json_body
 from octavo.http.errors import HttpError
 from octavo.http.responses import json_response
-from octavo.server.endpoint import Services
 from octavo.server.origin import Origin, is_trusted
+from octavo.server.services import Services
 
 MAX_PROGRESS_BYTES = 64 << 20  # of a resumption, beside the request itself
 

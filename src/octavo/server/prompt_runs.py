@@ -16,10 +16,11 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.http.request_log import RequestRecord
 from octavo.http.responses import send_json
 from octavo.server.decoder import Body, BodyDecoder
-from octavo.server.endpoint import Intake, Services
 from octavo.server.generation import Generation, run_all
+from octavo.server.intake import Intake
 from octavo.server.origin import Origin
 from octavo.server.parameters import Api, Kind, Parameter, parameters_of
+from octavo.server.services import Services
 
 
 class PromptUsage(msgspec.Struct):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from octavo.core.errors import OctavoError
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
-from octavo.server.endpoint import Drain
+from octavo.server.services import Drain
 
 NUM_ANSWER_TOKENS = 4
 PROBE_PRIORITY = -1  # ahead of what clients ask

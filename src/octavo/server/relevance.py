@@ -14,10 +14,10 @@ import msgspec
 
 from octavo.core.errors import InvalidRequestError
 from octavo.core.sampling_params import SamplingParams
-from octavo.server.endpoint import Services
 from octavo.server.prompt_runs import PromptRun, PromptRunner, PromptUsage
 from octavo.server.prompts import ChatPrompt
 from octavo.server.schema import KeptTokens, Name, check_kept
+from octavo.server.services import Services
 
 MAX_DOCUMENTS = 1024
 JUDGE = (

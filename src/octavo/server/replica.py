@@ -20,11 +20,11 @@ from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
 from octavo.server.boot_report import Phases
-from octavo.server.endpoint import Drain, Services
 from octavo.server.options import ServeOptions
 from octavo.server.prompts import MAX_PROMPTS, PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.served_model import ServedModel
+from octavo.server.services import Drain, Services
 from octavo.text.chat_abilities import ChatAbilities, abilities_of
 from octavo.text.detokenizer import Detokenizer
 from octavo.text.text_stream import TextStream

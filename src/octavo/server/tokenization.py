@@ -8,11 +8,12 @@ from octavo.http.request_log import RequestRecord
 from octavo.http.responses import send_json
 from octavo.server.chat import without_tools
 from octavo.server.decoder import BodyDecoder
-from octavo.server.endpoint import Intake, Services
+from octavo.server.intake import Intake
 from octavo.server.messages import ChatMessage, conversation
 from octavo.server.origin import Origin
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.prompts import ChatPrompt
+from octavo.server.services import Services
 from octavo.server.tools import Tool, tool_use
 
 
