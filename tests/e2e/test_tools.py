@@ -78,6 +78,21 @@ def test_any_model_can_be_held_to_a_call(client: openai.OpenAI) -> None:
         assert len(calls) == 1 and calls[0][2] in ("get_weather", "get_time")
 
 
+def test_any_model_calls_or_answers_by_the_schema(client: openai.OpenAI) -> None:
+    schema = {**PARAMETERS, "properties": {**PARAMETERS["properties"], "city": {"enum": ["Oslo", "Rome"]}}}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "weather", "schema": schema}}
+    fields: Any = {"model": "default", "messages": QUESTION, "tools": TOOLS[:1], "response_format": form}
+    kinds = set()
+    for seed in range(6):
+        choice = client.chat.completions.create(**fields, temperature=1, seed=seed, max_tokens=120).choices[0]
+        if choice.finish_reason == "tool_calls":
+            assert choice.message.content is None
+        if choice.finish_reason == "stop":
+            jsonschema.validate(json.loads(choice.message.content or ""), schema)
+        kinds.add(choice.finish_reason)
+    assert kinds & {"stop", "tool_calls"}
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_trained_model_calls_a_tool(trained: openai.OpenAI) -> None:

@@ -1,17 +1,22 @@
 """A choice's tokens become text, once each; what it took is accounted for, once."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from octavo.core.errors import EngineError
 from octavo.core.messages import RequestOutput
+from octavo.core.relay import ChoiceProgress
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import RequestStream
 from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.generation import Generation, run_all, usage_of
+from octavo.server.schema import CompletionTokensDetails
+from octavo.text.reasoning import REASONING_TAGS
+from octavo.text.reasoning_meter import ReasoningMeter
 from tests.fakes import FakeEngine, byte_text, send
 
 pytestmark = pytest.mark.asyncio
@@ -37,7 +42,7 @@ def record() -> RequestRecord:
 
 
 def generation(
-    *, index: int = 0, stop: tuple[str, ...] = (), measured: EngineMetrics | None = None
+    *, index: int = 0, stop: tuple[str, ...] = (), measured: EngineMetrics | None = None, **fields: Any
 ) -> tuple[Generation, RequestStream]:
     sampling = SamplingParams(stop=stop, max_tokens=20)
     stream = FakeEngine(None).submit([1, 2], sampling, request_id="r", seed=0)
@@ -48,6 +53,7 @@ def generation(
         arrival=0.0,
         metrics=measured or metrics(),
         clock=Ticking(),
+        **fields,
     )
     return made, stream
 
@@ -69,6 +75,32 @@ async def test_tokens_that_wait_leave_together() -> None:
     send(stream, b"", FinishReason.LENGTH)
     assert await texts_of(made) == ["abc"]
     assert (made.finish_reason, made.num_output_tokens) == (FinishReason.LENGTH, 3)
+
+
+def meter() -> ReasoningMeter:
+    """Each byte is a token."""
+    return ReasoningMeter(REASONING_TAGS[0], [bytes((byte,)) for byte in range(256)], is_open=True)
+
+
+@pytest.mark.parametrize("num_before", (0, 1, 4, 9, 13))
+async def test_reasoning_is_counted_once_wherever_another_replica_stopped(num_before: int) -> None:
+    answer = b"Hm.</think>ab!c"
+    progress = ChoiceProgress(0, list(answer[:num_before]), num_characters=num_before) if num_before else None
+    made, stream = generation(meter=meter(), progress=progress)
+    assert made.num_reasoning_tokens == (3 if num_before > 11 else num_before)  # no more is known yet
+    send(stream, answer[num_before:], FinishReason.STOP)
+    await texts_of(made)
+    usage = usage_of([made])
+    assert usage.completion_tokens_details == CompletionTokensDetails(3)
+    assert usage.completion_tokens == len(answer)
+
+
+async def test_reasoning_behind_a_stop_string_is_none_of_the_answer() -> None:
+    made, stream = generation(stop=("stop",), meter=meter())
+    send(stream, b"a stop b", FinishReason.LENGTH)
+    await texts_of(made)
+    assert made.num_reasoning_tokens == made.num_output_tokens == 6
+    assert usage_of([generation()[0]]).completion_tokens_details is None
 
 
 async def test_the_first_token_is_emitted_though_its_text_is_held_back() -> None:
