@@ -60,7 +60,8 @@ class SimEngine:
         num_checkpoint_blocks: int = 0,
         max_num_seqs: int = 16,
         max_num_batched_tokens: int = 64,
-        step_target_seconds: float = 0.1,
+        target_itl_seconds: float | None = None,
+        target_ttft_seconds: float | None = None,
         max_model_len: int = 4096,
         eos_token_ids: frozenset[int] = frozenset(),
         enable_prefix_caching: bool = True,
@@ -79,7 +80,8 @@ class SimEngine:
             self.kv,
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
-            step_target_seconds=step_target_seconds,
+            target_itl_seconds=target_itl_seconds,
+            target_ttft_seconds=target_ttft_seconds,
         )
         self.backend = RecordingBackend(
             num_blocks=num_blocks,

@@ -13,7 +13,8 @@ from octavo.core.errors import StartError
         ({"max_num_seqs": 64, "max_num_batched_tokens": 63}, "--max-num-batched-tokens is 63"),
         ({"threads": 0}, "--threads is 0"),
         ({"max_model_len": 0}, "--max-model-len is 0"),
-        ({"step_target_seconds": 0.0}, "--step-target-seconds"),
+        ({"target_itl": 0.0}, "--target-itl"),
+        ({"target_ttft": -1.0}, "--target-ttft"),
     ],
 )
 def test_engine_options_out_of_range_are_named(options: dict[str, int], message: str) -> None:

@@ -71,8 +71,12 @@ class EngineConfig:
     """Threads that compute; default: the cores this process may use."""
     max_num_queued_requests: int = 1024
     """Requests that may wait for the engine; one more is answered 503."""
-    step_target_seconds: float = 0.1
-    """While others generate, prompts are computed in chunks that keep a step near this."""
+    target_itl: float | None = None
+    """Seconds between two tokens of an answer at most: prompts are cut to fit, and requests wait if need be;
+    default: prompts may slow those who generate down to two fifths of their pace."""
+    target_ttft: float | None = None
+    """Seconds to a request's first token at most: with time to spare, prompts are computed no faster than
+    that needs, and those who generate get the rest; default: as fast as --target-itl lets."""
 
     def __post_init__(self) -> None:
         _require_at_least("max_num_seqs", self.max_num_seqs, 1)
@@ -81,8 +85,9 @@ class EngineConfig:
         for name, value in (("max_model_len", self.max_model_len), ("threads", self.threads)):
             if value is not None:
                 _require_at_least(name, value, 1)
-        if not self.step_target_seconds > 0:
-            raise StartError("--step-target-seconds must be above 0.")
+        for flag, seconds in (("--target-itl", self.target_itl), ("--target-ttft", self.target_ttft)):
+            if seconds is not None and not seconds > 0:
+                raise StartError(f"{flag} must be above 0.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ class EngineMachine(RuleBasedStateMachine):
         num_checkpoint_blocks=st.sampled_from([64, 3, 0]),
         max_num_seqs=st.sampled_from([8, 3, 1]),
         max_num_batched_tokens=st.sampled_from([64, 33, 8]),
-        step_target_seconds=st.sampled_from([0.001, 0.02, 1.0]),
+        target_itl_seconds=st.sampled_from([0.001, 0.02, 1.0, None]),
+        target_ttft_seconds=st.sampled_from([0.1, None]),
         enable_prefix_caching=st.booleans(),
         windows=st.sampled_from([(None,), (None, 20), (16, None, 40), (33,)]),
     )

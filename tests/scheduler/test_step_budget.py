@@ -2,14 +2,16 @@ import pytest
 
 from octavo.core.request import Request
 from octavo.core.sampling_params import SamplingParams
-from octavo.scheduler.step_budget import StepBudget
+from octavo.scheduler.step_budget import STRETCH, TARGET_MARGIN, StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
 
 MODEL = StepTimeModel(StepCost())  # 0.4 ms per token
 
 
-def budget(*, num_decodes=0, max_tokens=512, target=0.1):
-    result = StepBudget(MODEL, max_num_batched_tokens=max_tokens, step_target_seconds=target)
+def budget(*, num_decodes=0, max_tokens=512, target=0.1, ttft=None):
+    result = StepBudget(
+        MODEL, max_num_batched_tokens=max_tokens, target_itl_seconds=target, target_ttft_seconds=ttft
+    )
     result.open(num_decodes, num_decodes * 100)
     return result
 
@@ -54,8 +56,8 @@ def test_while_others_decode_a_step_stays_within_its_time():
     assert 100 < granted < 250
     assert granted % 16 == 0
     step_seconds = MODEL.predict(20 + granted, 2000 + granted * (granted + 1) // 2, 21)
-    assert step_seconds <= 0.1
-    assert step_seconds + MODEL.chunk_seconds(16, granted) > 0.1
+    assert step_seconds <= TARGET_MARGIN * 0.1
+    assert step_seconds + MODEL.chunk_seconds(16, granted) > TARGET_MARGIN * 0.1
 
 
 def test_deep_in_a_sequence_chunks_are_smaller():
@@ -83,3 +85,37 @@ def test_never_more_than_the_tokens_of_a_step():
     for num_decodes in (0, 1, 17, 63):
         granted = shares([1000, 3, 70, 16], num_decodes=num_decodes, max_tokens=64, target=10)
         assert 0 < sum(granted) <= 64 - num_decodes
+
+
+def test_without_a_target_a_step_takes_a_few_times_what_its_decodes_do():
+    opened = budget(num_decodes=20, target=None)
+    decodes = MODEL.predict(20, 2000, 20)
+    (granted,) = opened.share([prefill(2000)], is_oldest_turn=True)
+    added = MODEL.chunk_seconds(granted, 0)
+    assert decodes + added <= STRETCH * decodes < decodes + added + MODEL.chunk_seconds(16, granted)
+
+
+def test_a_request_is_let_in_while_all_can_decode_in_time():
+    running = [prefill(100) for _ in range(20)]
+    limit = MODEL.predict(21, 2100, 21) / TARGET_MARGIN
+    for target, is_let_in in ((0.999 * limit, False), (1.001 * limit, True), (None, True)):
+        opened = budget(num_decodes=20, target=target)
+        assert opened.has_time_for(prefill(100), running) is is_let_in
+    assert budget(target=1e-6).has_time_for(prefill(100), [])
+
+
+@pytest.mark.parametrize("seconds_left", [4.0, 1.0, 0.3, -1.0])
+def test_a_prompt_gets_of_a_step_what_its_first_token_needs_to_be_in_time(seconds_left):
+    opened = budget(num_decodes=20, target=0.05, ttft=5.0)
+    request = prefill(1000)
+    opened.keep_pace([request], now=TARGET_MARGIN * 5.0 - seconds_left)
+    (granted,) = opened.share([request], is_oldest_turn=True)
+    at_full_speed = budget(num_decodes=20, target=0.05).share([request], is_oldest_turn=True)
+    if MODEL.chunk_seconds(1000, 0) >= seconds_left:
+        assert [granted] == at_full_speed
+        return
+    needed = MODEL.chunk_seconds(1000, 0) / seconds_left
+    step = MODEL.predict(20, 2000, 20) + MODEL.chunk_seconds(granted, 0)
+    assert [granted] <= at_full_speed
+    assert MODEL.chunk_seconds(max(granted - 16, 0), 0) <= needed * step or [granted] == at_full_speed
+    assert granted == 16 or MODEL.chunk_seconds(granted, 0) / step <= needed

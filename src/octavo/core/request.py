@@ -62,6 +62,7 @@ class Request:
     num_computed_tokens: int = 0
     num_cached_tokens: int = 0  # prefix-cache hit at the first admission
     num_preemptions: int = 0
+    admission: int = 0  # the last one's number among all requests'
     is_suspect: bool = False  # shares no step with anyone until it has a token beyond those it came with
     is_probe: bool = False  # not counted in statistics
     queue_seconds: float = 0.0  # arrival to first scheduled

@@ -187,7 +187,8 @@ def _scheduler(config: EngineConfig, kv: KVManager, step_cost: StepCost, epoch: 
         kv,
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=config.max_num_batched_tokens,
-        step_target_seconds=config.step_target_seconds,
+        target_itl_seconds=config.target_itl,
+        target_ttft_seconds=config.target_ttft,
         step_cost=step_cost,
         epoch=epoch,
     )

@@ -50,7 +50,8 @@ class Scheduler:
         *,
         max_num_seqs: int,
         max_num_batched_tokens: int,
-        step_target_seconds: float = 0.1,
+        target_itl_seconds: float | None = None,
+        target_ttft_seconds: float | None = None,
         step_cost: StepCost | None = None,
         epoch: int = 0,
     ) -> None:
@@ -61,7 +62,8 @@ class Scheduler:
         self._budget = StepBudget(
             self.step_time,
             max_num_batched_tokens=max_num_batched_tokens,
-            step_target_seconds=step_target_seconds,
+            target_itl_seconds=target_itl_seconds,
+            target_ttft_seconds=target_ttft_seconds,
         )
         self._builder = StepBuilder(kv, max_num_seqs, epoch)
         self._requests: dict[str, Request] = {}
@@ -71,6 +73,7 @@ class Scheduler:
         self._waiting_suspects = WaitingQueue[Request]()
         self._suspect: Request | None = None  # the running one
         self._was_suspect_step = False
+        self._num_admissions = 0
         self._new_in_kind: set[Request] = set()
         self._without_token: set[Request] = set()  # no token since they were added
         self._stats = EngineStats()
@@ -121,7 +124,7 @@ class Scheduler:
         requests: list[Request] = []
         counts: list[int] = []
         if self._suspect is None or self._was_suspect_step:
-            requests, counts = self._choose(num_missing_blocks if may_admit else None)
+            requests, counts = self._choose(num_missing_blocks if may_admit else None, now)
         self._was_suspect_step = not requests and self._suspect is not None
         if self._was_suspect_step:
             requests, counts = self._choose_suspect()
@@ -197,7 +200,7 @@ class Scheduler:
     def _enqueue(self, request: Request) -> None:
         (self._waiting_suspects if request.is_suspect else self._waiting).push(request)
 
-    def _choose(self, num_missing_blocks: int | None) -> tuple[list[Request], list[int]]:
+    def _choose(self, num_missing_blocks: int | None, now: float) -> tuple[list[Request], list[int]]:
         """Which requests compute how many tokens; without num_missing_blocks, nobody new."""
         decodes, prefills = [], []
         num_context_tokens = 0
@@ -215,7 +218,9 @@ class Scheduler:
             self._admit_waiting(prefills, num_missing_blocks)
         counts = [1] * len(decodes)
         if prefills:
-            prefills.sort(key=_order)
+            prefills.sort(key=_turn)
+            if not self._waiting and not self._followers:
+                self._budget.keep_pace(prefills, now)
             is_oldest_turn = self._builder.next_step_id % 2 == 0
             shares = self._budget.share(prefills, is_oldest_turn=is_oldest_turn)
             granted = [(request, share) for request, share in zip(prefills, shares, strict=True) if share]
@@ -230,6 +235,8 @@ class Scheduler:
             if len(prefills) >= MAX_PARTIAL_PREFILLS and num_wanted >= self._budget.affordable_tokens(0):
                 return
             request = self._waiting.peek()
+            if not self._budget.has_time_for(request, self._running):
+                return
             parent = self._find_parent(request)
             match = self._kv.match(request, parent)
             awaited = self._find_awaited(request, parent, match.num_hit_blocks)
@@ -276,6 +283,8 @@ class Scheduler:
                 self._stats.prefix_cache_queries += request.num_tokens
                 self._stats.prefix_cache_hits += request.num_computed_tokens
         request.status = RequestStatus.RUNNING
+        request.admission = self._num_admissions
+        self._num_admissions += 1
         bisect.insort(self._running, request, key=_order)
         self._followers.lead(request)
         self._new_in_kind.add(request)
@@ -456,6 +465,11 @@ class Scheduler:
 
 def _order(request: Request) -> tuple[int, float]:
     return request.priority, request.arrival
+
+
+def _turn(request: Request) -> tuple[int, int]:
+    """Among those that compute their prompts: who was let in later does not go first, whenever it arrived."""
+    return request.priority, request.admission
 
 
 def _refusal(request: Request, error: str) -> RequestOutput:

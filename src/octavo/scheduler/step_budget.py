@@ -4,24 +4,47 @@ from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.request import Request
 from octavo.scheduler.step_time import StepTimeModel
 
+STRETCH = 2.5  # with prompts in it a step may take so many times what its decodes take alone
+TARGET_MARGIN = 0.9  # of a target is aimed at: predictions err, and contexts grow
+
 
 class StepBudget:
     """Opened for each step, then asked for one prefill chunk after another.
 
-    While anything decodes, chunks fit into step_target_seconds as the model predicts it; but the first chunk
-    has always at least one block (or what is left of the tokens or of the prompt), so prefill progresses at
-    any load. A chunk that does not finish its prompt ends on a block boundary when it can.
+    While anything decodes, chunks fit into the step's time as the model predicts it: target_itl_seconds,
+    or STRETCH times what the decodes take alone when there is no target. But prefill progresses at any load:
+    the first chunk has a token, and where decodes alone miss the target it has a block. A chunk that does not
+    finish its prompt ends on a block boundary when it can.
+
+    With target_itl_seconds nobody is admitted whose decoding would make steps longer than that. With
+    target_ttft_seconds prompts take of a step what their first tokens need to come in time: less than the
+    above, or more where there is no target_itl_seconds.
     """
 
     def __init__(
-        self, model: StepTimeModel, *, max_num_batched_tokens: int, step_target_seconds: float
+        self,
+        model: StepTimeModel,
+        *,
+        max_num_batched_tokens: int,
+        target_itl_seconds: float | None = None,
+        target_ttft_seconds: float | None = None,
     ) -> None:
         self._model = model
         self._max_num_batched_tokens = max_num_batched_tokens
-        self._step_target_seconds = step_target_seconds
+        self._itl_seconds = target_itl_seconds and TARGET_MARGIN * target_itl_seconds
+        self._ttft_seconds = target_ttft_seconds and TARGET_MARGIN * target_ttft_seconds
         self.num_tokens_left = 0
+        self._decode_seconds = 0.0
         self._seconds_left: float | None = None  # None: nothing decodes, time does not matter
         self._has_granted = False
+
+    def has_time_for(self, request: Request, running: list[Request]) -> bool:
+        """Whether request, with those that run, can decode as fast as it was asked for."""
+        if self._itl_seconds is None or not running:
+            return True
+        count = len(running) + 1
+        num_context_tokens = request.num_tokens + sum([other.num_tokens for other in running])
+        return self._model.predict(count, num_context_tokens, count) <= self._itl_seconds
 
     def open(self, num_decodes: int, num_decode_context_tokens: int) -> None:
         """A new step, which computes one token for each of num_decodes requests."""
@@ -30,7 +53,25 @@ class StepBudget:
         self._seconds_left = None
         if num_decodes:
             seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
-            self._seconds_left = self._step_target_seconds - seconds
+            self._decode_seconds = seconds
+            self._seconds_left = (self._itl_seconds or STRETCH * seconds) - seconds
+
+    def keep_pace(self, prefills: list[Request], now: float) -> None:
+        """Nobody else waits for a first token: prefills, in order, get of each step what they need to have
+        theirs in time, and those who decode get the rest. Nothing changes when they cannot be in time.
+        """
+        if self._ttft_seconds is None or self._seconds_left is None:
+            return
+        seconds, share = 0.0, 0.0  # of work; and of all time, that the work must get
+        for request in prefills:
+            done = request.num_computed_tokens
+            seconds += self._model.chunk_seconds(request.num_tokens - done, done)
+            left = request.arrival + self._ttft_seconds - now
+            if left <= seconds:
+                return
+            share = max(share, seconds / left)
+        needed = self._decode_seconds * share / (1 - share)
+        self._seconds_left = needed if self._itl_seconds is None else min(self._seconds_left, needed)
 
     def affordable_tokens(self, num_computed: int) -> int:
         """What one chunk after num_computed could still get at most."""
@@ -68,7 +109,8 @@ class StepBudget:
         if self._seconds_left is not None:
             granted = min(granted, self._model.chunk_tokens(self._seconds_left, num_computed))
             if not self._has_granted:
-                granted = max(granted, min(wanted, BLOCK_SIZE - num_computed % BLOCK_SIZE))
+                least = 1 if self._seconds_left > 0 else BLOCK_SIZE - num_computed % BLOCK_SIZE
+                granted = max(granted, min(wanted, least))
         if granted < num_remaining:
             aligned = (num_computed + granted) // BLOCK_SIZE * BLOCK_SIZE - num_computed
             if aligned > 0 or self._has_granted:
