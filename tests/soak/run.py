@@ -22,7 +22,7 @@ from tests.soak.exchange import Choice, Wrong, exchange
 from tests.soak.server import MAX_MODEL_LEN, Resources, SoakServer, parse_metrics
 from tests.soak.witnesses import witnesses
 
-TIMEOUT_SECONDS = 300.0
+TIMEOUT_SECONDS = 1200.0  # of a slow machine, where requests of a low priority wait for all others
 NUM_WITNESSES = 5  # on their way at a time
 SAMPLE_EVERY = 25  # requests
 QUIET_SECONDS = 30.0  # that the server may take to become idle
@@ -119,7 +119,9 @@ class Soak:
             try:
                 await exchange(client, item, rng)
             except (Wrong, httpx2.HTTPError, ValueError, KeyError) as error:
-                self.seen.wrong.append(f"{type(error).__name__}: {error} for {item.path} {item.body[:400]!r}")
+                complaint = f"{type(error).__name__}: {error} for {item.path} {item.body[:400]!r}"
+                self.seen.wrong.append(complaint)
+                self._print(complaint)
             self.seen.by_fate[item.fate] += 1
 
     async def _watch(self, client: httpx2.AsyncClient, turns: Iterator[tuple[Asked, list[Choice]]]) -> None:
@@ -133,7 +135,9 @@ class Soak:
                 continue
             self.seen.num_witnessed += 1
             if found != answer:
-                self.seen.wrong_witnesses.append(f"{found} instead of {answer} for {witness.body!r}")
+                complaint = f"{found} instead of {answer} for {witness.body!r}"
+                self.seen.wrong_witnesses.append(complaint)
+                self._print(complaint)
 
     def _sample(self, number: int) -> None:
         server, pid = self._server, self._server.engine_pid()
