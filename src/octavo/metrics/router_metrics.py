@@ -1,7 +1,5 @@
 """Every metric of the router, all under `octavo:router_`, in a registry of its own."""
 
-import contextlib
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -79,10 +77,12 @@ class RouterMetrics:
         self._changes.labels(endpoint, state).inc()
 
     def forget_endpoint(self, endpoint: str) -> None:
-        """It is gone: its gauges must not stay as they were last."""
-        for gauge in (self._up, self._requests, self._tokens):
-            with contextlib.suppress(KeyError):
-                gauge.remove(endpoint)
+        """It is gone, and its series with it: where endpoints come and go, they would pile up."""
+        for metric in (
+            self._up, self._requests, self._tokens,
+            self._decisions, self._ejections, self._known_answers, self._changes,
+        ):  # fmt: skip
+            metric.remove_by_labels({"endpoint": endpoint})
 
     def observe_discovery_error(self, source: str) -> None:
         self._discovery_errors.labels(source).inc()
