@@ -4,6 +4,7 @@ several faults at once."""
 import asyncio
 import contextlib
 import random
+import time
 from typing import Any
 
 import pytest
@@ -63,6 +64,16 @@ async def test_several_faults_at_once_change_nothing() -> None:
 @pytest.mark.timeout(600)
 async def test_two_hundred_rounds_of_several_faults_change_nothing() -> None:
     await suffered(random.Random(8), num_rounds=200)
+
+
+async def test_a_wall_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lots, now = random.Random(3), time.time
+    async with fleet() as (engines, router):
+        undisturbed = await told(router)
+        monkeypatch.setattr(time, "time", lambda: now() + lots.choice((-3600.0, 3600.0)))
+        engines[0].dooms.extend([(5, "killed"), (0, "cut")])
+        assert await told(router) == undisturbed
+        assert not engines[0].dooms
 
 
 async def test_clients_that_leave_at_any_moment_leave_nothing_behind() -> None:

@@ -217,6 +217,31 @@ async def test_a_refusal_is_waited_out() -> None:
         assert (await waiting).status_code == 200
 
 
+async def test_who_is_over_a_limit_of_its_own_holds_up_nobody() -> None:
+    async with fake_servers(1) as (server,), routed([server.url], queue=ONE_AT_A_TIME) as router:
+        server.behaviour = fake_server.status(429, retry_after="7")
+        refused = await router.ask()
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
+        server.behaviour = fake_server.answer
+        assert (await router.ask()).status_code == 200
+        assert len(server.received) == 2 and not router.sample("octavo:router_queue_seconds_count")
+
+
+async def test_an_endpoint_that_is_gone_unnoticed_is_not_asked_without_end() -> None:
+    limits = QueueLimits(seconds=1.0)
+    async with fake_servers(1) as (server,), routed([server.url], queue=limits) as router:
+        await server.stop()
+        response = await router.ask()
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "endpoint_failed")
+        failures = {"reason": "connect", "outcome": "failed again"}
+        tried = router.sample("octavo:router_failovers_total", **failures)
+        assert 1 <= tried <= 10  # in a second, with 0.1 s or more between two
+        waiting = asyncio.create_task(router.ask())
+        await until(lambda: router.sample("octavo:router_failovers_total", **failures) > tried)
+        await server.start()
+        assert (await waiting).status_code == 200
+
+
 async def test_a_replica_that_is_short_of_memory_is_spared() -> None:
     async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
         router.endpoints[0].is_short_of_memory = True

@@ -16,7 +16,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.decisions import Attempt, Decision
 from octavo.router.endpoints import Endpoint
-from octavo.router.recovery import REFUSALS, AttemptFailed, Recovery
+from octavo.router.recovery import BUSY, AttemptFailed, Recovery
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
 from octavo.router.upstream import UpstreamError
@@ -123,9 +123,10 @@ class Delivery:
         is_served = self._router.is_served(request.model, tried=recovery.tried)
         if request.model in self._router.endpoints.on_demand and not is_served:
             return await self._wait_for_start()
-        if not room.is_open or not self._router.is_known(request.model):
+        if not room.is_open or not recovery.may_queue or not self._router.is_known(request.model):
             return None
-        recovery.begin_round()
+        if recovery.last is not None:
+            await recovery.pause()  # who refused a connection may not have been missed yet
         return await room.wait(request, arrival, self._next)
 
     async def _wait_for_start(self) -> Route | None:
@@ -193,10 +194,9 @@ class Delivery:
 
     def _blame(self, endpoint: Endpoint, failure: AttemptFailed) -> None:
         """An endpoint that is full or drains is not broken."""
-        if failure.reason in REFUSALS:
+        if failure.reason == BUSY:
             endpoint.refused(self._clock())
-            endpoint.breaker.forget()
-        elif failure.reason == "draining":
+        if failure.reason in (BUSY, "status 429", "draining"):
             endpoint.breaker.forget()
         elif endpoint.breaker.fail():
             self._metrics.observe_ejection(endpoint.name)

@@ -22,8 +22,8 @@ RETRY_SECONDS = 0.2  # between two rounds, on average
 _LOSSES = ("connect", "cut", "timeout", "gone", "draining")
 _DEADLY = ("cut", "timeout", "gone", "garbage", "status 500")
 _FREE_OF_CHARGE = ("connect", "cut", "gone", "draining")  # retries of these make no overload worse
-REFUSALS = ("status 429", "status 503")  # for load
-_NOT_TAKEN = ("connect", "draining", *REFUSALS)
+BUSY = "status 503"  # 429 is about who asks, not about the endpoint
+_NOT_TAKEN = ("connect", "draining", "status 429", BUSY)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,8 +72,13 @@ class Recovery:
 
     @property
     def is_taken_up(self) -> bool:
-        """Somebody had it and lost it: it has waited once."""
-        return self.last is not None and self.last.reason not in REFUSALS
+        """It has had its turn, and something else than load was in its way."""
+        return self.last is not None and self.last.reason != BUSY
+
+    @property
+    def may_queue(self) -> bool:
+        """The request could not be sent, was refused for load, or its replica was lost."""
+        return self.last is None or self._is_loss or self.last.reason in ("connect", BUSY)
 
     @property
     def is_suspect(self) -> bool:
