@@ -7,6 +7,7 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
 constexpr int VECTOR_BATCH = 4;
+constexpr int INTO_L2 = 2; // of __builtin_prefetch: L1 has too few lines on their way for a slab
 
 constexpr size_t vector_scratch_bytes(size_t head_dim) {
   return sizeof(float) * VECTOR_BATCH * (PIECE + 2 * head_dim);
@@ -22,9 +23,10 @@ OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *next, int hea
   for (int first = 0; first < num_pairs; first += CHUNK / 2) {
     f32x16 even[N] = {}, odd[N] = {};
     const int end = first + CHUNK / 2 < num_pairs ? first + CHUNK / 2 : num_pairs;
+#pragma GCC unroll 4
     for (int pair = first; pair < end; pair++) {
       u32x16 k = load<u32x16>(keys + 64 * pair);
-      __builtin_prefetch(next + 64 * pair);
+      __builtin_prefetch(next + 64 * pair, 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         even[n] = fma(even_of(k), splat(q[n * head_dim + 2 * pair]), even[n]);
         odd[n] = fma(odd_of(k), splat(q[n * head_dim + 2 * pair + 1]), odd[n]);
@@ -43,9 +45,10 @@ OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *next, int h
                                float *o) {
   for (int dim = 0; dim < head_dim; dim += LANES) {
     f32x16 even[N] = {}, odd[N] = {};
+#pragma GCC unroll 8
     for (int pair = 0; pair < BLOCK_SIZE / 2; pair++) {
       u32x16 v = load<u32x16>(values + 4 * (head_dim * pair + dim));
-      __builtin_prefetch(next + 4 * (head_dim * pair + dim));
+      __builtin_prefetch(next + 4 * (head_dim * pair + dim), 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         const float *w = weights + n * PIECE + 2 * pair;
         even[n] = fma(splat(w[0]), even_of(v), even[n]);

@@ -37,7 +37,7 @@ OCTAVO_INLINE f32x16 load_first(const float *p, int count) {
   return v;
 }
 
-OCTAVO_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+OCTAVO_INLINE f32x16 splat(float x) { return x - f32x16{}; } // 0 + x would be computed: it is not x for -0
 OCTAVO_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
 OCTAVO_INLINE u32x16 splat(uint32_t x) { return u32x16{} + x; }
 OCTAVO_INLINE i32x16 lane_index() { return i32x16{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
