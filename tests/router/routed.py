@@ -29,7 +29,7 @@ from octavo.router.waiting_room import QueueLimits, WaitingRoom
 from tests.over_socket import over_socket
 
 LIMITS = DeliveryLimits(first_token=5.0, inter_token=5.0, total=20.0)
-HEALTH = HealthLimits(interval_seconds=0.01, timeout_seconds=0.2, num_failures=2)
+HEALTH = HealthLimits(interval_seconds=0.01, timeout_seconds=5.0, num_failures=2)
 
 
 class Routed:

@@ -7,6 +7,7 @@ import pytest
 
 from octavo.router import recovery
 from octavo.router.delivery import DeliveryLimits
+from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.on_demand import OnDemandModels
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer, fake_servers
@@ -14,7 +15,8 @@ from tests.router.routed import Routed, routed
 
 pytestmark = pytest.mark.asyncio
 
-SHORT = DeliveryLimits(first_token=0.15, inter_token=0.15, total=20.0)
+SHORT = DeliveryLimits(first_token=0.5, inter_token=0.5, total=20.0)  # those who do answer have to keep it
+HASTY = HealthLimits(timeout_seconds=0.1, num_failures=2)  # for a server that says nothing
 
 
 def num_asked(servers: list[FakeServer]) -> int:
@@ -33,7 +35,7 @@ def num_asked(servers: list[FakeServer]) -> int:
     ),
 )
 async def test_before_the_first_byte_another_endpoint_takes_over(behaviour: Any) -> None:
-    async with fake_servers(2) as servers, routed([s.url for s in servers], limits=SHORT) as router:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
         servers[0].behaviour = behaviour
         for _ in range(2):
             response = await router.ask()
@@ -56,8 +58,9 @@ async def test_an_endpoint_that_is_lost_loses_what_waits_there(is_stream: bool) 
         asking = [asyncio.create_task(router.ask(stream=is_stream)) for _ in range(2)]
         await servers[0].arrived.wait()
         servers[0].is_silent = True
-        for _ in range(3):
-            await router.look()
+        probe = EndpointProbe(router.endpoints[0], [], HASTY, lambda endpoint, state: None)
+        for _ in range(HASTY.num_failures):
+            await probe.run()
         assert [(await task).status_code for task in asking] == [200, 200]
         assert router.sample("octavo:router_failovers_total", reason="gone", outcome="answered") == 1
 

@@ -1,6 +1,7 @@
 """What the router finds out about an endpoint by asking it."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -11,15 +12,16 @@ from tests.router.fake_server import FakeServer, fake_servers
 
 pytestmark = pytest.mark.asyncio
 
-LIMITS = HealthLimits(interval_seconds=0.01, timeout_seconds=0.1, num_failures=3, models_every=2)
+LIMITS = HealthLimits(interval_seconds=0.01, timeout_seconds=5.0, num_failures=3, models_every=2)
+HASTY = dataclasses.replace(LIMITS, timeout_seconds=0.2)  # for servers that say nothing
 
 
 class Probed:
-    def __init__(self, server: FakeServer, **options: object) -> None:
+    def __init__(self, server: FakeServer, limits: HealthLimits = LIMITS, **options: object) -> None:
         self.endpoint = Endpoint(server.url, name="r0", **options)  # type: ignore[arg-type]
         self.changes: list[str] = []
         self.probe = EndpointProbe(
-            self.endpoint, [], LIMITS, lambda endpoint, state: self.changes.append(state)
+            self.endpoint, [], limits, lambda endpoint, state: self.changes.append(state)
         )
 
 
@@ -66,7 +68,7 @@ async def test_one_that_says_no_gets_nothing_new_and_loses_nothing() -> None:
 @pytest.mark.parametrize("is_silent", (True, False), ids=("silent", "gone"))
 async def test_one_that_says_nothing_is_lost_after_a_few_times(is_silent: bool) -> None:
     async with fake_servers(1) as (server,):
-        probed = Probed(server)
+        probed = Probed(server, HASTY)
         await probed.probe.run()
         server.is_silent = is_silent
         if not is_silent:

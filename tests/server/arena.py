@@ -102,12 +102,7 @@ class Arena:
                 yield
             finally:
                 await asyncio.gather(*witnesses)
-        await self.settle()
-        grown = self._grown()
-        if grown:
-            gc.collect()
-            grown = self._grown()
-        assert not grown, (grown, self.counts_before)  # I3
+        await self.settle()  # I3
         (ready,) = await exchange(self.patient.port, request("/readyz", method="GET"))
         assert ready.status == 200  # I5
 
@@ -122,18 +117,24 @@ class Arena:
         assert text_of(answer) == expected_text(number, len(prompt))  # I2
 
     async def settle(self) -> None:
-        """Until nothing is under way, or for as long as something that hangs would take to show."""
-        for _ in range(500):
+        """Until nothing is under way and nothing more is held than before, or for as long as something that
+        hangs would take to show."""
+        for attempt in range(500):
             self.router.endpoints[0].upstream.close()  # connections that it keeps
             states = [served.state for served in (self.patient, self.impatient, self.locked, self.routed)]
-            if not self.engine.num_live and not any(state.connections or state.tasks for state in states):
+            is_busy = self.engine.num_live or any(state.connections or state.tasks for state in states)
+            if not is_busy and not self._grown():
                 return
+            if attempt % 50 == 5:
+                gc.collect()
             await asyncio.sleep(0.01)
-        raise AssertionError(f"{self.engine.num_live} requests are left, or a connection, or a task")  # I3
+        raise AssertionError(
+            f"requests: {self.engine.num_live}; grown: {self._grown()} of {self.counts_before}"
+        )
 
     def _grown(self) -> dict[str, int]:
-        before = self.counts_before
-        return {name: count for name, count in self._counts().items() if count > before[name]}
+        counts = self._counts()
+        return {name: counts[name] for name, before in self.counts_before.items() if counts[name] > before}
 
     def _counts(self) -> dict[str, int]:
         return {

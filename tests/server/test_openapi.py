@@ -39,6 +39,7 @@ FUZZED = (
     "/openai/deployments/{deployment}/completions",
 )
 EXAMPLES = 20  # of each, in each mode; with --full ten times as many
+ANSWER_SECONDS = 60.0  # on a busy machine
 NOT_ALONE = {
     *("min_tokens", "max_completion_tokens", "stream_options", "tools", "tool_choice", "top_logprobs"),
     *("suffix", "truncate_prompt_tokens", "bad_words", "reasoning_effort", "chat_template_kwargs"),
@@ -177,7 +178,7 @@ def fuzz(server: ServerThread, document: Any, path: str, mode: GenerationMode, *
     def ask(case: Any) -> None:
         if mode is GenerationMode.POSITIVE:
             case.body = with_integers(case.body)
-        response = case.call(base_url=server.url)
+        response = case.call(base_url=server.url, timeout=ANSWER_SECONDS)
         case.validate_response(response, excluded_checks=[positive_data_acceptance])
         statuses.append(response.status_code)
 
