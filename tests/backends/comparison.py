@@ -53,8 +53,8 @@ class Comparison:
         """Of each step: whether its margin exceeds twice this error."""
         return np.concatenate(self._margins) > 2 * error
 
-    def check_bounds(self) -> None:
-        assert self.relative_error <= MAX_ERROR
+    def check_bounds(self, *, max_error: float = MAX_ERROR) -> None:
+        assert self.relative_error <= max_error
         assert self.divergence <= MAX_KL
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from tests.backends.cpu.test_transformers import all_logits, backend_of, passage
 NUM_PASSAGES = 20
 LENGTH = 100  # tokens of a passage
 MIN_AGREED = 0.95  # share of steps with the oracle's argmax
+MAX_ERROR = 0.04  # of the logit range, at the worst of 2,000 steps: Qwen's is 2.8 %, Gemma's 1.1 %
 QUESTION = "Write a Python function that reverses a string. Only code."
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
@@ -47,7 +48,7 @@ def test_every_step_is_the_oracle_s(named: NamedModel) -> None:
     gc.collect()
     decisive = comparison.decisive(comparison.errors)
     print(f"{named.name}: {comparison}, decisive {decisive.mean():.1%}")
-    comparison.check_bounds()
+    comparison.check_bounds(max_error=MAX_ERROR)
     assert comparison.agreed[decisive].all()
     assert comparison.agreed.mean() >= MIN_AGREED
 
