@@ -24,3 +24,9 @@ def test_without_work_nothing_is_owed() -> None:
 def test_one_look_never_suffices_however_late_it_comes() -> None:
     watch = ProgressWatch(deadline_seconds=0.1, interval_seconds=0.5)
     assert looks(watch, (True, 1), (True, 1), (True, 1)) == [False, False, True]
+
+
+def test_a_look_counts_as_far_as_the_engine_had_the_processor() -> None:
+    watch = ProgressWatch(deadline_seconds=1.0, interval_seconds=0.5)
+    shares = [1.0, 0.25, 0.25, 0.5, 1.0]
+    assert [watch.is_hung(True, 1, share) for share in shares] == [False, False, False, False, True]

@@ -19,6 +19,7 @@ from octavo.core.errors import StartError
 from octavo.core.messages import EngineMessage, Ready, StartFailure, StepFrame
 from octavo.engine.child import EngineChild, EngineConnection
 from octavo.engine.client import Death, EngineClient
+from octavo.engine.cpu_share import CpuShare
 from octavo.engine.frames import Start
 from octavo.engine.suspects import DeathCause
 from octavo.engine.watchdog import ProgressWatch
@@ -219,12 +220,14 @@ class EngineLife:
         interval = self._limits.look_interval_seconds
         loading = ProgressWatch(self._limits.start_deadline_seconds, interval)
         stepping = ProgressWatch(self._limits.step_deadline_seconds, interval)
+        cpu_share = CpuShare(self._child.pid)
         ends: set[asyncio.Future[Any]] = {self._connection.closed, self._child.exit_code}
         while not (await asyncio.wait(ends, timeout=interval, return_when=asyncio.FIRST_COMPLETED))[0]:
             mark = (self._client.num_frames, self._child.journal.step_id)
             is_loading = not self._has_started
             is_waited_for = self._child.is_stopped if is_loading else self._client.is_working
-            if stepping.is_hung(is_waited_for, mark) or loading.is_hung(is_loading, None):
+            share = cpu_share.since_last()
+            if stepping.is_hung(is_waited_for, mark, share) or loading.is_hung(is_loading, None, share):
                 return await self._kill_hung()
         return None
 
