@@ -13,6 +13,7 @@ from octavo.core.sampling_params import SamplingParams
 from tests.engine.fake_engine import EXITER, GAPPER, HANGER, KILLER, REFUSED, answer
 from tests.engine.harness import PATIENT, children, engine, expected, read, read_on, submit, the_engine
 
+ENDLESS = 10**6  # tokens, of an answer that must not end before a test does
 IMPATIENT = dataclasses.replace(
     PATIENT, step_deadline_seconds=0.3, look_interval_seconds=0.05, stack_dump_seconds=0.05
 )
@@ -35,7 +36,7 @@ async def test_a_request_streams_to_its_end() -> None:
 @pytest.mark.asyncio
 async def test_an_aborted_request_leaves_the_engine_and_the_others_alone() -> None:
     async with engine() as client:
-        gone, stays = submit(client, 1, 4000), submit(client, 2, 200)
+        gone, stays = submit(client, 1, ENDLESS), submit(client, 2, 200)
         await read(gone, 3)
         gone.abort()
         gone.abort()
@@ -192,7 +193,7 @@ async def test_an_engine_that_never_starts_is_given_up_with_the_cause(order: str
 @pytest.mark.asyncio
 async def test_a_crash_loop_after_a_start_fails_every_request_with_the_cause() -> None:
     async with engine("die-later", dataclasses.replace(PATIENT, max_failures=2)) as client:
-        stream = submit(client, 1, 4000)
+        stream = submit(client, 1, ENDLESS)
         await read(stream, 5)
         os.kill(the_engine(), signal.SIGKILL)
         assert "failed 2 times in a row" in await client.fatal
@@ -207,7 +208,7 @@ async def test_a_crash_loop_after_a_start_fails_every_request_with_the_cause() -
 @pytest.mark.asyncio
 async def test_a_full_queue_refuses_and_a_probe_passes() -> None:
     async with engine(max_num_seqs=2, max_num_queued_requests=1) as client:
-        streams = [submit(client, number, 4000) for number in range(3)]
+        streams = [submit(client, number, ENDLESS) for number in range(3)]
         with pytest.raises(OverloadedError, match="1 requests wait") as refusal:
             submit(client, 3, 1)
         assert 1 <= refusal.value.retry_after_seconds <= 60
