@@ -44,6 +44,14 @@ def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
     assert times.predict(slow, "m", 1000, 0) / times.predict(others[0], "m", 1000, 0) < 1.05
 
 
+def test_one_that_is_new_is_like_the_others() -> None:
+    times, (new, *others) = FirstTokenTimes(Clock()), endpoints(3)
+    for _ in range(100):
+        for endpoint in others:  # much quicker than the formula starts with
+            times.observe(endpoint, "m", 500, 6, 0.01)
+    assert times.predict(new, "m", 500, 6) == pytest.approx(times.predict(others[0], "m", 500, 6), rel=0.1)
+
+
 def test_models_are_told_apart() -> None:
     times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
     before = times.predict(one, "other", 1000, 0)

@@ -2,7 +2,7 @@
 
 One formula for all endpoints of a model (seconds, by the prompt tokens to compute and the requests beside)
 and one factor for each endpoint. What is not observed for a while is forgotten: one that was slow is tried
-again.
+again. One that is new is taken to be like the others.
 """
 
 import math
@@ -27,6 +27,7 @@ class FirstTokenTimes:
         self._slowness: weakref.WeakKeyDictionary[Endpoint, tuple[float, float]] = (
             weakref.WeakKeyDictionary()
         )  # logarithm, and when it was learned
+        self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
 
     def seconds_per_token(self, endpoint: Endpoint, model: str) -> float:
         """Of a prompt that is not cached."""
@@ -57,11 +58,16 @@ class FirstTokenTimes:
         log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
+        self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
         self._fit(model).observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
 
     def _fit(self, model: str) -> LinearFit:
         return self._fits.setdefault(model, LinearFit(START, relative_noise=RELATIVE_NOISE))
 
     def _log_slowness(self, endpoint: Endpoint) -> float:
-        log_slowness, learned = self._slowness.get(endpoint, (0.0, 0.0))
-        return log_slowness * 0.5 ** ((self._clock() - learned) / HALF_LIFE_SECONDS) if log_slowness else 0.0
+        usual = self._usual_log_slowness
+        if endpoint not in self._slowness:
+            return usual
+        log_slowness, learned = self._slowness[endpoint]
+        remembered: float = 0.5 ** ((self._clock() - learned) / HALF_LIFE_SECONDS)
+        return usual + (log_slowness - usual) * remembered
