@@ -1,7 +1,11 @@
-"""The native library's C ABI: finds the shared object and declares what csrc/capi.h does."""
+"""The native library's C ABI: finds the shared object and declares what csrc/capi.h does.
+
+A library that was built from another version of these declarations is refused: its calls would crash.
+"""
 
 import ctypes
 import functools
+import hashlib
 import importlib.metadata
 import pathlib
 from typing import Any
@@ -10,6 +14,7 @@ from octavo.core.errors import StartError
 from octavo.models.ops import MAX_ATTRIBUTE_BYTES
 
 _NAME = "liboctavo.so"
+_PACKAGE = pathlib.Path(__file__).resolve().parents[2]
 MAX_SEGMENTS = 4
 
 Pointer = ctypes.c_void_p
@@ -152,6 +157,7 @@ class WorkspaceBytes(ctypes.Structure):
 
 
 _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+    ("octavo_built_from", ctypes.c_char_p, ()),
     ("octavo_default_isa", ctypes.c_char_p, ()),
     ("octavo_has_isa", Int, (ctypes.c_char_p,)),
     ("octavo_rope_table", None, (Long, Int, Pointer, ctypes.c_double, Pointer, Pointer)),
@@ -189,12 +195,25 @@ _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
 def load_library() -> ctypes.CDLL:
     """The native library with its functions' types declared. Calls release the GIL.
 
-    Raises StartError when the package was installed without it.
+    Raises StartError when the package was installed without it, or with that of another version.
     """
-    library = ctypes.CDLL(str(_find()))
-    for name, result, arguments in _SIGNATURES:
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+    path = _find()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise StartError(f"{path} cannot be loaded ({error}); {_remedy()}.") from error
+    try:
+        for name, result, arguments in _SIGNATURES:
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except AttributeError:
+        other = "no function " + name
+    else:
+        other = ", ".join(_changed_since(library.octavo_built_from().decode()))
+    if other:
+        raise StartError(
+            f"{path} was built from another version of octavo than this one ({other}); {_remedy()}."
+        )
     return library
 
 
@@ -202,9 +221,26 @@ def missing_isa(isa: str | None) -> StartError:
     return StartError(f"OCTAVO_CPU_ISA is {isa!r}, which this processor or this build of octavo cannot run.")
 
 
+def _changed_since(built_from: str) -> list[str]:
+    """Files of this package that are not those the library was built from. An installed one has no C++."""
+    digests = dict(entry.split("=") for entry in built_from.split(","))
+    files = {name: _PACKAGE / name for name in digests}
+    return [
+        name
+        for name, file in files.items()
+        if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != digests[name]
+    ]
+
+
+def _remedy() -> str:
+    if (_PACKAGE / "backends/cpu/csrc").exists():
+        return f"run `tools/setup serve` (or `pip install --editable .`) in {_PACKAGE.parents[1]}"
+    return "run `pip install --force-reinstall --no-deps octavo`"
+
+
 def _find() -> pathlib.Path:
     """Beside this file, or in site-packages when the package is installed for editing."""
-    beside = pathlib.Path(__file__).with_name(_NAME)
+    beside = _PACKAGE / "backends/cpu" / _NAME
     if beside.exists():
         return beside
     try:
@@ -213,7 +249,7 @@ def _find() -> pathlib.Path:
     except importlib.metadata.PackageNotFoundError:
         installed = beside
     if not installed.exists():
-        raise StartError(f"The native library {_NAME} is missing; run `make build` or reinstall octavo.")
+        raise StartError(f"The native library {_NAME} is missing; {_remedy()}.")
     return installed
 
 

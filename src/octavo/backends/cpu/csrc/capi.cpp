@@ -18,6 +18,8 @@ int fail(const char *message, char *error, size_t error_size) {
 
 } // namespace
 
+OCTAVO_API const char *octavo_built_from(void) { return OCTAVO_BUILT_FROM; }
+
 OCTAVO_API const char *octavo_default_isa(void) { return octavo::select_kernels(nullptr)->name; }
 
 OCTAVO_API int octavo_has_isa(const char *isa) { return octavo::select_kernels(isa) != nullptr; }

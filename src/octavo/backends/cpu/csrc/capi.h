@@ -123,6 +123,9 @@ struct WorkspaceBytes {
 
 } // namespace octavo
 
+// The files that declare this ABI, as they were when the library was built: "path=SHA-256", comma-separated.
+OCTAVO_API const char *octavo_built_from(void);
+
 // The instruction set that runs by default here, and whether `isa` can run here.
 OCTAVO_API const char *octavo_default_isa(void);
 OCTAVO_API int octavo_has_isa(const char *isa);
