@@ -89,6 +89,17 @@ async def test_one_that_says_nothing_is_lost_after_a_few_times(is_silent: bool) 
         assert caught.value.reason == "gone"
 
 
+async def test_silences_between_answers_are_no_loss() -> None:
+    async with fake_servers(1) as (server,):
+        probed = Probed(server, HASTY)
+        for _ in range(LIMITS.num_failures):
+            server.is_silent = False
+            await probed.probe.run()
+            server.is_silent = True
+            await probed.probe.run()
+        assert probed.endpoint.is_available and "lost" not in probed.changes
+
+
 async def test_an_odd_list_of_models_is_no_answer() -> None:
     async with fake_servers(1) as (server,):
         server.models = (7,)  # type: ignore[assignment]

@@ -81,6 +81,7 @@ class EndpointProbe:
             status, body = await self._ask_ready()
             if status == 200:
                 await self._look_at_models()
+                self._num_failures = 0
                 self._become("ready", "")
                 return
             self._num_failures = 0
