@@ -163,7 +163,7 @@ class Asker:
         for name, draw in _FIELDS.items():
             if rng.random() < 0.2 and _honours(path, name):
                 body[name] = draw(rng, self._facts)
-        n = body["n"] = rng.choices((1, 2, 3, 5), (8, 1, 1, 1))[0]
+        n = body["n"] = rng.choice((1, 1, 1, 1, 2, 3, 5))
         is_stream = body["stream"] = rng.random() < 0.5
         self._add_dependent(path, body)
         self._add_form(path, body)
@@ -183,7 +183,7 @@ class Asker:
     def _body(self, path: str) -> tuple[dict[str, Any], int]:
         """A prompt of up to some 80 words or 150 tokens, and how many prompts that is."""
         rng = self._rng
-        max_tokens = rng.choices((1, 2, 8, 24, 60, 120), (4, 4, 4, 4, 2, 1))[0]
+        max_tokens = rng.choice((1, 2, 8, 24, 60, 120))
         body: dict[str, Any] = {"model": "default", "max_tokens": max_tokens}
         if path == CHAT:
             count = rng.choice((1, 1, 3))
