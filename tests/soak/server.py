@@ -7,12 +7,10 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import time
 
-from tests.soak import counted_server
+from tests.soak import counted
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAX_MODEL_LEN = 512
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.05
@@ -36,11 +34,8 @@ class SoakServer:
     def __init__(self, folder: pathlib.Path, model: str, kv_cache_memory: str) -> None:
         self.log_path = folder / "server.log"
         self._counts_path = folder / "counts.json"
-        program = pathlib.Path(counted_server.__file__)
-        code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); del sys.argv[0]"
-        code += "; runpy.run_path(sys.argv[0], run_name='__main__')"
         options = ("--port", "0", "--max-model-len", str(MAX_MODEL_LEN), "--max-num-seqs", "32")
-        command = [sys.executable, "-c", code, str(program), str(self._counts_path), "serve", model]
+        command = counted.command("tests.soak.counted_server", str(self._counts_path), "serve", model)
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, *options, "--kv-cache-memory", kv_cache_memory], stderr=log, stdout=log

@@ -6,24 +6,16 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
+from tests.soak import counted
 from tests.soak.router.replica import SECRET
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 ADMIN_KEY = "soak-admin-key"
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 KIB_IN_MIB = 1024
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """Runs a module of the tests, wherever one is."""
-    code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r})"
-    code += f"; runpy.run_module({module!r}, {{}}, '__main__')"
-    return [sys.executable, "-c", code, *arguments]
 
 
 class ReplicaProcess:
@@ -34,7 +26,7 @@ class ReplicaProcess:
         self._start()
 
     def _start(self) -> None:
-        command = python("tests.soak.router.replica", str(self.port))
+        command = counted.command("tests.soak.router.replica", str(self.port))
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @property
@@ -59,7 +51,9 @@ class RouterProcess:
         self._counts_path = folder / "counts.json"
         options = ("--port", "0", "--admin-port", "0", "--admin-key", ADMIN_KEY)
         options += ("--waiting-room-seconds", "20", "--health-interval-seconds", "0.2")
-        command = python("tests.soak.router.counted_router", str(self._counts_path), "route", *options)
+        command = counted.command(
+            "tests.soak.router.counted_router", str(self._counts_path), "route", *options
+        )
         with self._log_path.open("w") as log:
             environment = {**os.environ, "OCTAVO_SECRET": SECRET}
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
