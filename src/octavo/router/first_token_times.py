@@ -62,7 +62,10 @@ class FirstTokenTimes:
         self._fit(model).observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
 
     def _fit(self, model: str) -> LinearFit:
-        return self._fits.setdefault(model, LinearFit(START, relative_noise=RELATIVE_NOISE))
+        fit = self._fits.get(model)
+        if fit is None:
+            fit = self._fits[model] = LinearFit(START, relative_noise=RELATIVE_NOISE)
+        return fit
 
     def _log_slowness(self, endpoint: Endpoint) -> float:
         usual = self._usual_log_slowness
