@@ -1,4 +1,4 @@
-"""A fleet in virtual time: the router's own choice in front of real engines on the `sim` back end.
+"""A fleet in virtual time: the router's own choice in front of real engines whose back end only takes time.
 
 Steps take what a formula says, with noise. What each engine believes of its steps is up to 30 % wrong at the
 start, and a prompt's tokens have more bytes than the router assumes.
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from octavo.backends.sim.backend import SimBackend
 from octavo.core.block_hash import BlockHash, extend_hashes, root_hash, short_hashes
 from octavo.core.messages import EngineStats, RequestOutput, Submit
 from octavo.core.relay import CacheEvent, KnownPrompt
@@ -33,6 +32,7 @@ from octavo.router.waiting_room import QueueLimits, WaitingRoom
 from octavo.scheduler.scheduler import Scheduler
 from octavo.scheduler.step_time import StepCost
 from tools.fleet_simulation.baselines import BASELINES
+from tools.fleet_simulation.timed_backend import TimedBackend
 from tools.fleet_simulation.workloads import OUTPUT_TOKENS, VOCAB_SIZE, Arrival
 
 MODEL = "simulated"
@@ -104,9 +104,8 @@ class Replica:
                 max_num_batched_tokens=512,
                 step_cost=believed,
             ),
-            SimBackend(
-                num_blocks=NUM_BLOCKS,
-                max_num_seqs=MAX_NUM_SEQS,
+            TimedBackend(
+                first_token=lots.randrange(VOCAB_SIZE),
                 vocab_size=VOCAB_SIZE,
                 sleep=self._sleep,
                 step_seconds=self._duration,
