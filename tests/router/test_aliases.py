@@ -1,6 +1,7 @@
 """A name for one model, and a name for several by shares: the same request always gets the same one."""
 
 import collections
+import itertools
 
 import pytest
 
@@ -47,17 +48,15 @@ def test_what_is_shown_is_the_largest_that_is_served() -> None:
 
 
 @pytest.mark.asyncio
-async def test_sessions_stay_with_their_model_and_a_canary_that_is_gone_is_passed_over() -> None:
+async def test_sessions_and_users_stay_with_their_model_and_a_canary_that_is_gone_is_passed_over() -> None:
     async with fake_servers(1, ("old",)) as (old,), fake_servers(1, ("new",)) as (new,):
         aliases = {"chat": {"old": 1.0, "new": 1.0}}
         async with routed([old.url, new.url], aliases=aliases, session_key="x-user") as router:
-            for user in range(20):
-                for _ in range(2):
-                    body = {"model": "chat", "prompt": f"{user} {_}"}
-                    headers = {"x-user": str(user)}
-                    assert (
-                        await router.client.post("/v1/completions", json=body, headers=headers)
-                    ).is_success
+            for user, turn in itertools.product(range(20), range(2)):
+                body = {"model": "chat", "prompt": f"{user} {turn}"}
+                who = {"headers": {"x-user": str(user)}} if user % 2 else {}
+                body |= {} if who else {"user": str(user)}
+                assert (await router.client.post("/v1/completions", json=body, **who)).is_success
             assert len(old.received) % 2 == len(new.received) % 2 == 0
             assert len(old.received) > 4 < len(new.received)
             assert all(b'"model":"new"' in one.body for one in new.received)

@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,30 @@ def test_bytes_stay_as_they_came() -> None:
 def test_an_alias_changes_the_model_and_no_other_byte() -> None:
     request = read(b'{"prompt":"h\\u0069","model":"a","x":1.50}', resolve=lambda name, key: "real")
     assert request.body == b'{"prompt":"h\\u0069","model":"real","x":1.50}' and request.model == "real"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    (
+        ({"user": "u", "safety_identifier": "s"}, b'"u"'),
+        ({"user": "", "safety_identifier": "s"}, b'"s"'),
+        ({"metadata": {"user_id": "a", "x": 1}}, b'"a"'),
+        ({"metadata": {"x": 1}, "user": None}, b'"hi"'),
+        ({"metadata": "anything"}, b'"hi"'),
+        ({}, b'"hi"'),
+    ),
+)
+def test_a_share_is_drawn_by_session_then_by_user_then_by_prompt(fields: dict[str, Any], key: bytes) -> None:
+    keys = []
+
+    def resolve(name: str, key_of: Callable[[], bytes]) -> str:
+        keys.append(key_of())
+        return name
+
+    body = json.dumps({"model": "m", "prompt": "hi", **fields}).encode()
+    read(body, resolve=resolve)
+    read(body, resolve=resolve, headers=((b"x-session", b"s1"),))
+    assert keys == [key, b"s1"]
 
 
 def test_a_deployment_stands_for_the_model() -> None:

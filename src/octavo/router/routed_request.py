@@ -46,6 +46,22 @@ class _Fields(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
     cache_salt: msgspec.Raw = msgspec.Raw()
+    user: msgspec.Raw = msgspec.Raw()
+    safety_identifier: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def end_user(self) -> bytes:
+        """Who asks, by what APIs call that (OpenAI's two names, Anthropic's); empty: it does not say."""
+        metadata_user = msgspec.Raw()
+        with contextlib.suppress(msgspec.DecodeError):  # elsewhere metadata may be anything
+            metadata_user = msgspec.json.decode(self.metadata, type=_Metadata).user_id
+        names = map(bytes, (self.user, self.safety_identifier, metadata_user))
+        return next((name for name in names if name not in (b"", b"null", b'""')), b"")
+
+
+class _Metadata(msgspec.Struct):
+    user_id: msgspec.Raw
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,7 +119,9 @@ class RequestReader:
         fields = _decode(self._decoder, body)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
         session = self._header(headers, self._session_key)
-        model = self._resolve(fields.model, lambda: prompt if session is None else session.encode())
+        model = self._resolve(
+            fields.model, lambda: session.encode() if session is not None else fields.end_user or prompt
+        )
         root = f"{path} {model} {tenant} ".encode() + bytes(fields.cache_salt)  # who may share blocks
         return RoutedRequest(
             id=id,
