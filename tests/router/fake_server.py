@@ -27,6 +27,7 @@ class FakeServer:
         self.models = models
         self.is_ready = True
         self.is_silent = False  # takes requests and says nothing
+        self.metrics: bytes | None = None  # what its /metrics says; None: it has none
         self.behaviour: Callable[[Received, asyncio.StreamWriter], object] = answer
         self.received: list[Received] = []  # POSTs
         self.num_connections = 0
@@ -82,6 +83,8 @@ class FakeServer:
             respond(writer, 200, json.dumps({"data": cards}).encode())
         elif request.path == "/health":
             respond(writer, 200 if self.is_ready else 503, b"{}")
+        elif request.path == "/metrics" and self.metrics is not None:
+            respond(writer, 200, self.metrics)
         else:
             respond(writer, 404, b"{}")
 

@@ -6,14 +6,13 @@ import msgspec
 
 from octavo.core.block_hash import split_short_hashes
 from octavo.core.relay import EVENTS_PATH, SECRET_HEADER, CacheEvent
-from octavo.router.endpoints import Endpoint
+from octavo.router.endpoints import FULL_USAGE, Endpoint
 from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.upstream import UpstreamError
 
 RETRY_SECONDS = 0.5
 SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second
 MAX_LINE_BYTES = 64 << 20
-FULL_USAGE = 0.95  # of the KV blocks: with requests that wait, more of them would only wait there
 
 
 class CacheWatch:
@@ -42,6 +41,7 @@ class CacheWatch:
                 finally:
                     endpoint.cached_blocks = None
                     endpoint.is_short_of_memory = False
+                    endpoint.memory_source = "unknown: its cache events ended"
             await asyncio.sleep(self._retry_seconds)
 
     async def _read(self, endpoint: Endpoint) -> None:
@@ -69,5 +69,6 @@ def apply(endpoint: Endpoint, event: CacheEvent, prefixes: CachedPrefixes) -> No
     endpoint.cached_blocks.difference_update(split_short_hashes(event.removed))
     endpoint.cached_blocks.update(split_short_hashes(event.stored))
     endpoint.is_short_of_memory = event.num_waiting > 0 and event.kv_usage >= FULL_USAGE
+    endpoint.memory_source = "its cache events"
     for prompt in event.prompts:
         prefixes.learn(prompt)

@@ -13,6 +13,7 @@ from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
+FULL_USAGE = 0.95  # of the KV memory: with requests that wait, more of them would only wait there
 REFUSED_SECONDS = 1.0  # for so long an endpoint that refused for load counts as busy
 
 
@@ -48,6 +49,7 @@ class Endpoint:
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
         self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
         self.is_short_of_memory = False  # for KV blocks, and requests wait there
+        self.memory_source = "unknown: not asked yet"  # how is_short_of_memory is known
         self._refused_at = -math.inf
         self._lifelines: set[asyncio.Timeout] = set()
 
@@ -81,6 +83,7 @@ class Endpoint:
             "wrong": self.is_wrong,
             "complaint": "" if self.is_available else self.reason,
             "short_of_memory": self.is_short_of_memory,
+            "memory_source": self.memory_source,
             "breaker": self.breaker.state,
             "models": list(self.cards),
             "fingerprint": self.card and self.card.fingerprint,

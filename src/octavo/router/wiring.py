@@ -20,6 +20,7 @@ from octavo.router.cache_watch import CacheWatch
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.discovery import DNS_SCHEME, DnsWatch, FileWatch
 from octavo.router.endpoints import WRONG, Endpoint, EndpointSet
+from octavo.router.gauge_watch import GaugeWatch
 from octavo.router.health import HealthLimits, HealthMonitor
 from octavo.router.knowledge import Knowledge
 from octavo.router.known_answer import KnownAnswer
@@ -114,6 +115,7 @@ class Watches:
 
     monitor: HealthMonitor
     cache_watch: CacheWatch
+    gauge_watch: GaugeWatch
     known_answer: KnownAnswer
     shares_secret: bool  # with octavo replicas
 
@@ -141,12 +143,13 @@ class Watches:
         return cls(
             HealthMonitor(api_key=api_key, secret=secret, limits=limits, on_change=on_change),
             CacheWatch(secret or "", knowledge.prefixes),
+            GaugeWatch(api_key=api_key),
             KnownAnswer(api_key=api_key, interval_seconds=config.known_answer_seconds, on_answer=on_answer),
             secret is not None,
         )
 
     def of_endpoint(self, endpoint: Endpoint) -> list[Beside]:
-        beside = [self.monitor.watch(endpoint)]
+        beside = [self.monitor.watch(endpoint), self.gauge_watch.follow(endpoint)]
         if self.shares_secret:
             beside += [self.cache_watch.follow(endpoint), self.known_answer.watch(endpoint)]
         return beside
