@@ -16,3 +16,5 @@ def test_an_endpoint_that_is_gone_leaves_no_series() -> None:
     assert 'octavo:router_endpoint_up{endpoint="r1"} 1.0' in text
     assert 'octavo:router_decisions_total{endpoint="r1",policy="cost"} 1.0' in text
     assert 'endpoint="r0"' not in text
+    metrics.observe_decision("cost", "r0", 5)  # it is back
+    assert 'octavo:router_decisions_total{endpoint="r0",policy="cost"} 1.0' in metrics.render().decode()

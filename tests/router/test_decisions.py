@@ -1,4 +1,4 @@
-from octavo.router.decisions import DecisionLog
+from octavo.router.decisions import Candidate, DecisionLog
 from octavo.router.policies.base import Score
 from tests.router.policies.some import endpoints, request
 
@@ -18,7 +18,6 @@ def test_the_header_tells_the_newest_attempt() -> None:
     decision.add(scores[1], scores[1:], num_resumed_tokens=7)
     assert decision.header == b"endpoint=r1; policy=prefix; candidates=1; cached=0; attempt=2"
     assert [attempt.num_resumed_tokens for attempt in decision.attempts] == [0, 7]
-    assert decision.attempts[0].scores[0] == {
-        "endpoint": "r0", "score": 5, "cached_tokens": 64, "tells_its_cache": False, "reserved_tokens": 0,
-        "requests": 0,
-    }  # fmt: skip
+    assert decision.attempts[0].scores[0] == Candidate(
+        "r0", 5, cached_tokens=64, tells_its_cache=False, reserved_tokens=0, requests=0
+    )

@@ -29,19 +29,19 @@ def test_it_learns_what_tokens_and_requests_cost() -> None:
     learn(times, dict.fromkeys(everybody, 1.0))
     for num_tokens, num_requests in ((100, 0), (1000, 5), (3000, 20)):
         expected = 0.02 + 0.001 * num_tokens + 0.005 * num_requests
-        predicted = times.predict(everybody[0], "m", num_tokens, num_requests)
+        predicted = times.rates(everybody[0], "m").predict(num_tokens, num_requests)
         assert predicted == pytest.approx(expected, rel=0.25)
-    assert times.seconds_per_token(everybody[0], "m") == pytest.approx(0.001, rel=0.2)
+    assert times.rates(everybody[0], "m").per_token == pytest.approx(0.001, rel=0.2)
 
 
 def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
     clock = Clock()
     times, (slow, *others) = FirstTokenTimes(clock), endpoints(4)
     learn(times, {slow: 4.0} | dict.fromkeys(others, 1.0), 800)
-    ratio = times.predict(slow, "m", 1000, 0) / times.predict(others[0], "m", 1000, 0)
+    ratio = times.rates(slow, "m").predict(1000, 0) / times.rates(others[0], "m").predict(1000, 0)
     assert ratio == pytest.approx(4, rel=0.25)
     clock.now += 10 * HALF_LIFE_SECONDS
-    assert times.predict(slow, "m", 1000, 0) / times.predict(others[0], "m", 1000, 0) < 1.05
+    assert times.rates(slow, "m").predict(1000, 0) / times.rates(others[0], "m").predict(1000, 0) < 1.05
 
 
 def test_one_that_is_new_is_like_the_others() -> None:
@@ -49,19 +49,20 @@ def test_one_that_is_new_is_like_the_others() -> None:
     for _ in range(100):
         for endpoint in others:  # much quicker than the formula starts with
             times.observe(endpoint, "m", 500, 6, 0.01)
-    assert times.predict(new, "m", 500, 6) == pytest.approx(times.predict(others[0], "m", 500, 6), rel=0.1)
+    usual = times.rates(others[0], "m").predict(500, 6)
+    assert times.rates(new, "m").predict(500, 6) == pytest.approx(usual, rel=0.1)
 
 
 def test_models_are_told_apart() -> None:
     times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
-    before = times.predict(one, "other", 1000, 0)
+    before = times.rates(one, "other").predict(1000, 0)
     learn(times, {one: 1.0}, 50)
-    assert times.seconds_per_token(one, "other") == pytest.approx(before / 1000, rel=0.5)
-    assert times.predict(one, "m", 1000, 0) > 1.5 * before
+    assert times.rates(one, "other").per_token == pytest.approx(before / 1000, rel=0.5)
+    assert times.rates(one, "m").predict(1000, 0) > 1.5 * before
 
 
 def test_nonsense_is_survived() -> None:
     times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
     for seconds in (0.0, -1.0, 1e9, 1e-12) * 20:
         times.observe(one, "m", 0, 0, seconds)
-        assert 0 <= times.predict(one, "m", 1000, 3) < float("inf")
+        assert 0 <= times.rates(one, "m").predict(1000, 3) < float("inf")

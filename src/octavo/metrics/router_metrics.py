@@ -11,6 +11,7 @@ class RouterMetrics:
         self.registry = CollectorRegistry()
         self._create_counters()
         self._create_gauges()
+        self._of_decision: dict[tuple[str, str], tuple[Counter, Counter]] = {}  # labels cost more than counts
         self._overhead = Histogram(
             "octavo:router_overhead_seconds",
             "From a request's last byte to the choice of its endpoint.",
@@ -61,8 +62,13 @@ class RouterMetrics:
         self._tokens = gauge("reserved_tokens", "Load the router has put on the endpoint, in tokens.")
 
     def observe_decision(self, policy: str, endpoint: str, num_cached_tokens: int) -> None:
-        self._decisions.labels(policy, endpoint).inc()
-        self._predicted.labels(policy).inc(num_cached_tokens)
+        counters = self._of_decision.get((policy, endpoint))
+        if counters is None:
+            counters = self._decisions.labels(policy, endpoint), self._predicted.labels(policy)
+            self._of_decision[policy, endpoint] = counters
+        decisions, predicted = counters
+        decisions.inc()
+        predicted.inc(num_cached_tokens)
 
     def observe_cached(self, policy: str, num_tokens: int) -> None:
         self._actual.labels(policy).inc(num_tokens)
@@ -83,6 +89,8 @@ class RouterMetrics:
             self._decisions, self._ejections, self._known_answers, self._changes,
         ):  # fmt: skip
             metric.remove_by_labels({"endpoint": endpoint})
+        for key in [key for key in self._of_decision if key[1] == endpoint]:
+            del self._of_decision[key]
 
     def observe_discovery_error(self, source: str) -> None:
         self._discovery_errors.labels(source).inc()

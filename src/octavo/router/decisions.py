@@ -3,7 +3,8 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+
+import msgspec
 
 from octavo.router.policies.base import Score
 from octavo.router.routed_request import RoutedRequest
@@ -11,12 +12,36 @@ from octavo.router.routed_request import RoutedRequest
 MAX_DECISIONS = 1000  # the newest are kept
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """What was known of an endpoint when it was scored; the lowest score was chosen."""
+
+    endpoint: str
+    score: float
+    cached_tokens: int  # of the prompt, predicted
+    tells_its_cache: bool
+    reserved_tokens: int
+    requests: int
+
+    @classmethod
+    def of(cls, score: Score) -> "Candidate":
+        endpoint, load = score.endpoint, score.endpoint.load
+        tells_its_cache = endpoint.cached_blocks is not None
+        return cls(
+            endpoint.name,
+            round(score.value, 3),
+            score.num_cached_tokens,
+            tells_its_cache,
+            load.num_tokens,
+            load.num_requests,
+        )
+
+
 @dataclasses.dataclass(slots=True)
 class Attempt:
     """One endpoint asked. outcome: answered, failed for a reason, or still under way."""
 
     endpoint: str
-    scores: list[dict[str, Any]]
+    scores: list[Candidate]
     num_cached_predicted: int
     num_resumed_tokens: int = 0  # of the answer, that it began with
     num_cached_actual: int | None = None  # where the endpoint reports it
@@ -35,18 +60,8 @@ class Decision:
     attempts: list[Attempt] = dataclasses.field(default_factory=list)
 
     def add(self, chosen: Score, scores: Sequence[Score], num_resumed_tokens: int = 0) -> Attempt:
-        table = [
-            {
-                "endpoint": score.endpoint.name,
-                "score": round(score.value, 3),
-                "cached_tokens": score.num_cached_tokens,
-                "tells_its_cache": score.endpoint.cached_blocks is not None,
-                "reserved_tokens": score.endpoint.load.num_tokens,
-                "requests": score.endpoint.load.num_requests,
-            }
-            for score in scores
-        ]
-        attempt = Attempt(chosen.endpoint.name, table, chosen.num_cached_tokens, num_resumed_tokens)
+        candidates = [Candidate.of(score) for score in scores]
+        attempt = Attempt(chosen.endpoint.name, candidates, chosen.num_cached_tokens, num_resumed_tokens)
         self.attempts.append(attempt)
         return attempt
 
@@ -54,14 +69,10 @@ class Decision:
     def header(self) -> bytes:
         """Of the newest attempt, in one line."""
         newest = self.attempts[-1]
-        fields = {
-            "endpoint": newest.endpoint,
-            "policy": self.policy,
-            "candidates": len(newest.scores),
-            "cached": newest.num_cached_predicted,
-            "attempt": len(self.attempts),
-        }
-        return "; ".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1", "replace")
+        return (
+            f"endpoint={newest.endpoint}; policy={self.policy}; candidates={len(newest.scores)}; "
+            f"cached={newest.num_cached_predicted}; attempt={len(self.attempts)}"
+        ).encode("latin-1", "replace")
 
 
 class DecisionLog:

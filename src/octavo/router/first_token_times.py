@@ -9,6 +9,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 from octavo.core.linear_fit import LinearFit
 from octavo.router.endpoints import Endpoint
@@ -20,6 +21,19 @@ MAX_SLOWNESS = 16.0
 HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
 
 
+class Rates(NamedTuple):
+    """What an endpoint takes for a model as of now, in seconds."""
+
+    base: float  # of any request
+    per_token: float  # of a prompt that is not cached
+    per_request: float  # beside it
+
+    def predict(self, num_tokens: float, num_requests: int) -> float:
+        """To the first token. num_tokens: to compute before, this prompt's among them; num_requests: under
+        way there."""
+        return self.base + self.per_token * num_tokens + self.per_request * num_requests
+
+
 class FirstTokenTimes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,37 +43,29 @@ class FirstTokenTimes:
         )  # logarithm, and when it was learned
         self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
 
-    def seconds_per_token(self, endpoint: Endpoint, model: str) -> float:
-        """Of a prompt that is not cached."""
-        return self._fit(model).coefficients[1] * math.exp(self._log_slowness(endpoint))
+    def rates(self, endpoint: Endpoint, model: str) -> Rates:
+        base, per_token, per_request = self._fit(model).coefficients
+        slowness = math.exp(self._log_slowness(endpoint))
+        return Rates(base * slowness, per_token * slowness, per_request * slowness)
 
-    def tokens_before(self, endpoint: Endpoint, model: str, num_tokens: int, num_pending: int = 0) -> float:
+    def tokens_before(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int = 0) -> float:
         """Of other prompts there, until one with num_tokens that is sent now is computed; see Load."""
         return endpoint.load.tokens_before(
-            num_tokens,
-            num_pending,
-            now=self._clock(),
-            seconds_per_token=max(self.seconds_per_token(endpoint, model), 1e-6),
+            num_tokens, num_pending, now=self._clock(), seconds_per_token=max(rates.per_token, 1e-6)
         )
-
-    def predict(self, endpoint: Endpoint, model: str, num_tokens: float, num_requests: int) -> float:
-        """Seconds. num_tokens: to compute before, this prompt's among them; num_requests: under way there."""
-        base, per_token, per_request = self._fit(model).coefficients
-        seconds = base + per_token * num_tokens + per_request * num_requests
-        return seconds * math.exp(self._log_slowness(endpoint))
 
     def observe(
         self, endpoint: Endpoint, model: str, num_tokens: float, num_requests: int, seconds: float
     ) -> None:
-        """What predict was asked for took so long."""
-        log_slowness = self._log_slowness(endpoint)
-        usual = self.predict(endpoint, model, num_tokens, num_requests) / math.exp(log_slowness)
+        """What rates were to predict took so long."""
+        log_slowness, fit = self._log_slowness(endpoint), self._fit(model)
+        usual = Rates(*fit.coefficients).predict(num_tokens, num_requests)
         limit = math.log(MAX_SLOWNESS)
         log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
-        self._fit(model).observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
+        fit.observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
 
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)
@@ -68,9 +74,9 @@ class FirstTokenTimes:
         return fit
 
     def _log_slowness(self, endpoint: Endpoint) -> float:
-        usual = self._usual_log_slowness
-        if endpoint not in self._slowness:
+        usual, known = self._usual_log_slowness, self._slowness.get(endpoint)
+        if known is None:
             return usual
-        log_slowness, learned = self._slowness[endpoint]
+        log_slowness, learned = known
         remembered: float = 0.5 ** ((self._clock() - learned) / HALF_LIFE_SECONDS)
         return usual + (log_slowness - usual) * remembered

@@ -138,12 +138,16 @@ class CachedPrefixes:
         return num_tokens, max(num_tokens - num_computed * TOKENS_PER_CHUNK, 0)
 
     def sent(self, endpoint: Endpoint, request: RoutedRequest) -> None:
-        index = self._indexes.setdefault(endpoint, PrefixIndex(self._max_chunks))
+        if not request.prefix:
+            return
+        index = self._indexes.get(endpoint)
+        if index is None:
+            index = self._indexes[endpoint] = PrefixIndex(self._max_chunks)
         index.insert(request.prefix, self._clock() + COMPUTING_SECONDS)
 
     def computed(self, endpoint: Endpoint, request: RoutedRequest) -> None:
         """Its first token has come: from now on the endpoint knows what it has."""
-        if endpoint in self._indexes:
+        if request.prefix and endpoint in self._indexes:
             self._indexes[endpoint].insert(request.prefix, self._clock() + TELLING_SECONDS)
 
     def learn(self, prompt: KnownPrompt) -> None:

@@ -64,7 +64,6 @@ class Recovery:
         self.tried: set[Endpoint] = set()  # in this round
         self._budget = budget
         self._patience_seconds = self._patience_left = patience_seconds
-        self._lots = random.Random()
         self._num_suspicions = 0
         self._num_taken = 0  # attempts that took the request, since there was progress
         self._num_in_round = 0
@@ -116,7 +115,7 @@ class Recovery:
 
     async def pause(self, max_seconds: float = 1.0) -> float:
         """Then everybody may be asked again. Returns the seconds."""
-        seconds = min(max_seconds, RETRY_SECONDS * (0.5 + self._lots.random()))
+        seconds = min(max_seconds, RETRY_SECONDS * random.uniform(0.5, 1.5))
         await asyncio.sleep(seconds)
         self.begin_round()
         return seconds

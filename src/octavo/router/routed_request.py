@@ -4,7 +4,6 @@ The body is not decoded further, and what an endpoint gets are the client's own 
 """
 
 import contextlib
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -64,8 +63,7 @@ class _Metadata(msgspec.Struct):
     user_id: msgspec.Raw
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RoutedRequest:
+class RoutedRequest(msgspec.Struct, frozen=True):
     id: str
     path: str
     model: str  # as the endpoints know it

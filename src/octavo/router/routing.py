@@ -1,9 +1,10 @@
 """Chooses an endpoint for a request: candidates, a policy's scores, lots among equals, and a record."""
 
-import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping, Set
+
+import msgspec
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.decisions import Decision, DecisionLog
@@ -30,8 +31,7 @@ def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
     return {policy.name: policy for policy in policies}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """num_tokens: what the endpoint had to compute until this prompt was; num_requests: under way there."""
 
     score: Score
@@ -105,10 +105,11 @@ class Router:
         policy.chosen(chosen.endpoint, request)
         self._knowledge.prefixes.sent(chosen.endpoint, request)
         num_missing = request.num_prompt_tokens - chosen.num_cached_tokens
-        num_tokens = num_missing + self._knowledge.times.tokens_before(
-            chosen.endpoint, request.model, num_missing, chosen.num_pending_tokens
-        )
-        return Route(chosen, scores, num_missing, num_tokens, chosen.endpoint.load.num_requests)
+        times = self._knowledge.times
+        rates = times.rates(chosen.endpoint, request.model)
+        num_before = times.tokens_before(chosen.endpoint, rates, num_missing, chosen.num_pending_tokens)
+        num_requests = chosen.endpoint.load.num_requests
+        return Route(chosen, scores, num_missing, num_missing + num_before, num_requests)
 
     def _with_place(self, candidates: list[Endpoint], *, may_crowd: bool) -> list[Endpoint]:
         """The limit on requests at an endpoint is the operator's, and hard. That it is busy it says itself:

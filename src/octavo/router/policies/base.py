@@ -1,16 +1,16 @@
 """The seam of routing: a policy scores the candidates, the lowest score wins, ties are drawn by lot."""
 
-import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Protocol
+
+import msgspec
 
 from octavo.router.endpoints import Endpoint
 from octavo.router.routed_request import RoutedRequest
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Score:
+class Score(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     value: float  # the lower, the better
     num_cached_tokens: int = 0  # of the prompt, predicted

@@ -27,13 +27,12 @@ class PredictedCost:
         return [self._score(endpoint, request) for endpoint in candidates]
 
     def _score(self, endpoint: Endpoint, request: RoutedRequest) -> Score:
-        times, model, num_requests = self._times, request.model, endpoint.load.num_requests
+        rates, num_requests = self._times.rates(endpoint, request.model), endpoint.load.num_requests
         num_cached, num_pending = self._prefixes.find(endpoint, request)
         num_missing = request.num_prompt_tokens - num_cached
-        num_tokens = num_missing + times.tokens_before(endpoint, model, num_missing, num_pending)
-        first_token = times.predict(endpoint, model, num_tokens, num_requests)
+        num_tokens = num_missing + self._times.tokens_before(endpoint, rates, num_missing, num_pending)
         beside = num_requests * (OTHERS_WEIGHT * num_missing + SHARING_TOKENS)
-        seconds = first_token + beside * times.seconds_per_token(endpoint, model)
+        seconds = rates.predict(num_tokens, num_requests) + beside * rates.per_token
         return Score(endpoint, seconds, num_cached, num_pending)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
