@@ -22,13 +22,16 @@ from tests.fleet.fakes import FAKE_COMMAND, until
 
 pytestmark = pytest.mark.asyncio
 
-HEALTH = HealthLimits(interval_seconds=0.02, timeout_seconds=0.3, num_failures=2)
+HEALTH = HealthLimits(interval_seconds=0.02, timeout_seconds=20.0, num_failures=2)
+HASTY = HealthLimits(interval_seconds=0.02, timeout_seconds=0.5, num_failures=2)  # for who says nothing
 
 
 class FakeFleet:
     """folder tells the members what to do; said is what the terminal would show."""
 
-    def __init__(self, folder: pathlib.Path, router: RouterValues, model: ModelValues) -> None:
+    def __init__(
+        self, folder: pathlib.Path, router: RouterValues, model: ModelValues, health: HealthLimits
+    ) -> None:
         self.folder = folder
         self._output = io.StringIO()
         values = FleetValues((model,), router)
@@ -40,7 +43,7 @@ class FakeFleet:
             Console(file=self._output, width=200),
             FAKE_COMMAND,
             Backoff(first=0.02, longest=0.02),
-            HEALTH,
+            health,
             look_seconds=0.02,
         )
         self.task: asyncio.Task[int]
@@ -60,9 +63,12 @@ class FakeFleet:
 
 @contextlib.asynccontextmanager
 async def fleet(
-    folder: pathlib.Path, router: RouterValues | None = None, model: ModelValues | None = None
+    folder: pathlib.Path,
+    router: RouterValues | None = None,
+    model: ModelValues | None = None,
+    health: HealthLimits = HEALTH,
 ) -> AsyncIterator[FakeFleet]:
-    started = FakeFleet(folder, router or RouterValues(port=0), model or ModelValues(replicas=2))
+    started = FakeFleet(folder, router or RouterValues(port=0), model or ModelValues(replicas=2), health)
     started.task = asyncio.create_task(started.start.run())
     try:
         yield started
@@ -111,11 +117,16 @@ async def test_who_is_killed_is_started_again_in_the_same_place(folder: pathlib.
 
 @pytest.mark.parametrize("kind", ["serve", "route"])
 async def test_who_gives_no_sign_of_life_is_killed(folder: pathlib.Path, kind: str) -> None:
-    async with fleet(folder) as started:
+    async with fleet(folder, health=HASTY) as started:
         await started.until_said("ready in ")
-        os.kill(started.pids(kind)[0], signal.SIGSTOP)
+        pid = started.pids(kind)[-1]
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # on a busy machine it may have seemed to be gone before
+            os.kill(pid, signal.SIGSTOP)
         await started.until_said("gives no sign of life")
         await started.until_said("was killed by SIGKILL")
+        await until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 async def test_one_that_dies_at_its_start_is_retried_while_the_other_serves(folder: pathlib.Path) -> None:
