@@ -17,10 +17,9 @@ from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.delivery import DeliveryLimits
-from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.endpoints import Endpoint, EndpointSet, OnDemandModels
 from octavo.router.health import EndpointProbe, HealthLimits
 from octavo.router.knowledge import Knowledge
-from octavo.router.on_demand import OnDemandModels
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
@@ -57,7 +56,7 @@ class Routed:
             Endpoint(url, name=f"r{number}", breaker=CircuitBreaker(open_seconds=1000.0))
             for number, url in enumerate(urls)
         ]
-        self.set = EndpointSet(self.endpoints, Aliases(aliases), on_demand)
+        self.set = EndpointSet(self.endpoints, Aliases(aliases), on_demand or OnDemandModels())
         self.metrics = RouterMetrics()
         self.knowledge = knowledge = Knowledge()
         self.router = Router(

@@ -7,8 +7,9 @@ import pytest
 
 from octavo.router import recovery
 from octavo.router.delivery import DeliveryLimits
+from octavo.router.endpoints import OnDemandModels
 from octavo.router.health import EndpointProbe, HealthLimits
-from octavo.router.on_demand import OnDemandModels
+from octavo.router.waiting_room import QueueLimits
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer, fake_servers
 from tests.router.routed import Routed, routed
@@ -16,6 +17,7 @@ from tests.router.routed import Routed, routed
 pytestmark = pytest.mark.asyncio
 
 SHORT = DeliveryLimits(first_token=0.5, inter_token=0.5, total=20.0)  # those who do answer have to keep it
+TINY = frozenset(("tiny",))
 HASTY = HealthLimits(timeout_seconds=0.1, num_failures=2)  # for a server that says nothing
 
 
@@ -141,31 +143,31 @@ async def test_retries_have_a_budget() -> None:
 
 
 async def test_the_first_request_for_a_model_waits_until_it_has_been_started() -> None:
-    on_demand = OnDemandModels(("tiny",), start_seconds=30.0, max_waiting=1)
-    async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
+    on_demand, queue = OnDemandModels(TINY, start_seconds=30.0), QueueLimits(max_requests=1)
+    async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand, queue=queue) as router:
         await server.stop()
         await router.look()
         await router.look()
         assert not router.endpoints[0].is_ready
         assert (await router.client.get("/readyz")).status_code == 200
         asking = asyncio.create_task(router.ask())
-        while not on_demand.num_waiting(("tiny",)):
+        while not router.router.room.num_waiting:
             await asyncio.sleep(0.005)
         (row,) = (await router.client.get("/debug/endpoints")).json()
         assert (row["waiting"], row["received"], row["ready"]) == (1, 0, False)
         refused = await router.ask()
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
         await server.start()
         await router.look()
         assert (await asking).status_code == 200
-        assert on_demand.num_waiting(("tiny",)) == 0
+        assert router.router.room.num_waiting == 0
         (row,) = (await router.client.get("/debug/endpoints")).json()
         assert (row["waiting"], row["received"]) == (0, 1)
         assert router.sample("octavo:router_overhead_seconds_count") == 0  # waiting is no overhead
 
 
 async def test_a_model_that_is_not_started_in_time_is_said() -> None:
-    on_demand = OnDemandModels(("tiny",), start_seconds=0.05)
+    on_demand = OnDemandModels(TINY, start_seconds=0.05)
     async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
         server.is_ready = False
         await router.look()
@@ -178,7 +180,7 @@ async def test_a_request_that_met_its_model_about_to_be_stopped_waits_for_the_ne
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recovery, "RETRY_SECONDS", 0.01)
-    on_demand = OnDemandModels(("tiny",), start_seconds=30.0)
+    on_demand = OnDemandModels(TINY, start_seconds=30.0)
     async with fake_servers(1) as (server,), routed([server.url], on_demand=on_demand) as router:
         await server.stop()
         asking = asyncio.create_task(router.ask())

@@ -4,9 +4,8 @@ import pytest
 
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import NUM_FAILURES
-from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.endpoints import Endpoint, EndpointSet, OnDemandModels
 from octavo.router.load import ANSWERING_TOKENS
-from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import UpstreamError
 
 
@@ -61,10 +60,8 @@ def test_a_model_that_is_started_on_demand_is_always_there() -> None:
     (one,) = ready(1, "a")
     one.is_ready = False
     assert EndpointSet([one]).models == {}
-    assert list(EndpointSet([one], Aliases({"nick": {"a": 1}}), OnDemandModels(("a",))).models) == [
-        "a",
-        "nick",
-    ]
+    on_demand = OnDemandModels(frozenset(("a",)))
+    assert list(EndpointSet([one], Aliases({"nick": {"a": 1}}), on_demand).models) == ["a", "nick"]
 
 
 def test_models_are_merged_with_aliases() -> None:

@@ -36,7 +36,7 @@ class Places:
             self.order.append(name)
             return name
 
-        return await self.room.wait(request(**fields), arrival, take)
+        return await self.room.wait(request(**fields), arrival, self.room.limits.seconds, take)
 
     def free(self) -> None:
         self.num_free += 1

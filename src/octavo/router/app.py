@@ -97,7 +97,9 @@ class Surface:
         if self.proxy.is_draining:
             return json_response({"status": "unready", "reason": "The router is shutting down."}, status=503)
         endpoints = self.router.endpoints
-        if not endpoints.on_demand and not any(endpoint.is_available for endpoint in endpoints.endpoints):
+        if not endpoints.on_demand.names and not any(
+            endpoint.is_available for endpoint in endpoints.endpoints
+        ):
             return json_response({"status": "unready", "reason": "No endpoint is ready."}, status=503)
         return json_response({"status": "ready"})
 
@@ -116,11 +118,11 @@ class Surface:
         return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def endpoints(self, request: Request) -> Response:
-        """Every endpoint, as the router sees it; waiting: requests for a model of its that is started."""
-        endpoints = self.router.endpoints
+        """Every endpoint, as the router sees it; waiting: here, requests for its models."""
+        endpoints, room = self.router.endpoints, self.router.room
         return json_response(
             [
-                {**endpoint.description, "waiting": endpoints.on_demand.num_waiting(endpoint.cards)}
+                {**endpoint.description, "waiting": room.num_waiting_for(endpoint.cards)}
                 for endpoint in endpoints.endpoints
             ]
         )

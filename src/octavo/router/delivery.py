@@ -85,7 +85,6 @@ class Delivery:
         self._metrics = metrics
         self._clock = clock
         self._decision: Decision | None = None
-        self._start_deadline: float | None = None  # of the model, if it is started on demand
         self._has_waited = False
         self.endpoints: list[str] = []  # asked, in order
 
@@ -120,23 +119,21 @@ class Delivery:
             recovery.begin_round()
             return self._next() if self._is_resumption and self._relay.be_lenient() else None
         self._has_waited = True
-        is_served = self._router.is_served(request.model, tried=recovery.tried)
-        if request.model in self._router.endpoints.on_demand and not is_served:
-            return await self._wait_for_start()
-        if not room.is_open or not recovery.may_queue or not self._router.is_known(request.model):
+        seconds = self._waiting_seconds()
+        if seconds <= 0:
             return None
         if recovery.last is not None:
             await recovery.pause()  # who refused a connection may not have been missed yet
-        return await room.wait(request, arrival, self._next)
+        return await room.wait(request, arrival, seconds, self._next)
 
-    async def _wait_for_start(self) -> Route | None:
-        route, on_demand = None, self._router.endpoints.on_demand
-        self._start_deadline = self._start_deadline or self._clock() + on_demand.start_seconds
-        with on_demand.waiting(self._request.model):
-            while route is None and self._clock() < self._start_deadline:
-                await self._recovery.pause()  # whoever failed before may have been started again
-                route = self._next()
-        return route
+    def _waiting_seconds(self) -> float:
+        """How long after its arrival the request may wait: for its model to be started, or for a place."""
+        router, room, recovery, model = self._router, self._router.room, self._recovery, self._request.model
+        on_demand = router.endpoints.on_demand
+        may_be_off = room.has_line(model) or not router.is_served(model, tried=recovery.tried)
+        if model in on_demand.names and may_be_off:
+            return on_demand.start_seconds
+        return room.limits.seconds if recovery.may_queue and router.is_known(model) else 0.0
 
     def _next(self) -> Route | None:
         recovery = self._recovery

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
@@ -9,7 +10,6 @@ from octavo.core.relay import ReplicaCard
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
-from octavo.router.on_demand import OnDemandModels
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
@@ -126,6 +126,15 @@ class Endpoint:
         self._lifelines.clear()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OnDemandModels:
+    """Models that are started when somebody asks for them, which may take start_seconds. The router starts
+    nothing: /debug/endpoints says how many wait, and whoever runs the replicas (`octavo up`) looks there."""
+
+    names: frozenset[str] = frozenset()
+    start_seconds: float = 120.0
+
+
 class EndpointSet:
     """Who can be asked for a model."""
 
@@ -133,16 +142,16 @@ class EndpointSet:
         self,
         endpoints: Sequence[Endpoint],
         aliases: Aliases | None = None,
-        on_demand: OnDemandModels | None = None,
+        on_demand: OnDemandModels = OnDemandModels(),
     ) -> None:
         self.endpoints = list(endpoints)
         self._aliases = aliases or Aliases()
-        self.on_demand = on_demand or OnDemandModels()
+        self.on_demand = on_demand
 
     def resolve(self, name: str, key: Callable[[], bytes]) -> str:
         """The model that a name stands for. key: what it depends on where there are several."""
         return self._aliases.resolve(
-            name, key, lambda model: model in self.on_demand or self._can_answer(model)
+            name, key, lambda model: model in self.on_demand.names or self._can_answer(model)
         )
 
     def _can_answer(self, model: str) -> bool:
@@ -155,7 +164,7 @@ class EndpointSet:
         cards: dict[str, dict[str, object]] = {}
         for endpoint in self.endpoints:
             for name, card in endpoint.cards.items():
-                if endpoint.is_ready or name in self.on_demand:
+                if endpoint.is_ready or name in self.on_demand.names:
                     cards.setdefault(name, card)
         for alias, model in self._aliases.shown(tuple(cards)).items():
             if alias not in cards:

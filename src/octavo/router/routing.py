@@ -148,6 +148,6 @@ class Router:
         seconds = self._retry_after_seconds
         if self.is_served(request.model):
             what, seconds = "Every endpoint has enough to do", self.room.retry_after_seconds
-        elif request.model in on_demand:
+        elif request.model in on_demand.names:
             what = f"{request.model} was not started within {on_demand.start_seconds:g} s"
         return OverloadedError(f"{what} ({complaints}).", retry_after_seconds=seconds)

@@ -1,4 +1,5 @@
-"""Where requests wait that nobody can take now: by priority, fair between keys, bounded in number and time.
+"""Where requests wait that nobody can take now, for a place or for their model to be started: by priority,
+fair between keys, bounded in number and time.
 
 One line for each model. Only its first is told that something may have changed; it takes its place or stays
 the first, so nobody is overtaken. Runs in the router's event loop.
@@ -10,7 +11,7 @@ import dataclasses
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from octavo.core.errors import OctavoError
@@ -26,7 +27,8 @@ Place = TypeVar("Place")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """seconds: 0: nobody waits. max_per_endpoint: requests at once at each; 0: any number."""
+    """seconds: for a place; 0: nobody waits for one. max_requests: in all lines together. max_per_endpoint:
+    requests at once at each; 0: any number."""
 
     seconds: float = 0.0
     max_requests: int = 256
@@ -73,6 +75,9 @@ class WaitingRoom:
         """How long those who wait will take at the rate of late."""
         return self._bound.retry_after_seconds(self.num_waiting, self._clock())
 
+    def num_waiting_for(self, models: Iterable[str]) -> int:
+        return sum(len(self._lines[model]) for model in models if model in self._lines)
+
     def has_line(self, model: str) -> bool:
         """Somebody waits for the model: who comes now may not go first."""
         return model in self._lines
@@ -84,14 +89,15 @@ class WaitingRoom:
             line.peek().turn.set()
 
     async def wait(
-        self, request: RoutedRequest, arrival: float, take: Callable[[], Place | None]
+        self, request: RoutedRequest, arrival: float, seconds: float, take: Callable[[], Place | None]
     ) -> Place | None:
-        """What take gives when it is the request's turn; None when its time since arrival is over.
+        """What take gives when it is the request's turn; None when so many seconds since its arrival, or as
+        many as its client gives it, are over.
 
         take is called without a pause before this returns. Raises OverloadedError, RateLimitError.
         """
         with self._standing(request, arrival) as (line, waiter):
-            deadline = arrival + min(self.limits.seconds, request.queue_seconds)
+            deadline = arrival + min(seconds, request.queue_seconds)
             while (left := deadline - self._clock()) > 0:
                 is_first = line.peek() is waiter
                 place = take() if is_first else None

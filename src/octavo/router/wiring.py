@@ -19,13 +19,12 @@ from octavo.router.app import build_app
 from octavo.router.cache_watch import CacheWatch
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.discovery import DNS_SCHEME, DnsWatch, FileWatch
-from octavo.router.endpoints import WRONG, Endpoint, EndpointSet
+from octavo.router.endpoints import WRONG, Endpoint, EndpointSet, OnDemandModels
 from octavo.router.gauge_watch import GaugeWatch
 from octavo.router.health import HealthLimits, HealthMonitor
 from octavo.router.knowledge import Knowledge
 from octavo.router.known_answer import KnownAnswer
 from octavo.router.membership import EndpointSpec, Membership
-from octavo.router.on_demand import OnDemandModels
 from octavo.router.options import RouteOptions
 from octavo.router.proxy import Proxy, ProxyLimits
 from octavo.router.routed_request import RequestReader
@@ -54,7 +53,7 @@ class RunningRouter:
         """say is given sentences for the operator. Raises StartError."""
         config, environment = options.router, options.environment
         metrics, knowledge = RouterMetrics(), Knowledge()
-        on_demand = OnDemandModels(config.on_demand_models, start_seconds=config.start_seconds)
+        on_demand = OnDemandModels(frozenset(config.on_demand_models), config.start_seconds)
         endpoints = EndpointSet([], Aliases(config.aliases), on_demand)
         membership = _membership(config, endpoints, metrics, say)
         router = Router(
