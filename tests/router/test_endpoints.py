@@ -77,7 +77,7 @@ def test_what_ends_a_lifeline_says_why() -> None:
     (endpoint,) = ready(1)
 
     async def scenario() -> None:
-        async with endpoint.lifeline():
+        with endpoint.lifeline():
             asyncio.get_running_loop().call_soon(endpoint.lose, "it burns")
             await asyncio.Event().wait()
 
@@ -89,7 +89,7 @@ def test_other_timeouts_stay_what_they_are() -> None:
     (endpoint,) = ready(1)
 
     async def scenario() -> None:
-        async with endpoint.lifeline():
+        with endpoint.lifeline():
             raise TimeoutError
 
     with pytest.raises(TimeoutError):

@@ -116,3 +116,16 @@ async def test_draining_does_not_wait_for_ever() -> None:
         await router.proxy.drain(0.01)
         assert router.proxy.num_running == 1
         asking.cancel()
+
+
+async def test_a_defect_of_ours_is_an_error_to_the_client_and_stands_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        monkeypatch.setattr(router.router, "open", fail)
+        response = await router.ask()
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+    assert "ZeroDivisionError: a defect" in caplog.text and "defect" not in response.text

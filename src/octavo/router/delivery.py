@@ -168,7 +168,7 @@ class Delivery:
 
             asking = Asking(endpoint, attempt, decision.header, on_first_token)
             try:
-                async with endpoint.lifeline():
+                with endpoint.lifeline():
                     await self._relay.run(asking)
             except UpstreamError as error:
                 failure = AttemptFailed(error.reason, str(error), has_progressed=attempt.has_progressed)

@@ -1,12 +1,12 @@
 """The servers a router stands in front of: what each serves, and whether it may be asked."""
 
-import asyncio
 import contextlib
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from octavo.core.relay import ReplicaCard
+from octavo.http.interruption import Interruption
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
@@ -51,7 +51,7 @@ class Endpoint:
         self.is_short_of_memory = False  # for KV blocks, and requests wait there
         self.memory_source = "unknown: not asked yet"  # how is_short_of_memory is known
         self._refused_at = -math.inf
-        self._lifelines: set[asyncio.Timeout] = set()
+        self._lifelines: set[Interruption] = set()
 
     @property
     def is_available(self) -> bool:
@@ -102,27 +102,21 @@ class Endpoint:
         finally:
             reservation.end()
 
-    @contextlib.asynccontextmanager
-    async def lifeline(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def lifeline(self) -> Iterator[None]:
         """What runs inside ends with UpstreamError when the endpoint is found to be lost."""
-        scope = asyncio.timeout(None)
-        self._lifelines.add(scope)
-        try:
-            async with scope:
+        with Interruption() as line:
+            self._lifelines.add(line)
+            try:
                 yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise UpstreamError("gone", self.complaint) from None
-        finally:
-            self._lifelines.discard(scope)
+            finally:
+                self._lifelines.discard(line)
 
     def lose(self, complaint: str) -> None:
         """It no longer answers: what is under way there is broken off, to go on elsewhere."""
         self.complaint = complaint
-        now = asyncio.get_running_loop().time()
-        for scope in self._lifelines:
-            scope.reschedule(now)
+        for line in self._lifelines:
+            line.interrupt(UpstreamError("gone", complaint))
         self._lifelines.clear()
 
 

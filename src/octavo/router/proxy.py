@@ -1,7 +1,4 @@
-"""The router's generation endpoint: a body in, an answer of some endpoint out. Raw ASGI.
-
-Errors before the first byte are raised and answered by app.py.
-"""
+"""The router's generation endpoint: a body in, an answer of some endpoint out, or an error. Raw ASGI."""
 
 import asyncio
 import dataclasses
@@ -10,8 +7,10 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from octavo.core.errors import OctavoError
 from octavo.http.body import ClientGone, read_json_body, run_while_connected
-from octavo.http.errors import ErrorAnswer, overloaded
+from octavo.http.errors import ErrorAnswer, answer_to, overloaded
+from octavo.http.interruption import Interruption, Lifetimes
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.http.responses import send_error
 from octavo.metrics.router_metrics import RouterMetrics
@@ -36,6 +35,14 @@ class ProxyLimits:
     patience_seconds: float = 10.0  # of a request whose replica was lost, for another one
 
 
+class CutShort(Exception):
+    """An answer ends before it is complete, with this instead of the rest."""
+
+    def __init__(self, answer: ErrorAnswer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
 class Proxy:
     def __init__(
         self,
@@ -57,8 +64,7 @@ class Proxy:
         self._budget = budget or RetryBudget()
         self._clock = clock
         self._is_draining = False
-        self._is_cut_off = False
-        self._scopes: set[asyncio.Timeout] = set()  # of the answers under way
+        self._answers = Lifetimes(limits.delivery.total, self._late)  # those under way
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self.num_running = 0
@@ -77,10 +83,12 @@ class Proxy:
 
     def cut_off(self) -> None:
         """The answers still under way end now, and say so."""
-        self._is_cut_off = True
-        now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            scope.reschedule(now)
+        self._answers.interrupt_all(CutShort(SHUTTING_DOWN))
+
+    def _late(self) -> "CutShort":
+        seconds = self._limits.delivery.total
+        message = f"The answer was not complete within {seconds:g} seconds."
+        return CutShort(ErrorAnswer("answer_timeout", message))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_draining:
@@ -88,16 +96,21 @@ class Proxy:
             return
         self.num_running += 1
         self._is_idle.clear()
+        client = ClientAnswer(send)
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, client)
         except ClientGone:
             RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            await client.fail(answer_to(error))
+            if not isinstance(error, OctavoError):
+                raise  # a defect of ours: uvicorn logs it
         finally:
             self.num_running -= 1
             if not self.num_running:
                 self._is_idle.set()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer) -> None:
         record, limits = RequestRecord.of(scope), self._limits
         body = await read_json_body(
             scope, receive, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds
@@ -109,10 +122,9 @@ class Proxy:
             path=scope["path"],
             headers=scope["headers"],
             tenant=record.key_id,
-            deployment=scope["path_params"].get("deployment"),
+            deployment=scope.get("path_params", {}).get("deployment"),
         )
         self._budget.earn()
-        client = ClientAnswer(send)
         delivery = Delivery(
             request,
             client,
@@ -139,17 +151,12 @@ class Proxy:
         return PlainRelay(request, client, self._limits.delivery)
 
     async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:
-        seconds = self._limits.delivery.total
-        scope = asyncio.timeout(seconds)
-        self._scopes.add(scope)
         try:
-            async with scope:
-                await delivery.run(arrival)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            message = f"The answer was not complete within {seconds:g} seconds."
-            late = ErrorAnswer("answer_timeout", message)
-            await client.fail(SHUTTING_DOWN if self._is_cut_off else late)
-        finally:
-            self._scopes.discard(scope)
+            with Interruption() as whole:
+                self._answers.begin(whole)
+                try:
+                    await delivery.run(arrival)
+                finally:
+                    self._answers.end(whole)
+        except CutShort as error:
+            await client.fail(error.answer)
