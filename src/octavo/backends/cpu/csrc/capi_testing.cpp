@@ -57,3 +57,31 @@ OCTAVO_API int32_t octavo_test_unpack_row(const char *isa, const LinearWeight *w
   kernels->unpack_row(*weight, row, out);
   return 0;
 }
+
+// The tokens that are sampled from one row at num_positions positions, ascending.
+OCTAVO_API int32_t octavo_test_sample(const char *isa, const SampleArgs *args, int32_t num_positions,
+                                      int32_t *tokens) {
+  const KernelTable *kernels = select_kernels(isa);
+  if (!kernels)
+    return 1;
+  const size_t bytes = kernels->sample_scratch_bytes(args->vocab_size);
+  uint8_t *scratch = (uint8_t *)aligned_alloc(MAX_SCRATCH_ALIGN, (bytes + 63) / 64 * 64);
+  if (!scratch)
+    return 1;
+  SampleArgs at = *args;
+  for (int32_t i = 0; i < num_positions; i++, at.position++) {
+    FloatMode mode;
+    tokens[i] = kernels->sample_row(at, scratch);
+  }
+  free(scratch);
+  return 0;
+}
+
+// 1 also when the row is not finite.
+OCTAVO_API int32_t octavo_test_score(const char *isa, const ScoreArgs *args) {
+  const KernelTable *kernels = select_kernels(isa);
+  if (!kernels)
+    return 1;
+  FloatMode mode;
+  return kernels->score_row(*args) ? 0 : 1;
+}

@@ -1,6 +1,5 @@
 // The noise that makes an argmax a sample: a function of (seed, branch, position, token id).
 #pragma once
-#include "parts.h"
 #include "vec16.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {

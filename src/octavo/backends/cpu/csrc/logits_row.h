@@ -1,6 +1,5 @@
 // What sample.cpp and logprobs.cpp share: passes over one row of logits.
 #pragma once
-#include "parts.h"
 #include "vec16.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {

@@ -15,34 +15,51 @@ struct Normalizer {
   float logprob(float logit) const { return (logit - top) - log_total; }
 };
 
+// Calls take(16 logits, id of the first) for a row, whose last vector is filled up with -inf.
+template <class Take>
+OCTAVO_INLINE void each_vector(const float *x, int64_t begin, int64_t end, Take &&take) {
+  int64_t i = begin;
+  for (; i + LANES <= end; i += LANES)
+    take(x + i, i);
+  if (i < end) {
+    float last[LANES];
+    store(last, load_or(x, i, end, -INFINITE));
+    take(last, i);
+  }
+}
+
 Normalizer normalizer(const float *x, int64_t size) {
-  f32x16 largest = splat(-INFINITE);
-  for (int64_t i = 0; i < size; i += LANES)
-    largest = maximum(load_or(x, i, size, -INFINITE), largest);
-  const float top = tree_max(largest);
+  FloatPart largest[PARTS];
+  OCTAVO_EACH_PART largest[i] = -INFINITE - FloatPart{};
+  each_vector(x, 0, size, [&](const float *v, int64_t) {
+    OCTAVO_EACH_PART largest[i] = larger(load_part(v + i * PART_LANES), largest[i]);
+  });
+  const float top = tree_max(load<f32x16>(largest));
+  constexpr int64_t STRETCH = VECTORS_PER_SUM * LANES;
   float total = 0.0f;
-  for (int64_t i = 0; i < size;) {
-    f32x16 sum = {};
-    for (int v = 0; v < VECTORS_PER_SUM && i < size; v++, i += LANES)
-      sum += exp(load_or(x, i, size, -INFINITE) - top);
-    total += tree_sum(sum);
+  for (int64_t begin = 0; begin < size; begin += STRETCH) {
+    FloatPart sum[PARTS] = {};
+    each_vector(x, begin, begin + STRETCH < size ? begin + STRETCH : size, [&](const float *v, int64_t) {
+      OCTAVO_EACH_PART sum[i] += exp_of_lanes(load_part(v + i * PART_LANES) - top);
+    });
+    total += tree_sum(load<f32x16>(sum));
   }
   return {top, log(splat(total))[0]};
 }
 
 // 1 + the number of tokens that are more probable, or as probable and of a lower id.
 int32_t rank_of(const float *x, int64_t size, int32_t token) {
-  const f32x16 own = splat(x[token]);
-  const i32x16 id = splat(token);
-  i32x16 count = {};
-  for (int64_t i = 0; i < size; i += LANES) {
-    const f32x16 v = load_or(x, i, size, -INFINITE);
-    const i32x16 is_before = (v == own) & ((lane_index() + (int32_t)i) < id);
-    count -= (v > own) | is_before; // a true lane is -1
-  }
+  const FloatPart own = x[token] - FloatPart{};
+  IntPart count[PARTS] = {};
+  each_vector(x, 0, size, [&](const float *v, int64_t first) {
+    OCTAVO_EACH_PART {
+      const FloatPart part = load_part(v + i * PART_LANES);
+      const IntPart id = (IntPart)part_lane_index() + (int32_t)(first + i * PART_LANES);
+      count[i] -= (part > own) | ((part == own) & (id < token)); // a true lane is -1
+    }
+  });
   int32_t rank = 1;
-  for (int lane = 0; lane < LANES; lane++)
-    rank += count[lane];
+  OCTAVO_EACH_PART for (int lane = 0; lane < PART_LANES; lane++) rank += count[i][lane];
   return rank;
 }
 

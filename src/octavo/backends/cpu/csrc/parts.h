@@ -44,20 +44,23 @@ OCTAVO_INLINE BitsPart part_lane_index() {
   return lanes;
 }
 
-OCTAVO_INLINE bool has_any(IntPart mask) {
+// Bit i: whether lane i is true.
+OCTAVO_INLINE uint32_t lane_bits(IntPart mask) {
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask((__m512i)mask) != 0;
+  return _mm512_movepi32_mask((__m512i)mask);
 #elif defined(__AVX2__)
-  return _mm256_movemask_ps((__m256)mask) != 0;
+  return _mm256_movemask_ps((__m256)mask);
 #elif defined(__SSE2__)
-  return _mm_movemask_ps((__m128)mask) != 0;
+  return _mm_movemask_ps((__m128)mask);
 #else
-  int32_t all = 0;
+  uint32_t bits = 0;
   for (int lane = 0; lane < PART_LANES; lane++)
-    all |= mask[lane];
-  return all != 0;
+    bits |= (mask[lane] & 1u) << lane;
+  return bits;
 #endif
 }
+
+OCTAVO_INLINE bool has_any(IntPart mask) { return lane_bits(mask) != 0; }
 
 // Of sixteen values.
 OCTAVO_INLINE bool has_any_at_least(const float *values, float threshold) {

@@ -63,147 +63,133 @@ int32_t find(const Row &row, float logit) {
   return NO_TOKEN;
 }
 
-OCTAVO_INLINE f32x16 scale(f32x16 logits, float temperature) { return logits / temperature + 0.0f; }
+template <class V> OCTAVO_INLINE V scale(V logits, float temperature) { return logits / temperature + 0.0f; }
 
-OCTAVO_INLINE void append(TokenList &list, f32x16 scaled, i32x16 token, i32x16 is_wanted) {
-#if defined(__AVX512F__)
-  const __mmask16 mask = _mm512_movepi32_mask((__m512i)is_wanted);
-  _mm512_mask_compressstoreu_ps(list.scaled + list.count, mask, (__m512)scaled);
-  _mm512_mask_compressstoreu_epi32(list.ids + list.count, mask, (__m512i)token);
-  list.count += __builtin_popcount(mask);
-#else
-  for (int lane = 0; lane < LANES; lane++)
-    if (is_wanted[lane]) {
-      list.scaled[list.count] = scaled[lane];
-      list.ids[list.count++] = token[lane];
-    }
-#endif
+// Logits below this belong to scaled logits below `scaled`, whatever was rounded.
+float logit_below(float scaled, float temperature) {
+  return scaled * temperature - (SLACK + SLACK_RATIO * __builtin_fabsf(scaled)) * temperature;
 }
 
-// Every token whose logit is at least `least`.
-void collect(const Row &row, float least, float temperature, TokenList &list) {
+// Every token whose logit is at least `least` and at most `most`.
+void collect(const Row &row, float least, float most, float temperature, ScaledList &list) {
   list.count = 0;
   for (int64_t g = 0; g < row.num_groups; g++) {
     if (!has_any_at_least(row.maxima + g * LANES, least))
       continue;
     const float *x = row.group(g);
+    for (int j = 0; j < GROUP; j += PART_LANES) {
+      const FloatPart logits = load_part(x + j), scaled = scale(logits, temperature);
+      uint32_t wanted = lane_bits((logits >= (least - FloatPart{})) & (logits <= (most - FloatPart{})));
+      for (; wanted; wanted &= wanted - 1)
+        list.scaled[list.count++] = scaled[__builtin_ctz(wanted)];
+    }
+  }
+}
+
+// Adds the integer weights of the tokens whose scaled logit is at least `threshold` to their buckets.
+void weigh_row(const Row &row, float best, float threshold, float temperature, WeightHistogram histogram) {
+  const float floor = threshold > best + WEIGHTLESS ? threshold : best + WEIGHTLESS;
+  const float least = logit_below(floor, temperature);
+  for (int64_t g = 0; g < row.num_groups; g++) {
+    if (!has_any_at_least(row.maxima + g * LANES, least))
+      continue;
+    const float *x = row.group(g);
+    int32_t weights[GROUP], places[GROUP], count = 0; // in memory, where lanes are looked at one by one
     for (int j = 0; j < GROUP; j += LANES) {
       if (!has_any_at_least(x + j, least))
         continue;
-      const f32x16 logits = load<f32x16>(x + j);
-      append(list, scale(logits, temperature), lane_index() + (int32_t)(g * GROUP + j),
-             logits >= splat(least));
-    }
-  }
-}
-
-// The integer weights of the whole vocabulary, summed.
-uint64_t total_weight(const Row &row, float best, float temperature) {
-  const float weightless = (best + WEIGHTLESS) * temperature - SLACK;
-  uint64_t total = 0;
-  for (int64_t g = 0; g < row.num_groups; g++) {
-    if (!has_any_at_least(row.maxima + g * LANES, weightless))
-      continue;
-    WeightSum sum;
-    for (int j = 0; j < GROUP; j += LANES)
-      sum.add((u32x16)integer_weight(scale(load<f32x16>(row.group(g) + j), temperature), best));
-    total += sum.total();
-  }
-  return total;
-}
-
-// The survivors of top-k, then top-p among those, and min-p. best is the largest scaled logit.
-void find_survivors(const SampleArgs &args, const Row &row, float best, TokenList &list) {
-  const float temperature = args.temperature, finite = -__FLT_MAX__;
-  const auto logit_at = [&](float scaled) {
-    return scaled * temperature - (SLACK + SLACK_RATIO * __builtin_fabsf(scaled)) * temperature;
-  };
-  const bool has_top_k = args.top_k > 0 && args.top_k < args.vocab_size;
-  float threshold = -INFINITE;
-  if (has_top_k) {
-    const float least = kth_largest(row.maxima, row.num_groups * LANES, args.top_k, list.histogram);
-    collect(row, least > finite ? least : finite, temperature, list);
-    threshold = kth_largest(list.scaled, list.count, args.top_k, list.histogram);
-    keep_from(list, threshold);
-  }
-  if (args.top_p < 1.0) {
-    double target = 0.0;
-    uint64_t mass = 0;
-    if (has_top_k) {
-      mass = weigh(list, best);
-      target = args.top_p * (double)mass;
-    } else {
-      target = args.top_p * (double)total_weight(row, best, temperature);
-      collect(row, logit_at(best + LIKELY), temperature, list);
-      mass = weigh(list, best);
-      if ((double)mass < target) {
-        collect(row, logit_at(best + WEIGHTLESS), temperature, list);
-        weigh(list, best);
+      OCTAVO_EACH_PART {
+        const FloatPart scaled = scale(load_part(x + j + i * PART_LANES), temperature);
+        const IntPart weight = integer_weight(scaled, best) & (scaled >= (threshold - FloatPart{}));
+        const IntPart place =
+            weight_bucket(scaled, best) * BUCKET_PARTS + (IntPart)part_lane_index() % BUCKET_PARTS;
+        memcpy(weights + count, &weight, sizeof weight);
+        memcpy(places + count, &place, sizeof place);
+        count += PART_LANES;
       }
     }
-    threshold = from_sort_key(key_reaching(list.scaled, list.weights, list.count, target, list.histogram));
-    keep_from(list, threshold);
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++)
+      histogram.sums[(uint32_t)places[i]] += (uint32_t)weights[i];
   }
+}
+
+// top-p among the tokens whose scaled logit is at least `threshold`: the largest scaled logit such that the
+// tokens from there weigh top_p of all. A pass over the row says in which bucket it lies, a list of its
+// tokens where.
+float find_nucleus(const SampleArgs &args, const Row &row, float best, float threshold, ScaledList &list,
+                   uint64_t *histogram) {
+  const float temperature = args.temperature;
+  const WeightHistogram weights{histogram};
+  memset(histogram, 0, sizeof(uint64_t) * WEIGHT_BUCKETS * BUCKET_PARTS);
+  weigh_row(row, best, threshold, temperature, weights);
+  uint64_t total = 0, above = 0;
+  for (int b = 0; b < WEIGHT_BUCKETS; b++)
+    total += weights.weight(b);
+  const double target = args.top_p * (double)total;
+  const uint64_t needed = (uint64_t)target + ((double)(uint64_t)target < target);
+  int bucket = 0;
+  while (bucket < WEIGHT_BUCKETS - 1 && above + weights.weight(bucket) < needed)
+    above += weights.weight(bucket++);
+  const float top = best - bucket / BUCKETS_PER_UNIT, bottom = best - (bucket + 1) / BUCKETS_PER_UNIT;
+  const float least = bucket < WEIGHT_BUCKETS - 1 ? bottom : -__FLT_MAX__;
+  collect(row, logit_below(least, temperature), -logit_below(-top, temperature), temperature, list);
+  weigh_bucket(list, best, threshold, bucket);
+  return from_sort_key(key_reaching(list.scaled, list.weights, list.count, above, needed, histogram));
+}
+
+// The smallest scaled logit that survives top-k, then top-p among those, and min-p.
+float find_threshold(const SampleArgs &args, const Row &row, float best, ScaledList &list,
+                     uint64_t *histogram) {
+  const float temperature = args.temperature;
+  float threshold = -__FLT_MAX__;
+  if (args.top_k > 0 && args.top_k < args.vocab_size) {
+    const float least = kth_largest(row.maxima, row.num_groups * LANES, args.top_k, histogram);
+    collect(row, least > threshold ? least : threshold, INFINITE, temperature, list);
+    const float kth = kth_largest(list.scaled, list.count, args.top_k, histogram);
+    threshold = kth > threshold ? kth : threshold;
+  }
+  if (args.top_p < 1.0)
+    threshold = find_nucleus(args, row, best, threshold, list, histogram);
   if (args.min_p > 0.0f) {
-    if (!has_top_k && args.top_p >= 1.0)
-      collect(row, logit_at(best + log(splat(args.min_p))[0]), temperature, list);
-    keep_from(list, smallest_likely(list, best, args.min_p));
+    const float least = best + log(splat(args.min_p))[0];
+    collect(row, logit_below(least, temperature), INFINITE, temperature, list);
+    const float likely = smallest_likely(list, best, args.min_p);
+    threshold = likely > threshold ? likely : threshold;
   }
+  return threshold;
 }
 
 uint64_t noise_key(const SampleArgs &args) {
   return splitmix64(splitmix64(splitmix64(args.seed) ^ (uint64_t)args.branch) ^ (uint64_t)args.position);
 }
 
-// Whether one of sixteen tokens may score more than that.
-OCTAVO_INLINE bool may_beat(const float *scaled, const int32_t *ids, uint64_t key, float to_beat) {
-  IntPart any = {};
-  OCTAVO_EACH_PART {
-    BitsPart token;
-    memcpy(&token, ids + i * PART_LANES, sizeof token);
-    any |= load_part(scaled + i * PART_LANES) + gumbel_bound(key, token) > (to_beat - FloatPart{});
-  }
-  return has_any(any);
-}
-
-// Of a list. The exact noise is computed only where its bound says that a token may win.
-int32_t sample_list(const TokenList &list, uint64_t key) {
-  Best best;
-  float to_beat = -INFINITE;
-  for (int64_t i = 0; i < list.count; i += LANES) {
-    if (i + LANES <= list.count && !may_beat(list.scaled + i, list.ids + i, key, to_beat))
-      continue;
-    i32x16 token = splat(INT32_MAX);
-    memcpy(&token, list.ids + i, sizeof(int32_t) * (list.count - i < LANES ? list.count - i : LANES));
-    const f32x16 scaled = load_or(list.scaled, i, list.count, -INFINITE);
-    const f32x16 score = scaled + gumbel(key, token);
-    best.take(score, token);
-    const float top = tree_max(score) - SLACK - SLACK_RATIO * __builtin_fabsf(tree_max(score));
-    to_beat = top > to_beat ? top : to_beat;
-  }
-  return best.lowest_id();
-}
-
-// Of all tokens. The exact noise is computed only where its bound says that a token may win.
-int32_t sample_all(const Row &row, float best_logit, float temperature, uint64_t key) {
+// The best of the tokens whose scaled logit is at least `threshold`. The exact noise is computed only where
+// its bound says that a token may win.
+int32_t sample_from(const Row &row, float best_logit, float threshold, float temperature, uint64_t key) {
   const float inverse = 1.0f / temperature, best_scaled = scale(splat(best_logit), temperature)[0];
   const float slack = SLACK + SLACK_RATIO * (__builtin_fabsf(best_scaled) + MAX_NOISE);
+  const float least = logit_below(threshold, temperature);
   Best best;
   float to_beat = best_scaled + gumbel(key, splat(find(row, best_logit)))[0] - slack;
   for (int64_t g = 0; g < row.num_groups; g++) {
+    if (!has_any_at_least(row.maxima + g * LANES, least))
+      continue;
     const float *x = row.group(g);
     for (int j = 0; j < GROUP; j += LANES) {
       const int32_t first = (int32_t)(g * GROUP + j);
       IntPart may_win = {};
       OCTAVO_EACH_PART {
         const BitsPart token = part_lane_index() + (uint32_t)(first + i * PART_LANES);
-        const FloatPart approximate = load_part(x + j + i * PART_LANES) * inverse;
-        may_win |= approximate + gumbel_bound(key, token) > (to_beat - FloatPart{});
+        const FloatPart logits = load_part(x + j + i * PART_LANES);
+        may_win |= (logits * inverse + gumbel_bound(key, token) > (to_beat - FloatPart{})) &
+                   (logits >= (least - FloatPart{}));
       }
       if (!has_any(may_win))
         continue;
       const i32x16 token = lane_index() + first;
-      const f32x16 score = scale(load<f32x16>(x + j), temperature) + gumbel(key, token);
+      const f32x16 scaled = scale(load<f32x16>(x + j), temperature);
+      const f32x16 score = scaled >= splat(threshold) ? scaled + gumbel(key, token) : splat(-INFINITE);
       best.take(score, token);
       const float top = tree_max(score) - slack;
       to_beat = top > to_beat ? top : to_beat;
@@ -218,7 +204,7 @@ size_t round_up(int64_t columns) { return (columns + GROUP - 1) / GROUP * GROUP;
 
 size_t sample_scratch_bytes(int32_t vocab_size) {
   const size_t columns = round_up(vocab_size), maxima = columns / GROUP * LANES;
-  return (4 * (columns + LANES) + maxima) * sizeof(float) + MAX_BUCKETS * sizeof(uint64_t);
+  return (3 * (columns + LANES) + maxima) * sizeof(float) + MAX_BUCKETS * sizeof(uint64_t);
 }
 
 // The sampled token id, or NOT_FINITE or NO_TOKEN. logits are left as they are.
@@ -226,12 +212,9 @@ int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
   const int64_t size = args.vocab_size, columns = round_up(size) + LANES;
   if (!is_finite(args.logits, size))
     return NOT_FINITE;
-  TokenList list = {};
-  list.histogram = (uint64_t *)scratch;
-  float *adjusted = (float *)(list.histogram + MAX_BUCKETS);
-  list.scaled = adjusted + columns;
-  list.ids = (int32_t *)(list.scaled + columns);
-  list.weights = (uint32_t *)(list.ids + columns);
+  uint64_t *histogram = (uint64_t *)scratch;
+  float *adjusted = (float *)(histogram + MAX_BUCKETS);
+  ScaledList list = {adjusted + columns, (uint32_t *)(adjusted + 2 * columns), 0};
   const float *logits = args.logits;
   if (!args.adjust.is_identity()) {
     memcpy(adjusted, logits, sizeof(float) * size);
@@ -244,11 +227,9 @@ int32_t sample_row(const SampleArgs &args, uint8_t *scratch) {
     return NO_TOKEN;
   if (args.temperature == 0.0f)
     return find(row, best);
-  const bool keeps_all = (args.top_k <= 0 || args.top_k >= size) && args.top_p >= 1.0 && args.min_p <= 0.0f;
-  if (keeps_all)
-    return sample_all(row, best, args.temperature, noise_key(args));
-  find_survivors(args, row, scale(splat(best), args.temperature)[0], list);
-  return sample_list(list, noise_key(args));
+  const float best_scaled = scale(splat(best), args.temperature)[0];
+  const float threshold = find_threshold(args, row, best_scaled, list, histogram);
+  return sample_from(row, best, threshold, args.temperature, noise_key(args));
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

@@ -1,5 +1,5 @@
-// Which tokens survive top-k, top-p and min-p: a threshold from integer histograms over a list that holds all
-// tokens above some logit, never a sort. Integer sums do not depend on their order.
+// Thresholds of top-k, top-p and min-p from integer histograms, never a sort: sums of integers do not depend
+// on their order.
 #pragma once
 #include "logits_row.h"
 
@@ -8,9 +8,12 @@ namespace {
 
 constexpr float PROBABILITY_ONE = 1073741824.0f; // 2^30: the integer weight of the most probable token
 constexpr float WEIGHTLESS = -20.9f;             // e^x is below 2^-30 here: its weight is 0
-constexpr float LIKELY = -8.0f;                  // where a nucleus mostly ends
-constexpr int DIGIT_BITS[] = {11, 11, 10};       // of the 32-bit sort key, from the top
-constexpr int MAX_BUCKETS = 1 << 11;
+constexpr int WEIGHT_BUCKETS = 512;              // of scaled logits from the largest down to WEIGHTLESS
+constexpr int BUCKET_PARTS = 4;                  // so that lanes in a row seldom wait for each other's sum
+constexpr float BUCKETS_PER_UNIT = (WEIGHT_BUCKETS - 1) / -WEIGHTLESS;
+constexpr int MAX_DIGIT_BITS = 11; // of the sort key, looked at in one pass
+constexpr int MAX_BUCKETS = 1 << MAX_DIGIT_BITS;
+static_assert(WEIGHT_BUCKETS * BUCKET_PARTS <= MAX_BUCKETS);
 
 // Unsigned keys that order as the floats do (no NaN, no -0).
 OCTAVO_INLINE uint32_t sort_key(float x) {
@@ -25,27 +28,30 @@ OCTAVO_INLINE float from_sort_key(uint32_t key) {
   return x;
 }
 
-// Tokens by ascending id, with their scaled logits: every one of a row whose logit is at least some value.
-struct TokenList {
+// Scaled logits of some tokens. Arrays have room for LANES more.
+struct ScaledList {
   float *scaled;
-  int32_t *ids;
   uint32_t *weights; // e^(scaled - best) in units of 2^-30
-  uint64_t *histogram;
   int64_t count;
 };
 
-// The largest key such that the values at or above it weigh at least `target` together; there are such.
-// weights
-// == nullptr counts values.
-static uint32_t key_reaching(const float *values, const uint32_t *weights, int64_t count, double target,
-                             uint64_t *histogram) {
-  uint32_t prefix = 0;
-  uint64_t above = 0;
-  int shift = 32;
-  for (int bits : DIGIT_BITS) {
-    const uint64_t above_mask = shift == 32 ? 0 : ~0ull << shift;
-    shift -= bits;
+// The largest key such that the values at or above it, and what is known to be above all of them, weigh at
+// least `needed` together; there are such. weights == nullptr counts values.
+static uint32_t key_reaching(const float *values, const uint32_t *weights, int64_t count, uint64_t above,
+                             uint64_t needed, uint64_t *histogram) {
+  uint32_t least = UINT32_MAX, most = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t key = sort_key(values[i]);
+    least = key < least ? key : least;
+    most = key > most ? key : most;
+  }
+  int shift = least == most ? 0 : 32 - __builtin_clz(least ^ most); // bits above are those of all
+  uint32_t prefix = (uint32_t)((uint64_t)most >> shift << shift);
+  while (shift > 0) {
+    const uint32_t above_mask = (uint32_t)(~0ull << shift);
+    const int bits = shift < MAX_DIGIT_BITS ? shift : MAX_DIGIT_BITS;
     const uint32_t num_buckets = 1u << bits;
+    shift -= bits;
     memset(histogram, 0, sizeof(uint64_t) * num_buckets);
     for (int64_t i = 0; i < count; i++) {
       const uint32_t key = sort_key(values[i]);
@@ -53,7 +59,7 @@ static uint32_t key_reaching(const float *values, const uint32_t *weights, int64
         histogram[(key >> shift) & (num_buckets - 1)] += weights ? weights[i] : 1;
     }
     uint32_t bucket = num_buckets - 1;
-    while (bucket > 0 && (double)(above + histogram[bucket]) < target)
+    while (bucket > 0 && above + histogram[bucket] < needed)
       above += histogram[bucket--];
     prefix |= bucket << shift;
   }
@@ -61,59 +67,44 @@ static uint32_t key_reaching(const float *values, const uint32_t *weights, int64
 }
 
 OCTAVO_INLINE float kth_largest(const float *values, int64_t count, int64_t k, uint64_t *histogram) {
-  return k < count ? from_sort_key(key_reaching(values, nullptr, count, (double)k, histogram)) : -INFINITE;
+  return k <= count ? from_sort_key(key_reaching(values, nullptr, count, 0, k, histogram)) : -INFINITE;
 }
 
-OCTAVO_INLINE i32x16 integer_weight(f32x16 scaled, float best) {
-  return __builtin_convertvector(exp(scaled - best) * PROBABILITY_ONE, i32x16);
+OCTAVO_INLINE IntPart integer_weight(FloatPart scaled, float best) {
+  const FloatPart below = larger(scaled - best, EXP_FLOOR - FloatPart{});
+  return __builtin_convertvector(exp_in_range(below) * PROBABILITY_ONE, IntPart);
 }
 
-// Weights of up to 2^16 vectors, summed without overflow.
-struct WeightSum {
-  u32x16 high = {}, low = {};
+// Weights of tokens in buckets of scaled logits, the largest first.
+struct WeightHistogram {
+  uint64_t *sums; // [WEIGHT_BUCKETS][BUCKET_PARTS]
 
-  OCTAVO_INLINE_MEMBER void add(u32x16 weight) {
-    high += weight >> 15;
-    low += weight & 0x7fffu;
-  }
-  uint64_t total() const {
+  uint64_t weight(int bucket) const {
     uint64_t sum = 0;
-    for (int lane = 0; lane < LANES; lane++)
-      sum += ((uint64_t)high[lane] << 15) + low[lane];
+    for (int part = 0; part < BUCKET_PARTS; part++)
+      sum += sums[bucket * BUCKET_PARTS + part];
     return sum;
   }
 };
 
-// Fills the list's weights, of which there may be LANES - 1 more than tokens; returns their sum.
-static uint64_t weigh(const TokenList &list, float best) {
-  constexpr int64_t MAX_AT_ONCE = LANES << 16;
-  uint64_t total = 0;
-  for (int64_t begin = 0; begin < list.count; begin += MAX_AT_ONCE) {
-    WeightSum sum;
-    const int64_t end = begin + MAX_AT_ONCE < list.count ? begin + MAX_AT_ONCE : list.count;
-    for (int64_t i = begin; i < end; i += LANES) {
-      const i32x16 weight = integer_weight(load_or(list.scaled, i, list.count, -INFINITE), best);
-      sum.add((u32x16)weight);
-      store(list.weights + i, weight);
-    }
-    total += sum.total();
-  }
-  return total;
+// Never less for a smaller logit, so that a bucket's tokens are all above those of the next.
+OCTAVO_INLINE IntPart weight_bucket(FloatPart scaled, float best) {
+  const FloatPart place = (best - scaled) * BUCKETS_PER_UNIT, last = WEIGHT_BUCKETS - 1.0f - FloatPart{};
+  return __builtin_convertvector(place < last ? place : last, IntPart);
 }
 
-// Drops what lies below a threshold.
-static void keep_from(TokenList &list, float threshold) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < list.count; i++) {
-    list.scaled[count] = list.scaled[i];
-    list.ids[count] = list.ids[i];
-    count += list.scaled[i] >= threshold;
+// Fills the list's weights: 0 in another bucket, or below a threshold.
+static void weigh_bucket(const ScaledList &list, float best, float threshold, int bucket) {
+  for (int64_t i = 0; i < list.count; i += PART_LANES) {
+    const FloatPart scaled = load_part(list.scaled + i);
+    const IntPart is_in = (weight_bucket(scaled, best) == bucket) & (scaled >= (threshold - FloatPart{}));
+    const IntPart weight = integer_weight(scaled, best) & is_in;
+    memcpy(list.weights + i, &weight, sizeof weight);
   }
-  list.count = count;
 }
 
-// min-p. The list may lack unlikely tokens: then all that it has survive.
-static float smallest_likely(const TokenList &list, float best, float min_p) {
+// min-p: the list holds all that may be likely enough.
+static float smallest_likely(const ScaledList &list, float best, float min_p) {
   f32x16 least = splat(best);
   for (int64_t i = 0; i < list.count; i += LANES) {
     const f32x16 s = load_or(list.scaled, i, list.count, -INFINITE);

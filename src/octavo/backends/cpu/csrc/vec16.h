@@ -4,19 +4,12 @@
 // Only + - * / compare, select and integer operations, and fma where the order of operations says fma. No
 // libm.
 #pragma once
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#include "isa.h"
-#include "kernels.h"
+#include "parts.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 
 constexpr int LANES = 16;
+constexpr float EXP_FLOOR = -86.0f;
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef double f64x16 __attribute__((vector_size(128)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
@@ -115,21 +108,34 @@ OCTAVO_INLINE bf16 to_bf16(float x) {
   return x != x ? 0x7fc0 : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
-// e^x (Cephes expf) for x up to 88; exactly 0 below -86. Never NaN.
-OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
-  const f32x16 floor = splat(-86.0f), magic = splat(12582912.0f);
-  f32x16 clamped = x > floor ? x : floor;
-  f32x16 n = (clamped * 1.44269504088896341f + magic) - magic;
-  f32x16 r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
-  f32x16 p = splat(1.9875691500e-4f);
+// e^x (Cephes expf) for x from -86 to 88. V: 16 lanes, or a part of them.
+template <class V> OCTAVO_INLINE V exp_in_range(V x) {
+  using Integers = decltype(x > x);
+  const V magic = 12582912.0f - V{};
+  V n = (x * 1.44269504088896341f + magic) - magic;
+  V r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  V p = 1.9875691500e-4f - V{};
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  f32x16 y = (p * (r * r) + r) + 1.0f;
-  i32x16 scaled = (i32x16)y + (__builtin_convertvector(n, i32x16) << 23);
-  return x < floor ? f32x16{} : (f32x16)scaled;
+  V y = (p * (r * r) + r) + 1.0f;
+  return (V)((Integers)y + (__builtin_convertvector(n, Integers) << 23));
+}
+
+// e^x for x up to 88; exactly 0 below -86. Never NaN.
+template <class V> OCTAVO_INLINE V exp_of_lanes(V x) {
+  const V floor = EXP_FLOOR - V{};
+  return x < floor ? V{} : exp_in_range(x > floor ? x : floor);
+}
+
+OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
+  FloatPart parts[PARTS];
+  memcpy(parts, &x, sizeof x);
+  OCTAVO_EACH_PART parts[i] = exp_of_lanes(parts[i]);
+  memcpy(&x, parts, sizeof x);
+  return x;
 }
 
 // The same for every x: constant above 88.
