@@ -1,6 +1,7 @@
 """Stopping and logging of a process that serves HTTP."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -9,7 +10,14 @@ import signal
 import pytest
 
 from octavo.core.errors import StartError
-from octavo.http.process import StopSignals, allow_connections, set_up_logging, wait_for_any
+from octavo.http.process import (
+    COLLECT_AFTER,
+    StopSignals,
+    allow_connections,
+    set_up_logging,
+    spare_the_collector,
+    wait_for_any,
+)
 
 
 def test_the_first_signal_asks_and_the_second_insists() -> None:
@@ -55,3 +63,13 @@ def test_as_many_files_may_be_open_as_the_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_is_loaded_is_spared_by_the_collector() -> None:
+    before = gc.get_threshold()
+    try:
+        spare_the_collector()
+        assert gc.get_freeze_count() and gc.get_threshold()[0] == COLLECT_AFTER
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

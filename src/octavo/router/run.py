@@ -10,7 +10,14 @@ import uvloop
 
 from octavo import __version__
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, allow_connections, set_up_logging, wait_for_any
+from octavo.http.process import (
+    HttpServer,
+    StopSignals,
+    allow_connections,
+    set_up_logging,
+    spare_the_collector,
+    wait_for_any,
+)
 from octavo.http.tls import Tls
 from octavo.router.options import RouteOptions
 from octavo.router.wiring import RunningRouter
@@ -29,6 +36,7 @@ def run_router(options: RouteOptions) -> int:
         admin = None
         if config.admin_port is not None:
             admin = stack.enter_context(listen(config.host, config.admin_port))
+        spare_the_collector()
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         return runner.run(serve(router, listener, config.drain_seconds, tls, admin))
 

@@ -8,6 +8,7 @@ import asyncio
 import collections
 import dataclasses
 import ssl
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import cast
@@ -57,6 +58,7 @@ class Upstream:
 
     def __init__(self, address: Address, *, connect_seconds: float = 2.0) -> None:
         self.address = address
+        self._host = f"host: {address.authority}\r\n".encode()
         self._connect_seconds = connect_seconds
         self._tls = ssl.create_default_context() if address.is_tls else None
         self._idle: collections.deque[tuple[float, Connection]] = collections.deque()
@@ -69,14 +71,14 @@ class Upstream:
         headers must name neither Host nor Content-Length. Nothing is sent twice: an endpoint that ends a kept
         connection just then is as good as one that died of the request.
         """
-        lines = [f"{method} {self.address.path}{path} HTTP/1.1\r\nhost: {self.address.authority}".encode()]
-        lines += [b"%b: %b" % header for header in headers]
-        data = b"\r\n".join((*lines, b"content-length: %d\r\n\r\n%b" % (len(body), body)))
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        first = f"{method} {self.address.path}{path} HTTP/1.1\r\n".encode()
+        length = b"content-length: %d\r\n\r\n" % len(body)
         connection = self._take_idle() or await self._connect()
-        return await connection.send(data, seconds)
+        return await connection.send(b"".join((first, self._host, *lines, length, body)), seconds)
 
     def _take_idle(self) -> "Connection | None":
-        oldest = asyncio.get_running_loop().time() - MAX_IDLE_SECONDS
+        oldest = time.monotonic() - MAX_IDLE_SECONDS
         while self._idle:
             since, connection = self._idle.pop()
             if not connection.is_closed and since >= oldest:
@@ -105,7 +107,7 @@ class Upstream:
         if len(self._idle) >= MAX_IDLE_CONNECTIONS:
             connection.abort()
         else:
-            self._idle.append((asyncio.get_running_loop().time(), connection))
+            self._idle.append((time.monotonic(), connection))
 
     def close(self) -> None:
         """Idle connections end; those in use end with their answers."""
@@ -159,10 +161,10 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._waiter: asyncio.Future[None] | None = None
+        self._parser = httptools.HttpResponseParser(self)  # of one answer after another
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: Headers = []
         self._has_head = False
         self._pieces: list[bytes] = []
@@ -200,7 +202,7 @@ class Connection(asyncio.Protocol):
         return data
 
     async def _wait(self, seconds: float) -> None:
-        """For anything to happen. One timer serves all waits of an answer: most end long before it."""
+        """For anything to happen. One timer serves all waits on the connection: most end long before it."""
         if self._error is not None:
             raise self._error
         self._deadline = self._loop.time() + seconds
@@ -240,7 +242,6 @@ class Connection(asyncio.Protocol):
             return
         if self._may_keep and not self._pieces:
             self._is_kept = True
-            self._stop_timer()
             self._keep(self)
         else:
             self.abort()

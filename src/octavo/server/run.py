@@ -5,7 +5,6 @@ all at once.
 """
 
 import asyncio
-import gc
 import os
 import socket
 import sys
@@ -15,14 +14,20 @@ import uvloop
 
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, allow_connections, set_up_logging, wait_for_any
+from octavo.http.process import (
+    HttpServer,
+    StopSignals,
+    allow_connections,
+    set_up_logging,
+    spare_the_collector,
+    wait_for_any,
+)
 from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
 from octavo.server.replica import Replica, start_replica
 
 EXIT_ENGINE_GONE = 1
-COLLECT_AFTER = 20_000  # containers more than before: what a token makes ends without the collector
 LOWER_PRIORITY = 5  # added to the niceness
 
 
@@ -71,10 +76,8 @@ async def serve(
 
 
 def _settle(replica: Replica) -> None:
-    """The garbage collector looks no more at what was loaded; the engine's threads go before the server."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    """All is loaded; the engine's threads go before the server."""
+    spare_the_collector()
     if available_cores() <= replica.engine.info.threads:
         os.nice(LOWER_PRIORITY)
 
