@@ -9,6 +9,7 @@ import dataclasses
 import enum
 
 from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.kv_dtype import KVDType
 from octavo.models.architecture import Architecture
 from octavo.models.ops import KIND_OF_ATTRS, Attrs, OpKind
 
@@ -75,18 +76,22 @@ class KVGroup:
 
     num_layers is for how many there is room: the same in all groups of a program, so that blocks are alike.
     window: how many tokens a row sees, its own included; None: all up to its own.
-    A block holds 16 tokens: [kv_head][layer][K | V], bf16; K as [head_dim / 2][16 tokens][2 dims], V as
-    [8 token pairs][head_dim][2 tokens]: what a matrix unit reads without rearranging.
+    A block holds 16 tokens, [kv_head][layer][K | V], as a matrix unit reads them without rearranging:
+    bf16: K [head_dim / 2][16 tokens][2 dims], V [8 token pairs][head_dim][2 tokens];
+    int8: K [head_dim / 4][16 tokens][4 dims], 16 fp32 units of K, 16 of V, V [4][head_dim][4 tokens].
     """
 
     num_layers: int
     num_kv_heads: int
     head_dim: int
     window: int | None = None
+    dtype: KVDType = KVDType.BF16
 
     @property
     def slab_bytes(self) -> int:
         """K (or V) of one layer and head in one block."""
+        if self.dtype is KVDType.INT8:
+            return BLOCK_SIZE * (self.head_dim + DType.F32.num_bytes)
         return BLOCK_SIZE * self.head_dim * DType.BF16.num_bytes
 
     @property
@@ -136,6 +141,10 @@ class Program:
     rope_tables: tuple[RopeTable, ...]
 
     logits = "logits"
+
+    def with_kv_dtype(self, dtype: KVDType) -> "Program":
+        groups = tuple(dataclasses.replace(group, dtype=dtype) for group in self.kv_groups)
+        return dataclasses.replace(self, kv_groups=groups)
 
     def buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self.buffers if buffer.name == name)

@@ -10,6 +10,7 @@ from octavo.backends.cpu.backend import CpuBackend
 from octavo.backends.cpu.library import load_library
 from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.errors import ModelFileError, StartError
+from octavo.core.kv_dtype import KVDType
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import StepPhase
 from octavo.models.architecture import Architecture
@@ -96,6 +97,34 @@ def test_every_head_size_equals_the_reference(head_dim: int, num_steps: int) -> 
     for isa in ISAS:
         backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
         assert_same(run(backend, program, num_steps), reference)
+
+
+@pytest.mark.parametrize("arch", [TINY, SANDWICH, AFTER])
+def test_an_int8_cache_equals_the_reference(arch: Architecture) -> None:
+    """Windows, caps and scales, rows that do not fill a tile, blocks with new owners, several threads."""
+    program, tensors = model_of(arch)
+    program = program.with_kv_dtype(KVDType.INT8)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 5)
+    for isa in ISAS:
+        for num_threads in (1, 3):
+            backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=num_threads, isa=isa)
+            assert_same(run(backend, program, 5), reference)
+
+
+@pytest.mark.parametrize(("head_dim", "num_steps"), [(32, 3), (64, 3), (96, 3), (128, 3), (256, 2), (512, 1)])
+def test_every_head_size_of_an_int8_cache_equals_the_reference(head_dim: int, num_steps: int) -> None:
+    program, tensors = tiny_model(head_dim=head_dim, num_layers=1)
+    program = program.with_kv_dtype(KVDType.INT8)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, num_steps)
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert_same(run(backend, program, num_steps), reference)
+
+
+def test_a_head_too_large_for_sums_of_32_bits_is_refused() -> None:
+    program, tensors = tiny_model(head_dim=528)
+    with pytest.raises(StartError, match="--kv-dtype int8 allows 512 at most"):
+        CpuBackend(program.with_kv_dtype(KVDType.INT8), tensors, LIMITS, 4)
 
 
 def test_every_weight_format_equals_the_reference() -> None:

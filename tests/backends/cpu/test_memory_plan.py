@@ -11,6 +11,7 @@ from octavo.backends.cpu.backend import CpuBackend
 from octavo.backends.cpu.library import load_library
 from octavo.backends.cpu.memory_plan import plan_memory, workspace_parts
 from octavo.core.errors import StartError
+from octavo.core.kv_dtype import KVDType
 from octavo.core.sampling_params import (
     MAX_BAD_WORD_TOKENS,
     MAX_BAD_WORDS,
@@ -34,9 +35,10 @@ def allocations() -> tuple[int, int]:
     return count.value, num_bytes.value
 
 
-def planned(arch: Architecture, num_threads: int) -> tuple[MemoryPlan, int]:
+def planned(arch: Architecture, num_threads: int, kv_dtype: KVDType = KVDType.BF16) -> tuple[MemoryPlan, int]:
     """The plan, and what the library holds more when it has been carried out."""
     program, tensors = model_of(arch)
+    program = program.with_kv_dtype(kv_dtype)
     plan = plan_memory(program, tensors, LIMITS, num_threads)
     _, before = allocations()
     backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, 20, num_threads=num_threads)
@@ -52,6 +54,13 @@ def planned(arch: Architecture, num_threads: int) -> tuple[MemoryPlan, int]:
 def test_the_library_holds_what_the_plan_says(arch: Architecture, num_threads: int) -> None:
     plan, held = planned(arch, num_threads)
     assert held == pytest.approx(plan.total_bytes - plan.weight_bytes, abs=BOOKKEEPING)
+
+
+def test_an_int8_cache_takes_what_the_plan_says_and_little_more_than_half() -> None:
+    plan, held = planned(TINY, 2, KVDType.INT8)
+    assert held == pytest.approx(plan.total_bytes - plan.weight_bytes, abs=BOOKKEEPING)
+    whole, _ = planned(TINY, 2)
+    assert plan.kv_bytes / whole.kv_bytes == pytest.approx((16 + 4) / 32, abs=0.02)
 
 
 def test_the_plan_does_not_need_weights() -> None:

@@ -18,6 +18,7 @@ from octavo.backends.cpu.executor_desc import ExecutorSize, describe
 from octavo.backends.cpu.packed_weights import PackedWeights
 from octavo.backends.cpu.step_arrays import StepResults, fill_step
 from octavo.core.errors import ModelFileError, StartError
+from octavo.core.kv_dtype import KVDType
 from octavo.core.step import Masks, StepInput, StepOutput, Ticket
 from octavo.models.ops import OpKind
 from octavo.models.program import DType, Program, RopeTable
@@ -25,6 +26,7 @@ from octavo.weights.formats import Tensor
 
 _ERROR_BYTES = 512
 _HEAD_DIM_MULTIPLE = 16
+_MAX_INT8_HEAD_DIM = 512
 
 
 def default_isa() -> str:
@@ -126,9 +128,15 @@ def _mask_rows(masks: Masks, vocab_size: int) -> Masks:
 
 
 def _check_supported(program: Program) -> None:
+    head_dim = program.architecture.head_dim
     for op in program.ops:
-        if op.kind is OpKind.ATTENTION and program.architecture.head_dim % _HEAD_DIM_MULTIPLE:
+        if op.kind is OpKind.ATTENTION and head_dim % _HEAD_DIM_MULTIPLE:
             raise ModelFileError(
-                f"The model's head size is {program.architecture.head_dim}; the CPU back end needs a"
-                f" multiple of {_HEAD_DIM_MULTIPLE}."
+                f"The model's head size is {head_dim}; the CPU back end needs a multiple of"
+                f" {_HEAD_DIM_MULTIPLE}."
             )
+    if head_dim > _MAX_INT8_HEAD_DIM and any(group.dtype is KVDType.INT8 for group in program.kv_groups):
+        raise StartError(
+            f"The model's head size is {head_dim}; --kv-dtype int8 allows {_MAX_INT8_HEAD_DIM} at most,"
+            " as its sums of integers have 32 bits."
+        )

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from octavo.backends.base import StepLimits
 from octavo.backends.cpu import library as native
+from octavo.core.kv_dtype import KVDType
 from octavo.models.program import DType, Op, Program, Rows
+
+_KV_FORMATS = (KVDType.BF16, KVDType.INT8)  # in the order of kernels.h
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ def describe(
         )
     )
     groups = (native.KVGroupDesc * len(program.kv_groups))(
-        *(native.KVGroupDesc(group.num_layers, group.block_bytes) for group in program.kv_groups)
+        *(
+            native.KVGroupDesc(group.num_layers, group.block_bytes, _KV_FORMATS.index(group.dtype))
+            for group in program.kv_groups
+        )
     )
     tables = (native.RopeTableDesc * len(program.rope_tables))(
         *(

@@ -40,7 +40,7 @@ class WeightDesc(ctypes.Structure):
 
 
 class KVGroupDesc(ctypes.Structure):
-    _fields_ = (("num_layers", Long), ("block_bytes", Long))
+    _fields_ = (("num_layers", Long), ("block_bytes", Long), ("format", Int))
 
 
 class RopeTableDesc(ctypes.Structure):

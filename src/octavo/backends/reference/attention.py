@@ -11,11 +11,13 @@ from octavo.backends.reference.arithmetic import (
     exp,
     f32,
     f64,
+    from_bf16,
     linear,
     softcap,
     to_bf16,
     tree,
 )
+from octavo.backends.reference.quantize import QUERY_DIGITS, digit_products, quantize
 from octavo.core.block_hash import BLOCK_SIZE
 
 PIECE = 256  # tokens, counted from position 0
@@ -32,13 +34,16 @@ class Scoring:
     def first_visible(self, positions: np.ndarray) -> np.ndarray:
         return np.maximum(positions - self.window + 1, 0) if self.window else np.zeros_like(positions)
 
-    def scores(self, products: F32) -> F32:
-        scaled = f32(f64(products) * f64(np.float32(self.scale)))
+    def scores(self, products: F32, units: F32 | np.float32) -> F32:
+        """units: of the queries, which products are multiples of."""
+        scale = f32(f64(units) * f64(np.float32(self.scale)))
+        scaled = f32(f64(products) * f64(scale))
         return softcap(scaled, self.softcap) if self.softcap else scaled
 
 
-def attend(query: BF16, keys: BF16, values: BF16, first_position: int, scoring: Scoring) -> BF16:
-    """query [rows, heads, head_dim] from first_position on; keys, values [context, kv_heads, head_dim].
+def attend(query: BF16, keys: np.ndarray, values: np.ndarray, first_position: int, scoring: Scoring) -> BF16:
+    """query [rows, heads, head_dim] from first_position on; keys, values [context, kv_heads, head_dim], or
+    quantized [context, kv_heads, head_dim + 1].
 
     Returns [rows, heads * head_dim]. A row sees the context up to its own position, or a window of it.
     """
@@ -55,7 +60,10 @@ def attend(query: BF16, keys: BF16, values: BF16, first_position: int, scoring: 
     return out.reshape(num_rows, num_heads * head_dim)
 
 
-def _attend_head(rows: BF16, keys: BF16, values: BF16, positions: np.ndarray, scoring: Scoring) -> BF16:
+def _attend_head(
+    rows: BF16, keys: np.ndarray, values: np.ndarray, positions: np.ndarray, scoring: Scoring
+) -> BF16:
+    piece = bf16_piece if keys.dtype == np.uint16 else int8_piece
     context = -(-len(keys) // BLOCK_SIZE) * BLOCK_SIZE
     keys = np.pad(keys, ((0, context - len(keys)), (0, 0)))
     values = np.pad(values, ((0, context - len(values)), (0, 0)))
@@ -69,7 +77,7 @@ def _attend_head(rows: BF16, keys: BF16, values: BF16, positions: np.ndarray, sc
         if len(here) == 0:
             continue
         visible = (tokens <= positions[here, None]) & (tokens >= first[here, None])
-        m, length, o = _piece(rows[here], keys[tokens], values[tokens], visible, scoring)
+        m, length, o = piece(rows[here], keys[tokens], values[tokens], visible, scoring)
         is_first = first[here] >= start  # of the row's pieces: taken as it is
         old = np.where(is_first, m, best[here])
         merged = np.where(old > m, old, m)
@@ -85,16 +93,42 @@ def _weighted(a: F32, wa: F32, b: F32, wb: F32) -> F32:
     return f32(f64(f32(f64(a) * f64(wa))) + f64(f32(f64(b) * f64(wb))))
 
 
-def _piece(
+def bf16_piece(
     rows: BF16, keys: BF16, values: BF16, visible: np.ndarray, scoring: Scoring
 ) -> tuple[F32, F32, F32]:
     """Maximum, sum and weighted values of one piece; visible [rows, tokens]."""
-    scores = scoring.scores(linear(rows, keys))
-    m = np.where(visible, scores, -np.inf).max(axis=1).astype(np.float32)
+    scores = scoring.scores(linear(rows, keys), np.float32(1))
+    m = _largest_visible(scores, visible)
     p = np.where(visible, to_bf16(exp(f32(f64(scores) - f64(m)[:, None]))), np.uint16(0))
-    lanes = np.zeros((len(rows), LANES), np.float32)
-    weights = (p.astype(np.uint32) << 16).view(np.float32)
-    for start in range(0, len(keys), BLOCK_SIZE):
-        lanes = f32(f64(lanes) + f64(weights[:, start : start + BLOCK_SIZE]))
+    length = _sum_of(from_bf16(p))
     o = linear(p, np.ascontiguousarray(values.T), chunk=BLOCK_SIZE)
-    return m, tree(lanes), f32(f64(o) + 0.0)  # + 0 turns -0 into +0, however many blocks were all masked
+    return m, length, f32(f64(o) + 0.0)  # + 0 turns -0 into +0, however many blocks were all masked
+
+
+def int8_piece(
+    rows: BF16, keys: F32, values: F32, visible: np.ndarray, scoring: Scoring
+) -> tuple[F32, F32, F32]:
+    """The same over quantized keys and values [tokens, head_dim + 1]."""
+    digits, units = quantize(from_bf16(rows), QUERY_DIGITS)
+    with np.errstate(invalid="ignore"):  # infinite units of rows that are not finite
+        products = f32(f64(digit_products(digits, keys[:, :-1])) * f64(keys[:, -1]))
+        scores = scoring.scores(products, units[:, None])
+        m = _largest_visible(scores, visible)
+        p = np.where(visible, exp(f32(f64(scores) - f64(m)[:, None])), np.float32(0))
+        weights = np.where(p > 0, f32(f64(p) * f64(values[:, -1])), np.float32(0))
+        digits, units = quantize(weights, QUERY_DIGITS)
+        o = f32(f64(digit_products(digits, values[:, :-1].T)) * f64(units)[:, None])
+    return m, _sum_of(p), f32(f64(o) + 0.0)
+
+
+def _largest_visible(scores: F32, visible: np.ndarray) -> F32:
+    largest: F32 = np.where(visible, scores, -np.inf).max(axis=1).astype(np.float32)
+    return largest
+
+
+def _sum_of(weights: F32) -> F32:
+    """Of each row: lane by lane over its blocks, then a tree."""
+    lanes = np.zeros((len(weights), LANES), np.float32)
+    for start in range(0, weights.shape[1], BLOCK_SIZE):
+        lanes = f32(f64(lanes) + f64(weights[:, start : start + BLOCK_SIZE]))
+    return tree(lanes)

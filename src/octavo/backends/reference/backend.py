@@ -29,9 +29,11 @@ from octavo.backends.reference.arithmetic import (
 from octavo.backends.reference.attention import Scoring, attend
 from octavo.backends.reference.experts import combine, dispatch_order, expert_linear, experts_of, route
 from octavo.backends.reference.logits import adjust, score
+from octavo.backends.reference.quantize import quantized_row
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.kv_dtype import KVDType
 from octavo.core.step import (
     LAST_SAMPLED,
     NO_LOGPROBS,
@@ -47,7 +49,7 @@ from octavo.core.step import (
     Ticket,
 )
 from octavo.models.ops import OpKind
-from octavo.models.program import DType, Op, Program, RopeTable, Rows, Weight
+from octavo.models.program import DType, KVGroup, Op, Program, RopeTable, Rows, Weight
 from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
 
 
@@ -84,15 +86,8 @@ class ReferenceBackend:
         self._program = program
         self._weights = {weight.name: _expand(weight, tensors) for weight in program.weights}
         self._rope_tables = [self._rope_table(table, limits.max_model_len) for table in program.rope_tables]
-        self._blocks = [  # per KV group: [block, K or V, layer, kv_head, token, head_dim]
-            np.zeros(
-                (num_blocks, 2, group.num_layers, group.num_kv_heads, BLOCK_SIZE, group.head_dim), np.uint16
-            )
-            for group in program.kv_groups
-        ]
-        self._tier = [
-            np.zeros((num_checkpoint_blocks, *blocks.shape[1:]), np.uint16) for blocks in self._blocks
-        ]
+        self._blocks = [_empty_blocks(num_blocks, group) for group in program.kv_groups]
+        self._tier = [_empty_blocks(num_checkpoint_blocks, group) for group in program.kv_groups]
         self._slots: dict[int, _Slot] = {}
         self._pending: StepInput | None = None
         self._started = 0.0
@@ -292,13 +287,16 @@ class ReferenceBackend:
         return np.concatenate([out.reshape(len(qkv), -1), qkv[:, num_rotated * attrs.head_dim :]], axis=1)
 
     def _write_kv(self, rotated: BF16, attrs: Any, rows: _Rows) -> None:
-        kv = rotated[:, attrs.num_heads * attrs.head_dim :].reshape(-1, 2, attrs.num_kv_heads, attrs.head_dim)
+        heads = rotated[:, attrs.num_heads * attrs.head_dim :]
+        kv = heads.reshape(-1, 2, attrs.num_kv_heads, attrs.head_dim)
+        is_int8 = self._program.kv_groups[attrs.group].dtype is KVDType.INT8
+        rows_of_cache = quantized_row(from_bf16(kv)) if is_int8 else kv
         for begin, end, slot, first in rows.requests:
             for row in range(begin, end):
                 block, offset = divmod(first + row - begin, BLOCK_SIZE)
                 self._blocks[attrs.group][
                     slot.block_tables[attrs.group][block], :, attrs.layer, :, offset
-                ] = kv[row]
+                ] = rows_of_cache[row]
 
     def _attend(self, rotated: BF16, attrs: Any, rows: _Rows) -> BF16:
         width = attrs.num_heads * attrs.head_dim
@@ -309,12 +307,19 @@ class ReferenceBackend:
             # Blocks before the first row's window may have other owners by now.
             num_gone = int(scoring.first_visible(np.array(first))) // BLOCK_SIZE
             table = slot.block_tables[attrs.group][num_gone : -(-context // BLOCK_SIZE)]
-            kv = self._blocks[attrs.group][table, :, attrs.layer]  # [blocks, 2, kv_head, token, head_dim]
-            kv = kv.transpose(1, 0, 3, 2, 4).reshape(2, -1, attrs.num_kv_heads, attrs.head_dim)
+            kv = self._blocks[attrs.group][table, :, attrs.layer]  # [blocks, 2, kv_head, token, row]
+            kv = kv.transpose(1, 0, 3, 2, 4).reshape(2, -1, attrs.num_kv_heads, kv.shape[-1])
             kv = np.pad(kv, ((0, 0), (num_gone * BLOCK_SIZE, 0), (0, 0), (0, 0)))[:, :context]
             query = rotated[begin:end, :width].reshape(end - begin, attrs.num_heads, attrs.head_dim)
             out[begin:end] = attend(query, kv[0], kv[1], first, scoring)
         return out
+
+
+def _empty_blocks(count: int, group: KVGroup) -> np.ndarray:
+    """[block, K or V, layer, kv_head, token, head_dim]; of int8 head_dim digits and their unit."""
+    is_int8 = group.dtype is KVDType.INT8
+    shape = (count, 2, group.num_layers, group.num_kv_heads, BLOCK_SIZE, group.head_dim + is_int8)
+    return np.zeros(shape, np.float32 if is_int8 else np.uint16)
 
 
 def _store(

@@ -1,14 +1,15 @@
 // Causal attention of one KV head over paged KV, in the order of docs/exactness.md: pieces of 256 tokens,
-// merged in ascending order; within a piece a chain pair per 32 dims for scores and per block of 16 tokens
-// for values.
+// merged in ascending order; within a piece, of bf16, a chain pair per 32 dims for scores and per block of
+// 16 tokens for values; of int8, sums of integers.
 //
 // Queries (one row's one head) that share the KV head are taken in batches. What a query yields does not
 // depend on the others in its batch, nor on whether vectors or tiles computed it.
+#include "attention_int8_vector.h"
 #include "attention_vector.h"
 #include "entries.h"
 #include "linear.h"
 #if defined(OCTAVO_ISA_amx)
-#include "attention_amx.h"
+#include "attention_int8_amx.h"
 #endif
 
 namespace OCTAVO_KERNEL_NAMESPACE {
@@ -17,16 +18,48 @@ namespace {
 
 constexpr int MAX_QUERIES = 128;    // taken over a context at once
 constexpr int MIN_TILE_QUERIES = 6; // measured: fewer are faster on vectors
+constexpr int BYTES_AHEAD = 4096;   // of a context, between fetching and reading: what memory takes to answer
 
 #if defined(OCTAVO_ISA_amx)
 constexpr int MAX_BATCH = TILE_BATCH;
 #else
 constexpr int MAX_BATCH = VECTOR_BATCH;
 constexpr size_t tile_scratch_bytes(size_t) { return 0; }
+constexpr size_t int8_tile_scratch_bytes(size_t) { return 0; }
 OCTAVO_INLINE bool fits_tiles(int) { return false; }
 OCTAVO_INLINE void configure_tiles() {}
+OCTAVO_INLINE void configure_int8_tiles() {}
 OCTAVO_INLINE void attend_on_tiles(const Context &, const Piece &, Query *, int, uint8_t *) {}
+OCTAVO_INLINE void attend_int8_on_tiles(const Context &, const Piece &, Query *, int, uint8_t *) {}
 #endif
+
+// What differs between caches of bf16 and of int8. Bytes from keys to values: 16 tokens, and what lies
+// between.
+struct CacheOfBf16 {
+  static int64_t keys_bytes(int head_dim) { return 2 * BLOCK_SIZE * head_dim; }
+  static int64_t units_bytes() { return 0; }
+  static void configure() { configure_tiles(); }
+  static void on_tiles(const Context &context, const Piece &piece, Query *queries, int count, uint8_t *work) {
+    attend_on_tiles(context, piece, queries, count, work);
+  }
+  static void on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
+                         uint8_t *work) {
+    attend_on_vectors(context, piece, queries, count, work);
+  }
+};
+
+struct CacheOfInt8 {
+  static int64_t keys_bytes(int head_dim) { return BLOCK_SIZE * head_dim; }
+  static int64_t units_bytes() { return 2 * BLOCK_SIZE * sizeof(float); }
+  static void configure() { configure_int8_tiles(); }
+  static void on_tiles(const Context &context, const Piece &piece, Query *queries, int count, uint8_t *work) {
+    attend_int8_on_tiles(context, piece, queries, count, work);
+  }
+  static void on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
+                         uint8_t *work) {
+    attend_int8_on_vectors(context, piece, queries, count, work);
+  }
+};
 
 void finish(const Query &query, int head_dim) {
   for (int d = 0; d < head_dim; d += LANES)
@@ -35,11 +68,11 @@ void finish(const Query &query, int head_dim) {
 
 // Pieces outside, batches inside: a piece is read from memory once for all queries of an item, and then from
 // the cache.
-void attend(const Context &context, Query *queries, int count, uint8_t *scratch) {
+template <class Cache> void attend(const Context &context, Query *queries, int count, uint8_t *scratch) {
   const bool on_tiles = count >= MIN_TILE_QUERIES && fits_tiles(context.head_dim);
   const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
   if (on_tiles)
-    configure_tiles();
+    Cache::configure();
   // Queries are in order of position: of a batch the first sees the earliest token, the last the latest.
   for (int64_t start = queries[0].first / PIECE * PIECE; start <= queries[count - 1].last; start += PIECE)
     for (int n = 0; n < count; n += batch) {
@@ -49,29 +82,30 @@ void attend(const Context &context, Query *queries, int count, uint8_t *scratch)
         continue;
       const Piece piece = piece_at(start, first, last);
       if (on_tiles)
-        attend_on_tiles(context, piece, queries + n, size, scratch);
+        Cache::on_tiles(context, piece, queries + n, size, scratch);
       else
-        attend_on_vectors(context, piece, queries + n, size, (float *)scratch);
+        Cache::on_vectors(context, piece, queries + n, size, scratch);
     }
   if (on_tiles)
     thread_begin(); // the tiles of linear layers again
 }
 
-} // namespace
-
-size_t attention_scratch_bytes(int32_t head_dim) {
-  const size_t vector = vector_scratch_bytes(head_dim), tile = tile_scratch_bytes(head_dim);
-  return sizeof(float) * MAX_QUERIES * head_dim + (vector > tile ? vector : tile);
-}
-
-// Rows [row_begin, row_end) of one request for one KV head.
-void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
+template <class Cache>
+void attend_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
   const AttentionAttrs &attrs = *args.attrs;
   const int head_dim = attrs.head_dim, group = attrs.num_heads / attrs.num_kv_heads;
-  const int64_t slab = (int64_t)2 * BLOCK_SIZE * head_dim; // bytes of K, and of V
-  const int64_t slab_offset = 2 * slab * (kv_head * args.num_layers + attrs.layer);
-  const Context context = {args.blocks, args.block_stride,  slab_offset,         args.block_table,
-                           head_dim,    (float)attrs.scale, (float)attrs.softcap};
+  const int64_t keys_bytes = Cache::keys_bytes(head_dim), units_bytes = Cache::units_bytes();
+  const int64_t slab_offset = (2 * keys_bytes + units_bytes) * (kv_head * args.num_layers + attrs.layer);
+  const Context context = {args.blocks,
+                           args.block_stride,
+                           slab_offset,
+                           keys_bytes + units_bytes,
+                           args.block_table,
+                           head_dim,
+                           (int)(BYTES_AHEAD / keys_bytes > 1 ? BYTES_AHEAD / keys_bytes : 1),
+                           (args.first_position + row_end - 1) / BLOCK_SIZE + 1,
+                           (float)attrs.scale,
+                           (float)attrs.softcap};
   float *running = (float *)scratch; // [MAX_QUERIES][head_dim]
   uint8_t *work = scratch + sizeof(float) * MAX_QUERIES * head_dim;
   const int num_queries = (row_end - row_begin) * group;
@@ -89,10 +123,29 @@ void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int r
                     0.0f,
                     0.0f};
     }
-    attend(context, queries, count, work);
+    attend<Cache>(context, queries, count, work);
     for (int n = 0; n < count; n++)
       finish(queries[n], head_dim);
   }
+}
+
+size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+} // namespace
+
+size_t attention_scratch_bytes(int32_t head_dim, KVFormat format) {
+  const size_t work = format == KVFormat::INT8
+                          ? larger(int8_vector_scratch_bytes(head_dim), int8_tile_scratch_bytes(head_dim))
+                          : larger(vector_scratch_bytes(head_dim), tile_scratch_bytes(head_dim));
+  return sizeof(float) * MAX_QUERIES * head_dim + work;
+}
+
+// Rows [row_begin, row_end) of one request for one KV head.
+void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
+  if (args.format == KVFormat::INT8)
+    attend_rows<CacheOfInt8>(args, kv_head, row_begin, row_end, scratch);
+  else
+    attend_rows<CacheOfBf16>(args, kv_head, row_begin, row_end, scratch);
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

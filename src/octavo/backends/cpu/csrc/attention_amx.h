@@ -99,6 +99,13 @@ OCTAVO_INLINE void value_piece(const Context &context, const Piece &piece, const
   }
 }
 
+// Weights rounded to bf16.
+OCTAVO_INLINE f32x16 take_bf16(bf16 *to, f32x16 weights) {
+  const u32x16 bits = round_number_to_bf16_bits(weights);
+  store(to, __builtin_convertvector(bits, u16x16));
+  return as_float(bits << 16);
+}
+
 // Adds one piece to up to sixteen queries. Rows of unused ones hold what
 // an earlier batch left: tiles keep rows apart.
 void attend_on_tiles(const Context &context, const Piece &piece, Query *queries, int count,
@@ -114,8 +121,11 @@ void attend_on_tiles(const Context &context, const Piece &piece, Query *queries,
   score_piece(context, piece, q, dots);
   memory_barrier();
   float best[TILE_BATCH], sum[TILE_BATCH];
-  for (int n = 0; n < count; n++)
-    sum[n] = weigh(dots + n * PIECE, context, piece, queries[n], weights + n * PIECE, &best[n]);
+  for (int n = 0; n < count; n++) {
+    bf16 *row = weights + n * PIECE;
+    const auto take = [row](int t, f32x16 weights) { return take_bf16(row + t, weights); };
+    sum[n] = weigh(dots + n * PIECE, context.scale, context, piece, queries[n], take, &best[n]);
+  }
   memory_barrier();
   value_piece(context, piece, weights, o);
   memory_barrier();

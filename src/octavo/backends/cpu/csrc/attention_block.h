@@ -23,12 +23,18 @@ struct Query {
 struct Context {
   const uint8_t *blocks;
   int64_t block_stride, slab_offset;
+  int64_t values_offset; // bytes from keys to values
   const int32_t *table;
   int head_dim;
+  int num_ahead;        // slabs (the keys, or the values, of a block) between fetching one and reading it
+  int64_t end_block;    // the first that no query sees
   float scale, softcap; // softcap 0 is none
 
   const uint8_t *keys(int64_t block) const { return blocks + table[block] * block_stride + slab_offset; }
-  const uint8_t *values(int64_t block) const { return keys(block) + 2 * BLOCK_SIZE * head_dim; }
+  const uint8_t *values(int64_t block) const { return keys(block) + values_offset; }
+  // Of int8, between a block's keys and values: [16 tokens] each.
+  const float *key_units(const uint8_t *keys) const { return (const float *)(keys + BLOCK_SIZE * head_dim); }
+  const float *value_units(const uint8_t *keys) const { return key_units(keys) + BLOCK_SIZE; }
 };
 
 // The part of a piece that some query of a batch sees: whole blocks. Blocks before it may be gone.
@@ -42,6 +48,22 @@ struct Piece {
   int64_t block_after(int b) const { return first_block + (b + 1 < num_blocks ? b + 1 : b); }
 };
 
+// The slab to fetch while the keys, or the values, of a piece's block b are read: the slabs of a piece are
+// its keys, then its values.
+OCTAVO_INLINE const uint8_t *ahead_of_keys(const Context &context, const Piece &piece, int b) {
+  const int ahead = b + context.num_ahead;
+  if (ahead < piece.num_blocks)
+    return context.keys(piece.first_block + ahead);
+  const int behind = ahead - piece.num_blocks;
+  return context.values(piece.first_block + (behind < piece.num_blocks ? behind : piece.num_blocks - 1));
+}
+OCTAVO_INLINE const uint8_t *ahead_of_values(const Context &context, const Piece &piece, int b) {
+  const int64_t ahead = piece.first_block + b + context.num_ahead;
+  if (b + context.num_ahead < piece.num_blocks)
+    return context.values(ahead);
+  return ahead < context.end_block ? context.keys(ahead) : context.values(piece.first_block + b);
+}
+
 // first and last: the positions that some query of a batch sees.
 OCTAVO_INLINE Piece piece_at(int64_t start, int64_t first, int64_t last) {
   const int64_t begin = (first > start ? first : start) / BLOCK_SIZE;
@@ -49,14 +71,12 @@ OCTAVO_INLINE Piece piece_at(int64_t start, int64_t first, int64_t last) {
   return {start, begin, (int)(end - begin)};
 }
 
-OCTAVO_INLINE void store_weights(float *to, u32x16 bits) { store(to, as_float(bits << 16)); }
-OCTAVO_INLINE void store_weights(bf16 *to, u32x16 bits) { store(to, __builtin_convertvector(bits, u16x16)); }
-
-// From a query's scores, without their scale, to weights bf16(e^(s - m)), masked ones 0: all but tokens
-// [begin, end). Returns their sum; best takes m.
-template <bool ALL_VISIBLE, class Weight>
+// From a query's scores, without their scale, to its weights e^(s - m), masked ones 0: all but tokens
+// [begin, end). take(t, weights) stores sixteen and returns what counts of them; that is summed. best takes
+// m.
+template <bool ALL_VISIBLE, class Take>
 OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens, int32_t begin, int32_t end,
-                                 Weight *weights, float *best) {
+                                 Take &&take, float *best) {
   f32x16 largest = splat(-__builtin_inff());
   for (int t = 0; t < num_tokens; t += LANES) {
     f32x16 s = load<f32x16>(dots + t) * scale;
@@ -69,21 +89,19 @@ OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens,
   f32x16 sum = {};
   for (int t = 0; t < num_tokens; t += LANES) {
     i32x16 visible = (lane_index() < splat(end - t)) & (lane_index() >= splat(begin - t));
-    u32x16 bits = round_number_to_bf16_bits(exp_up_to_88(load<f32x16>(dots + t) * scale - m));
+    f32x16 weights = exp_up_to_88(load<f32x16>(dots + t) * scale - m);
     if (!ALL_VISIBLE)
-      bits = visible ? bits : u32x16{};
-    store_weights(weights + t, bits);
-    sum = sum + as_float(bits << 16);
+      weights = visible ? weights : f32x16{};
+    sum = sum + take(t, weights);
   }
   *best = m;
   return tree_sum(sum);
 }
 
-template <class Weight>
-OCTAVO_INLINE float weigh(float *dots, const Context &context, const Piece &piece, const Query &query,
-                          Weight *weights, float *best) {
+template <class Take>
+OCTAVO_INLINE float weigh(float *dots, float scale, const Context &context, const Piece &piece,
+                          const Query &query, Take &&take, float *best) {
   const int num_tokens = piece.num_tokens();
-  float scale = context.scale;
   if (context.softcap != 0.0f) {
     for (int t = 0; t < num_tokens; t += LANES)
       store(dots + t, softcap(load<f32x16>(dots + t) * scale, context.softcap));
@@ -92,8 +110,8 @@ OCTAVO_INLINE float weigh(float *dots, const Context &context, const Piece &piec
   const int32_t begin = (int32_t)(query.first - piece.first_position());
   const int32_t end = (int32_t)(query.last + 1 - piece.first_position());
   if (begin <= 0 && end >= num_tokens)
-    return weigh_tokens<true>(dots, scale, num_tokens, begin, end, weights, best);
-  return weigh_tokens<false>(dots, scale, num_tokens, begin, end, weights, best);
+    return weigh_tokens<true>(dots, scale, num_tokens, begin, end, take, best);
+  return weigh_tokens<false>(dots, scale, num_tokens, begin, end, take, best);
 }
 
 // Adds a piece's (m, sum, o) to the query, if it sees the piece. o + 0 turns -0 into +0, however many of the

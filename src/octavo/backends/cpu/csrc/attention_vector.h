@@ -13,10 +13,10 @@ constexpr size_t vector_scratch_bytes(size_t head_dim) {
   return sizeof(float) * VECTOR_BATCH * (PIECE + 2 * head_dim);
 }
 
-// dots[n][token] of one block: per 32 dims an even and an odd chain. Meanwhile the next slab is fetched:
+// dots[n][token] of one block: per 32 dims an even and an odd chain. Meanwhile a slab ahead is fetched:
 // blocks lie too far apart for the hardware to see them coming.
 template <int N>
-OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *next, int head_dim, const float *q,
+OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *ahead, int head_dim, const float *q,
                                float *dots) {
   const int num_pairs = head_dim / 2;
   f32x16 total[N] = {};
@@ -26,7 +26,7 @@ OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *next, int hea
 #pragma GCC unroll 4
     for (int pair = first; pair < end; pair++) {
       u32x16 k = load<u32x16>(keys + 64 * pair);
-      __builtin_prefetch(next + 64 * pair, 0, INTO_L2);
+      __builtin_prefetch(ahead + 64 * pair, 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         even[n] = fma(even_of(k), splat(q[n * head_dim + 2 * pair]), even[n]);
         odd[n] = fma(odd_of(k), splat(q[n * head_dim + 2 * pair + 1]), odd[n]);
@@ -41,14 +41,14 @@ OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *next, int hea
 
 // Adds one block's values to o[n][head_dim]: an even and an odd chain over its tokens.
 template <int N>
-OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *next, int head_dim, const float *weights,
-                               float *o) {
+OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *ahead, int head_dim,
+                               const float *weights, float *o) {
   for (int dim = 0; dim < head_dim; dim += LANES) {
     f32x16 even[N] = {}, odd[N] = {};
 #pragma GCC unroll 8
     for (int pair = 0; pair < BLOCK_SIZE / 2; pair++) {
       u32x16 v = load<u32x16>(values + 4 * (head_dim * pair + dim));
-      __builtin_prefetch(next + 4 * (head_dim * pair + dim), 0, INTO_L2);
+      __builtin_prefetch(ahead + 4 * (head_dim * pair + dim), 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         const float *w = weights + n * PIECE + 2 * pair;
         even[n] = fma(splat(w[0]), even_of(v), even[n]);
@@ -62,36 +62,42 @@ OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *next, int h
   }
 }
 
+// Weights rounded to bf16, as fp32.
+OCTAVO_INLINE f32x16 take_rounded(float *to, f32x16 weights) {
+  const f32x16 rounded = as_float(round_number_to_bf16_bits(weights) << 16);
+  store(to, rounded);
+  return rounded;
+}
+
 // Adds one piece to N queries.
 template <int N>
-void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, float *scratch) {
+void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, uint8_t *scratch) {
   const int head_dim = context.head_dim;
-  float *weights = scratch;       // [N][PIECE]: dot products first
-  float *q = weights + N * PIECE; // [N][head_dim]
-  float *o = q + N * head_dim;    // [N][head_dim]
+  float *weights = (float *)scratch; // [N][PIECE]: dot products first
+  float *q = weights + N * PIECE;    // [N][head_dim]
+  float *o = q + N * head_dim;       // [N][head_dim]
   for (int n = 0; n < N; n++)
     for (int d = 0; d < head_dim; d += LANES)
       store(q + n * head_dim + d, from_bf16(load<u16x16>(queries[n].q + d)));
-  for (int b = 0; b < piece.num_blocks; b++) {
-    const bool is_end = b + 1 == piece.num_blocks;
-    const uint8_t *next = is_end ? context.values(piece.first_block) : context.keys(piece.block_after(b));
-    score_block<N>(context.keys(piece.first_block + b), next, head_dim, q, weights + b * BLOCK_SIZE);
-  }
+  for (int b = 0; b < piece.num_blocks; b++)
+    score_block<N>(context.keys(piece.first_block + b), ahead_of_keys(context, piece, b), head_dim, q,
+                   weights + b * BLOCK_SIZE);
   float best[N], sum[N];
   for (int n = 0; n < N; n++) {
     float *row = weights + n * PIECE;
-    sum[n] = weigh(row, context, piece, queries[n], row, &best[n]);
+    const auto take = [row](int t, f32x16 weights) { return take_rounded(row + t, weights); };
+    sum[n] = weigh(row, context.scale, context, piece, queries[n], take, &best[n]);
   }
   memset(o, 0, sizeof(float) * N * head_dim);
   for (int b = 0; b < piece.num_blocks; b++)
-    weigh_block<N>(context.values(piece.first_block + b), context.values(piece.block_after(b)), head_dim,
+    weigh_block<N>(context.values(piece.first_block + b), ahead_of_values(context, piece, b), head_dim,
                    weights + b * BLOCK_SIZE, o);
   for (int n = 0; n < N; n++)
     merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
 }
 
 OCTAVO_INLINE void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
-                                     float *scratch) {
+                                     uint8_t *scratch) {
   switch (count) {
   case 1:
     return attend_on_vectors<1>(context, piece, queries, scratch);

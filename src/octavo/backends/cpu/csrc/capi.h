@@ -32,6 +32,7 @@ struct WeightDesc {
 struct KVGroupDesc {
   int64_t num_layers;
   int64_t block_bytes;
+  KVFormat format;
 };
 
 struct RopeTableDesc {

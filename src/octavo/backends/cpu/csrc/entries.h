@@ -9,14 +9,15 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 void norm_row(const float *x, const float *weight, bf16 *y, const NormAttrs &);
 void norm_row_f32(const float *x, const float *weight, float *y, const NormAttrs &);
 void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
-void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, const KVWriteAttrs &);
+void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat,
+                  const KVWriteAttrs &);
 void act_mul_row(const float *x, bf16 *y, const ActMulAttrs &);
 void route_row(const float *logits, float *routes, const RouteAttrs &);
 void combine_row(const float *const *rows, const float *weights, float *y, int width, const CombineAttrs &);
 void scale_row(const float *x, bf16 *y, int width, const ScaleAttrs &);
 void scale_row_f32(const float *x, float *y, int width, const ScaleAttrs &);
 
-size_t attention_scratch_bytes(int32_t head_dim);
+size_t attention_scratch_bytes(int32_t head_dim, KVFormat);
 void attention_rows(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
 
 size_t sample_scratch_bytes(int32_t vocab_size);

@@ -277,8 +277,9 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
       const KVWriteAttrs &attrs = op.as<KVWriteAttrs>();
       const int32_t slot = step_.slot[row_request_[row]], position = positions_[row];
       uint8_t *target = block(block_table(attrs.group, slot)[position / BLOCK_SIZE]);
-      kernels_.kv_write_row(bf16_row(op.input, row), target, position % BLOCK_SIZE,
-                            (int)desc_.kv_groups[attrs.group].num_layers, attrs);
+      const KVGroupDesc &group = desc_.kv_groups[attrs.group];
+      kernels_.kv_write_row(bf16_row(op.input, row), target, position % BLOCK_SIZE, (int)group.num_layers,
+                            group.format, attrs);
       break;
     }
     case OpKind::ACT_MUL:
@@ -361,6 +362,7 @@ void Executor::run_attention(const OpDesc &op, int item, int thread) {
                               blocks_.data(),
                               workspace_.block_bytes,
                               (int32_t)desc_.kv_groups[group].num_layers,
+                              desc_.kv_groups[group].format,
                               block_table(group, step_.slot[tile.request])};
   kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
                           scratch(thread));

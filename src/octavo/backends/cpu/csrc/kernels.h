@@ -58,6 +58,12 @@ struct LinearArgs {
   const float *bias; // [num_columns], or null
 };
 
+// What a block of a KV group holds: [kv head][layer][K | V] of 16 tokens (models/program.py, KVGroup).
+//   BF16  K [head_dim / 2][16 tokens][2 dims], V [8 pairs of tokens][head_dim][2 tokens]
+//   INT8  digits and, of each token's K and of its V, a unit: K [head_dim / 4][16 tokens][4 dims],
+//         16 fp32 units of K, 16 of V, V [4 fours of tokens][head_dim][4 tokens]
+enum class KVFormat : int32_t { BF16, INT8 };
+
 // Attention of one request's rows: query row r (from the request's first row) is at first_position + r.
 struct AttentionArgs {
   const AttentionAttrs *attrs;
@@ -69,6 +75,7 @@ struct AttentionArgs {
   const uint8_t *blocks;      // the KV group's memory
   int64_t block_stride;       // bytes
   int32_t num_layers;         // of the KV group
+  KVFormat format;            // of the KV group
   const int32_t *block_table; // of the request
 };
 
@@ -147,7 +154,9 @@ struct KernelTable {
   void (*norm_row)(const float *x, const float *weight, bf16 *y, const NormAttrs &);
   void (*norm_row_f32)(const float *x, const float *weight, float *y, const NormAttrs &);
   void (*rope_row)(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
-  void (*kv_write_row)(const bf16 *rotated, uint8_t *block, int offset, int num_layers, const KVWriteAttrs &);
+  // offset: the row's place among the block's tokens.
+  void (*kv_write_row)(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat,
+                       const KVWriteAttrs &);
   void (*act_mul_row)(const float *x, bf16 *y, const ActMulAttrs &);
   // Router logits of one row to [top_k expert numbers | top_k weights].
   void (*route_row)(const float *logits, float *routes, const RouteAttrs &);
@@ -158,7 +167,7 @@ struct KernelTable {
   void (*scale_row_f32)(const float *x, float *y, int width, const ScaleAttrs &);
 
   // attention.cpp: rows of one request for one KV head.
-  size_t (*attention_scratch_bytes)(int32_t head_dim);
+  size_t (*attention_scratch_bytes)(int32_t head_dim, KVFormat);
   void (*attention_rows)(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
 
   // sample.cpp: the next token, or NOT_FINITE or NO_TOKEN.

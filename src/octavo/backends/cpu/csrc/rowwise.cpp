@@ -1,6 +1,6 @@
 // The ops whose rows do not look at each other: norm, rotary embedding, KV write, activation. One call is one
 // row.
-#include "vec16.h"
+#include "quantize.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 
@@ -73,6 +73,40 @@ OCTAVO_INLINE void scale_values(const float *x, Out *y, int width, const ScaleAt
   });
 }
 
+// K and V of one token and head to their place among a slab's 16 tokens.
+// K: [head_dim / 2][16 tokens][2], V: [8 pairs of tokens][head_dim][2].
+void write_bf16_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, int head_dim) {
+  bf16 *keys = (bf16 *)slab;
+  bf16 *values = keys + BLOCK_SIZE * head_dim + (offset / 2) * 2 * head_dim + offset % 2;
+  for (int pair = 0; pair < head_dim / 2; pair++)
+    memcpy(keys + 2 * (pair * BLOCK_SIZE + offset), k + 2 * pair, 2 * sizeof(bf16));
+  for (int d = 0; d < head_dim; d++)
+    values[2 * d] = v[d];
+}
+
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+
+// The digits of one token's head; returns their unit.
+float quantize_head(const bf16 *x, int head_dim, int8_t *digits) {
+  const Scaling scaling = scaling_of(largest_of(x, head_dim), KV_DIGITS);
+  for (int d = 0; d < head_dim; d += LANES)
+    store(digits + d, __builtin_convertvector(digits_of(from_bf16(load<u16x16>(x + d)), scaling), i8x16));
+  return scaling.unit;
+}
+
+// K: [head_dim / 4][16 tokens][4], units of K, units of V: [16 tokens], V: [4 tokens by 4][head_dim][4].
+void write_int8_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, int head_dim) {
+  int8_t digits[MAX_INT8_HEAD_DIM];
+  float *units = (float *)(slab + BLOCK_SIZE * head_dim) + offset;
+  units[0] = quantize_head(k, head_dim, digits);
+  for (int d = 0; d < head_dim; d += 4)
+    memcpy(slab + BLOCK_SIZE * d + 4 * offset, digits + d, 4);
+  units[BLOCK_SIZE] = quantize_head(v, head_dim, digits);
+  uint8_t *values = (uint8_t *)(units - offset + 2 * BLOCK_SIZE) + (offset / 4) * 4 * head_dim + offset % 4;
+  for (int d = 0; d < head_dim; d++)
+    values[4 * d] = (uint8_t)digits[d];
+}
+
 } // namespace
 
 // x * (1 / sqrt(mean of squares + epsilon)) * weight of the stretches of a row.
@@ -102,20 +136,19 @@ void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const
     y[i] = to_bf16(x[i]);
 }
 
-// The k and v heads of one row into its block. K: [head_dim / 2][16 tokens][2], V: [8 pairs][head_dim][2].
-void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers,
+void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat format,
                   const KVWriteAttrs &attrs) {
   const int head_dim = attrs.head_dim;
-  const int64_t slab = (int64_t)BLOCK_SIZE * head_dim; // elements
+  const bool is_int8 = format == KVFormat::INT8;
+  const int64_t slab = BLOCK_SIZE * (is_int8 ? 2 * head_dim + 2 * (int)sizeof(float) : 4 * head_dim);
   const bf16 *k = rotated + attrs.num_heads * head_dim;
   const bf16 *v = k + attrs.num_kv_heads * head_dim;
   for (int head = 0; head < attrs.num_kv_heads; head++, k += head_dim, v += head_dim) {
-    bf16 *keys = (bf16 *)block + 2 * slab * (head * num_layers + attrs.layer);
-    bf16 *values = keys + slab + (offset / 2) * 2 * head_dim + offset % 2;
-    for (int pair = 0; pair < head_dim / 2; pair++)
-      memcpy(keys + 2 * (pair * BLOCK_SIZE + offset), k + 2 * pair, 2 * sizeof(bf16));
-    for (int d = 0; d < head_dim; d++)
-      values[2 * d] = v[d];
+    uint8_t *target = block + slab * (head * num_layers + attrs.layer);
+    if (is_int8)
+      write_int8_head(k, v, target, offset, head_dim);
+    else
+      write_bf16_head(k, v, target, offset, head_dim);
   }
 }
 

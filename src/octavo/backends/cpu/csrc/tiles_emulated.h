@@ -49,6 +49,19 @@ struct EmulatedTiles {
         total[n] += even[n] + odd[n];
     }
   }
+  // The same of signed bytes, four to a word.
+  void multiply_bytes(int sum, int x, int w) {
+    const int columns = row_bytes[sum] / 4, words = row_bytes[x] / 4;
+    for (int m = 0; m < rows[sum]; m++)
+      for (int n = 0; n < columns; n++) {
+        int32_t total;
+        memcpy(&total, data[sum][m] + 4 * n, 4);
+        for (int k = 0; k < words; k++)
+          for (int i = 0; i < 4; i++)
+            total += (int8_t)data[x][m][4 * k + i] * (int8_t)data[w][k][4 * n + i];
+        memcpy(data[sum][m] + 4 * n, &total, 4);
+      }
+  }
 
 private:
   float value(int tile, int row, int index) const {
@@ -72,9 +85,11 @@ thread_local EmulatedTiles emulated_tiles;
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbssd
 #define _tile_loadconfig(config) emulated_tiles.configure(config)
 #define _tile_release() emulated_tiles.zero(0)
 #define _tile_zero(tile) emulated_tiles.zero(tile)
 #define _tile_loadd(tile, from, stride) emulated_tiles.load(tile, from, stride)
 #define _tile_stored(tile, to, stride) emulated_tiles.store(tile, to, stride)
 #define _tile_dpbf16ps(sum, x, w) emulated_tiles.multiply(sum, x, w)
+#define _tile_dpbssd(sum, x, w) emulated_tiles.multiply_bytes(sum, x, w)

@@ -32,8 +32,11 @@ BufferPlace place_buffer(const BufferDesc &buffer, const ExecutorDesc &desc, siz
 size_t largest_scratch(const ExecutorDesc &desc, const KernelTable &kernels) {
   size_t largest = kernels.sample_scratch_bytes(desc.vocab_size);
   for (const OpDesc *op = desc.ops; op < desc.ops + desc.num_ops; op++) {
-    if (op->kind == OpKind::ATTENTION)
-      largest = std::max(largest, kernels.attention_scratch_bytes(op->as<AttentionAttrs>().head_dim));
+    if (op->kind == OpKind::ATTENTION) {
+      const AttentionAttrs &attrs = op->as<AttentionAttrs>();
+      const KVFormat format = desc.kv_groups[attrs.group].format;
+      largest = std::max(largest, kernels.attention_scratch_bytes(attrs.head_dim, format));
+    }
     if (!is_linear(op->kind))
       continue;
     const WeightDesc &weight = desc.weights[op->weight];

@@ -1,0 +1,15 @@
+"""What numbers a KV cache holds; docs/exactness.md defines how they are computed with."""
+
+import enum
+import hashlib
+
+
+class KVDType(enum.StrEnum):
+    BF16 = "bf16"
+    INT8 = "int8"  # digits, and a unit for each token's K and V of a head
+
+    def fingerprint(self, model: str) -> str:
+        """Of a model (hex) whose KV is kept so: the model's own for BF16."""
+        if self is KVDType.BF16:
+            return model
+        return hashlib.sha256(f"{model} KV {self.value}".encode()).hexdigest()
