@@ -47,11 +47,11 @@ class Shortcut:
 
     def __init__(self, proxy: Proxy, others: ASGIApp) -> None:
         self._proxy = proxy
-        self._others = others
+        self.others = others
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_routed = scope["type"] == "http" and scope["path"] in ROUTED_PATHS and scope["method"] == "POST"
-        return (self._proxy if is_routed else self._others)(scope, receive, send)
+        return (self._proxy if is_routed else self.others)(scope, receive, send)
 
 
 def build_app(
