@@ -12,6 +12,7 @@ from tests.engine.tiny_checkpoint import CONFIG, checkpoint_tensors
 from tests.text import tiny_directory
 from tests.weights.gguf_bytes import STRING, U32, model_file, tiny_metadata, tiny_tensors, value
 from tests.weights.safetensors_bytes import safetensors
+from tests.weights.split_bytes import write_split
 
 
 def write(folder: pathlib.Path, metadata: dict[str, bytes], tensors: dict[str, np.ndarray]) -> pathlib.Path:
@@ -45,6 +46,22 @@ def test_a_file_gives_text(tiny: pathlib.Path) -> None:
     rendered = "<|im_start|>user\nhel<|im_end|>\n<|im_start|>assistant\n"
     assert text.tokenizer.decode(ids, skip_control=False) == rendered
     assert text.tokenizer.encode_plain("hel") == [259]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_split_file_is_the_same_model(tiny: pathlib.Path, number: int) -> None:
+    parts = write_split(tiny.parent, tiny_metadata(), tiny_tensors())
+    model, text = open_model(parts[number]), open_text(parts[number])
+    assert model.path == parts[0]
+    assert model.fingerprint() == open_model(tiny).fingerprint()
+    assert {file.path for file in model.checkpoint.files} == set(parts)
+    assert (model.name, text.name, text.max_position, text.end_ids) == ("Tiny", "Tiny", 128, {1})
+    assert open_vocabulary(parts[number]).token_bytes == open_vocabulary(tiny).token_bytes
+
+
+def test_a_split_file_without_a_name_has_that_of_its_files(tmp_path: pathlib.Path) -> None:
+    nameless = {key: item for key, item in tiny_metadata().items() if key != "general.name"}
+    assert open_model(write_split(tmp_path, nameless, tiny_tensors())[1]).name == "big"
 
 
 def fingerprint(folder: pathlib.Path, metadata: dict[str, bytes], tensors: dict[str, np.ndarray]) -> str:

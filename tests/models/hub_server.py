@@ -93,7 +93,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     routes = [
         Route("/api/models/{org}/{name}", hub.info),
         Route("/api/models/{org}/{name}/revision/{revision}", hub.info),
-        Route("/{org}/{name}/resolve/{revision}/{file}", hub.file),
+        Route("/{org}/{name}/resolve/{revision}/{file:path}", hub.file),
     ]
     listener = listen("127.0.0.1", 0)
     hub.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -93,6 +93,22 @@ def test_one_gguf_file_of_several(hub: Hub, tmp_path: pathlib.Path) -> None:
     assert sorted(manifest_of(tmp_path / "models" / "org" / "gguf")) == ["", "q8_0"]
 
 
+@pytest.mark.parametrize("names", [("tiny-BF16-0000{}-of-00003.gguf"), ("BF16/tiny-0000{}-of-00003.gguf")])
+def test_a_split_model_is_all_its_parts(hub: Hub, tmp_path: pathlib.Path, names: str) -> None:
+    parts = [names.format(number) for number in (1, 2, 3)]
+    hub.repositories["org/gguf"].files |= {part: WEIGHTS + part.encode() for part in parts}
+    path = get("org/gguf:bf16", tmp_path)
+    folder = tmp_path / "models" / "org" / "gguf"
+    assert path == folder / parts[0]
+    assert [(folder / part).read_bytes()[len(WEIGHTS) :].decode() for part in parts] == parts
+    hub.requests.clear()
+    (folder / parts[1]).unlink()
+    assert present(HubId("org/gguf", "bf16"), tmp_path) is None
+    assert get("org/gguf:bf16", tmp_path) == path
+    assert transfers(hub) == [(parts[1], 0)]
+    assert get("org/gguf", tmp_path).name == "tiny-Q4_K_M.gguf"
+
+
 def test_what_is_here_is_not_fetched_again(hub: Hub, tmp_path: pathlib.Path) -> None:
     get("org/tiny", tmp_path)
     hub.requests.clear()
@@ -204,6 +220,10 @@ def test_without_the_library_it_says_how_to_get_it(
         get("org/tiny", tmp_path)
 
 
+PARTS = ("a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf")
+FOLDED = ("Q8_0/a-00001-of-00002.gguf", "Q8_0/a-00002-of-00002.gguf")
+
+
 def remote(*names: str) -> list[RemoteFile]:
     return [RemoteFile(name, 1, "d") for name in names]
 
@@ -216,7 +236,13 @@ def remote(*names: str) -> list[RemoteFile]:
         (("config.json", "model.safetensors", "all.safetensors"), "", ["config.json", "model.safetensors"]),
         (("a.Q8_0.gguf", "a.Q4_K_M.gguf", "a.Q4_K_S.gguf"), "", ["a.Q4_K_M.gguf"]),
         (("a-F16.gguf", "a-BF16.gguf"), "f16", ["a-F16.gguf"]),
-        (("../a.gguf", "b/c.gguf", ".d.gguf", "e.gguf"), "", ["e.gguf"]),
+        (("../a.gguf", "a/b/c.gguf", "a/.b.gguf", ".d/a.gguf", ".d.gguf", "e.gguf"), "", ["e.gguf"]),
+        (PARTS, "", list(PARTS)),
+        (("a-Q4_K_M.gguf", *PARTS), "", ["a-Q4_K_M.gguf"]),
+        (("a-Q4_K_M.gguf", *PARTS), "q8_0", list(PARTS)),
+        (("a-Q4_K_M.gguf", *PARTS), "a-Q8_0-00002-of-00002.gguf", list(PARTS)),
+        (("a-Q4_K_M.gguf", *FOLDED), "q8_0", list(FOLDED)),
+        (("a-Q4_K_M.gguf", *FOLDED), "a-00001-of-00002.gguf", list(FOLDED)),
     ],
 )  # fmt: skip
 def test_which_files_are_chosen(names: tuple[str, ...], choice: str, chosen: list[str]) -> None:
@@ -230,8 +256,10 @@ def test_which_files_are_chosen(names: tuple[str, ...], choice: str, chosen: lis
         (("README.md",), "", "holds no model octavo reads"),
         (("model.safetensors",), "", "holds no model octavo reads"),
         (("a-Q8_0.gguf", "a-F16.gguf"), "", "choose one: o/n:a-F16.gguf, o/n:a-Q8_0.gguf"),
-        (("a-Q8_0.gguf",), "Q2_K", "0 of the repository's 1 GGUF files match 'Q2_K'"),
-        (("a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf"), "Q8_0", "split over 2 GGUF files"),
+        (("a-Q8_0.gguf",), "Q2_K", "0 of the repository's 1 models in GGUF match 'Q2_K'"),
+        (PARTS[1:], "Q8_0", "split over 2 files, of which the repository lacks a-Q8_0-00001-of-00002.gguf"),
+        (("a-Q8_0.gguf", *PARTS), "Q8_0", "2 of the repository's 2 models in GGUF match"),
+        (("a-Q8_0-00001-of-00003.gguf", *PARTS), "Q8_0", "2 of the repository's 2 models in GGUF match"),
     ],
 )
 def test_why_no_files_are_chosen(names: tuple[str, ...], choice: str, complaint: str) -> None:

@@ -79,6 +79,7 @@ def test_what_is_no_model_is_told(model: str, complaint: str, tmp_path: pathlib.
         ("org/name:Q8_0", "org/name:Q8_0"),
         ("/models/own.gguf", "own"),
         ("models/own.gguf", "own"),
+        ("/models/own-00002-of-00003.gguf", "own"),
         ("/models/folder/", "folder"),
     ],
 )

@@ -34,6 +34,13 @@ def home(tmp_path: pathlib.Path) -> pathlib.Path:
     put(checkpoint / "config.json", 5, used=2000)
     write_manifest(checkpoint, {"": Snapshot("c", "", files)})
     put(tmp_path / "models" / "org" / "begun" / ".model.safetensors.abc.part", 7)
+    split = tmp_path / "models" / "org" / "split"
+    parts = tuple(RemoteFile(f"BF16/big-0000{n}-of-00002.gguf", 9, "e") for n in (1, 2))
+    for part in parts:
+        put(split / part.name, 9, used=2500)
+    put(split / "big-Q8_0.gguf", 4, used=2400)
+    whole = RemoteFile("big-Q8_0.gguf", 4, "f")
+    write_manifest(split, {"": Snapshot("c", "mit", parts), "Q8_0": Snapshot("c", "mit", (whole,))})
     put(tmp_path / "models" / "own.gguf", 3)
     put(tmp_path / "models" / "own" / "folder" / "file", 3)
     return tmp_path
@@ -47,6 +54,8 @@ def test_models_are_told_the_last_used_first(home: pathlib.Path) -> None:
         "org/gguf:F16": (160, "GGUF F16", True),
         "org/gguf": (40, "GGUF Q4_K_M", True),
         "org/gguf:q4_k_m": (40, "GGUF Q4_K_M", True),
+        "org/split": (18, "GGUF BF16", True),
+        "org/split:Q8_0": (4, "GGUF Q8_0", True),
         "org/tiny@refs/pr/1": (10, "safetensors", False),  # its weights are gone
         "gemma3-270m": (10, "GGUF Q4_K_M", False),
         "org/begun": (7, "", False),
@@ -87,8 +96,24 @@ def test_a_file_of_two_choices_stays_for_the_other(home: pathlib.Path) -> None:
     assert not folder.exists()
 
 
+def test_a_split_model_is_removed_with_all_its_parts(home: pathlib.Path) -> None:
+    folder = home / "models" / "org" / "split"
+    remove(stored_model("org/split", home), home)
+    assert not (folder / "BF16").exists()
+    assert (folder / "big-Q8_0.gguf").exists()
+    assert "org/split" not in {model.name for model in stored_models(home)}
+
+
 def test_the_last_model_of_an_organisation_takes_its_folder_along(home: pathlib.Path) -> None:
-    for name in ("org/gguf", "org/gguf:q4_k_m", "org/gguf:F16", "org/tiny@refs/pr/1", "org/begun"):
+    for name in (
+        "org/gguf",
+        "org/gguf:q4_k_m",
+        "org/gguf:F16",
+        "org/tiny@refs/pr/1",
+        "org/begun",
+        "org/split",
+        "org/split:Q8_0",
+    ):
         remove(stored_model(name, home), home)
     assert not (home / "models" / "org").exists()
     assert (home / "models" / "own.gguf").exists()

@@ -8,8 +8,8 @@ import numpy as np
 
 from octavo.text.vocabulary import BYTE_ALPHABET
 
-U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
-_PACK = {U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
+U16, U32, I32, F32, BOOL, STRING, ARRAY, U64 = 2, 4, 5, 6, 7, 8, 9, 10
+_PACK = {U16: "<H", U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
 
 CONTROL, ORDINARY = 3, 1
 TINY_TEMPLATE = (

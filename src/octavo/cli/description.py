@@ -13,7 +13,7 @@ from octavo.config import EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import ModelFileError
 from octavo.core.metadata import ModelMetadata
-from octavo.engine.model_files import TextModel, open_model, open_text
+from octavo.engine.model_files import Model, TextModel, open_model, open_text
 from octavo.engine.resources import available_cores
 from octavo.kv.manager import max_blocks_held
 from octavo.models.architecture import Architecture
@@ -41,12 +41,17 @@ def describe(model: str, *, has_program: bool) -> Iterable[str]:
         return
     path = resolve(model, Environment.read().home)
     opened, text = open_model(path), open_text(path)
-    yield from _overview(str(path), opened.name, opened.program)
+    yield from _overview(_place(opened), opened.name, opened.program)
     yield from _weight_lines(opened.checkpoint.parts)
     yield from _memory_lines(opened.program, opened.checkpoint.parts)
     yield from _text_lines(text)
     if has_program:
         yield from _program_lines(opened.program, opened.checkpoint.parts)
+
+
+def _place(opened: Model) -> str:
+    num_more = len(opened.checkpoint.files) - 1
+    return str(opened.path) + (f" and {num_more} more" if num_more and opened.path.is_file() else "")
 
 
 def _read_config(path: pathlib.Path) -> Architecture:

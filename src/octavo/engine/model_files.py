@@ -1,7 +1,7 @@
 """Opens a model twice over: as weights for the engine process, as text for the server process.
 
-The one place that knows that models come as GGUF files or as directories (config.json, *.safetensors,
-tokenizer files). Both are fast: files are mapped, and the server never touches tensor data.
+The one place that knows that models come as GGUF files, whole or split, or as directories (config.json,
+*.safetensors, tokenizer files). All are fast: files are mapped, and the server never touches tensor data.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from octavo.core.errors import ModelFileError
 from octavo.core.json_object import parse_json_object
 from octavo.core.metadata import ModelMetadata
+from octavo.core.split_name import model_stem
 from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
 from octavo.models.loading import from_config, from_gguf, part_shapes
@@ -23,7 +24,8 @@ from octavo.text.tokenizer_directory import TokenizerDirectory
 from octavo.text.vocabulary import Vocabulary
 from octavo.weights.checkpoint import Checkpoint
 from octavo.weights.formats import Tensor
-from octavo.weights.gguf import GGUFFile, GGUFMetadata
+from octavo.weights.gguf import GGUFMetadata
+from octavo.weights.gguf_parts import GGUFParts
 from octavo.weights.safetensors import read_directory
 
 CONFIG_NAME = "config.json"
@@ -85,22 +87,23 @@ def open_vocabulary(path: pathlib.Path) -> Vocabulary:
     """Without an encoder where the file allows. Raises ModelFileError."""
     if path.is_dir():
         return TokenizerDirectory(path).read().vocabulary
-    with GGUFFile.open(path) as file:
-        return Vocabulary.of_gguf(ModelMetadata(str(path), file.metadata))
+    with GGUFParts.open(path) as file:
+        return Vocabulary.of_gguf(ModelMetadata(str(file.path), file.metadata))
 
 
 def _open_model_gguf(path: pathlib.Path) -> Model:
-    file = GGUFFile.open(path)
-    metadata = ModelMetadata(str(path), file.metadata)
+    file = GGUFParts.open(path)
+    metadata = ModelMetadata(str(file.path), file.metadata)
     arch, names = _read_gguf(metadata, file)
     program = lower(arch)
-    checkpoint = Checkpoint.of_file(str(path), file.tensors, names, part_shapes(program))
+    checkpoint = Checkpoint.of_file(str(file.path), file.tensors, names, part_shapes(program))
     end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
     end_ids = end_ids_of_gguf(metadata, end_tokens)
-    return Model(_name(path, metadata), path, arch, program, checkpoint, end_ids, _text_fields(file.metadata))
+    text_fields = _text_fields(file.metadata)
+    return Model(_name(metadata, file), file.path, arch, program, checkpoint, end_ids, text_fields)
 
 
-def _read_gguf(metadata: ModelMetadata, file: GGUFFile) -> tuple[Architecture, TensorNames]:
+def _read_gguf(metadata: ModelMetadata, file: GGUFParts) -> tuple[Architecture, TensorNames]:
     prefix = metadata.text("general.architecture") + "."
     _check_sizes(metadata, prefix, ("block_count",), len(file.tensors), "tensors")
     # All experts of a layer are one tensor, so their number is bounded by its rows.
@@ -113,13 +116,13 @@ def _read_gguf(metadata: ModelMetadata, file: GGUFFile) -> tuple[Architecture, T
 
 
 def _open_text_gguf(path: pathlib.Path) -> TextModel:
-    with GGUFFile.open(path) as file:
-        metadata = ModelMetadata(str(path), file.metadata)
+    with GGUFParts.open(path) as file:
+        metadata = ModelMetadata(str(file.path), file.metadata)
         arch, _ = _read_gguf(metadata, file)
         vocabulary = Vocabulary.of_gguf(metadata)
         tokenizer = Tokenizer.of_gguf(metadata, vocabulary)
         return TextModel(
-            name=_name(path, metadata),
+            name=_name(metadata, file),
             tokenizer=tokenizer,
             chat_template=ChatTemplate.of_gguf(metadata, tokenizer),
             end_ids=vocabulary.end_ids,
@@ -180,8 +183,8 @@ def _check_sizes(metadata: ModelMetadata, prefix: str, keys: tuple[str, ...], li
             raise metadata.error(key, value, f"{limit} at most, as there are {what}")
 
 
-def _name(path: pathlib.Path, metadata: ModelMetadata) -> str:
-    return metadata.text("general.name", path.stem)
+def _name(metadata: ModelMetadata, file: GGUFParts) -> str:
+    return metadata.text("general.name", model_stem(file.path.name))
 
 
 def _text_fields(metadata: GGUFMetadata) -> tuple[bytes, ...]:

@@ -11,11 +11,12 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from octavo import __version__
 from octavo.core.errors import ModelFileError
+from octavo.core.split_name import SplitName
 from octavo.models.transfer import TransferLine, locked_folder, require_space
 
 TIMEOUT_SECONDS = 20.0  # without a byte
@@ -31,14 +32,17 @@ SMALL_FILES = frozenset(
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(:(?P<choice>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
-_SAFE_NAME = re.compile(r"\w[\w.-]*")  # no folder, nothing hidden
+_SAFE_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")  # one folder at most, nothing hidden
 _CHUNK_BYTES = 1 << 20
 _MANIFEST = ".octavo.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HubId:
-    """choice: a GGUF file or a quantization, or "" for the repository's own; revision "": its main branch."""
+    """choice: a GGUF file, or a part of one, or a quantization; "" for the repository's own.
+
+    revision "": its main branch.
+    """
 
     repo: str
     choice: str = ""
@@ -82,35 +86,56 @@ class Snapshot:
 
 
 def choose_files(files: Iterable[RemoteFile], hub_id: HubId) -> tuple[RemoteFile, ...]:
-    """A checkpoint in safetensors with its configuration and tokenizer, or one GGUF file.
+    """A checkpoint in safetensors with its configuration and tokenizer, or one GGUF file, or all its parts.
 
     Raises ModelFileError, naming what the repository holds instead.
     """
     by_name = {file.name: file for file in files if _SAFE_NAME.fullmatch(file.name)}
-    ggufs = sorted(n for n in by_name if n.lower().endswith(".gguf") and not n.lower().startswith("mmproj"))
     weights = [n for n in by_name if n.endswith(".safetensors") and n.startswith("model")]
     if not hub_id.choice and weights and "config.json" in by_name:
         return tuple(by_name[name] for name in sorted((*weights, *(SMALL_FILES & by_name.keys()))))
-    if not ggufs:
+    models = _gguf_models(by_name)
+    if not models:
         raise _no_weights(by_name, hub_id)
-    wanted = hub_id.choice or (DEFAULT_QUANTIZATION if len(ggufs) > 1 else "")
-    matching = [name for name in ggufs if _is_match(name, wanted)]
+    wanted = hub_id.choice or (DEFAULT_QUANTIZATION if len(models) > 1 else "")
+    matching = [parts for parts in models if any(_is_match(name, wanted) for name in parts)]
     if len(matching) == 1:
-        return (by_name[matching[0]],)
-    if any(re.search(r"-\d{5}-of-\d{5}\.gguf$", name) for name in matching):
-        raise ModelFileError(f"{hub_id} is split over {len(matching)} GGUF files, which is not supported.")
-    offer = ", ".join(f"{hub_id.repo}:{name}" for name in ggufs[:6])
+        return _all_parts(matching[0], by_name, hub_id)
+    offer = ", ".join(f"{hub_id.repo}:{_base(parts[0])}" for parts in models[:6])
     raise ModelFileError(
-        f"{hub_id}: {len(matching)} of the repository's {len(ggufs)} GGUF files match"
-        f" {wanted!r}; choose one: {offer}{' ...' if len(ggufs) > 6 else ''}."
+        f"{hub_id}: {len(matching)} of the repository's {len(models)} models in GGUF match"
+        f" {wanted!r}; choose one: {offer}{' ...' if len(models) > 6 else ''}."
     )
+
+
+def _gguf_models(names: Iterable[str]) -> list[list[str]]:
+    """Names of files, those of a model's parts together and in order."""
+    models: dict[tuple[str, int], list[str]] = {}
+    for name in sorted(names):
+        if name.lower().endswith(".gguf") and not _base(name).lower().startswith("mmproj"):
+            split = SplitName.parse(name)
+            models.setdefault((split.stem, split.count) if split else (name, 1), []).append(name)
+    return list(models.values())
+
+
+def _all_parts(names: list[str], by_name: Mapping[str, RemoteFile], hub_id: HubId) -> tuple[RemoteFile, ...]:
+    split = SplitName.parse(names[0])
+    if split is not None and (missing := {str(part) for part in split.parts} - by_name.keys()):
+        raise ModelFileError(
+            f"{hub_id} is split over {split.count} files, of which the repository lacks {min(missing)}."
+        )
+    return tuple(by_name[name] for name in names)
 
 
 def _is_match(name: str, wanted: str) -> bool:
     """wanted is the file's name, or a quantization that stands in it between punctuation; "" matches all."""
-    if name == wanted or not wanted:
+    if _base(name) == wanted or not wanted:
         return True
-    return re.search(rf"(^|[.-]){re.escape(wanted)}[.-]", name, re.IGNORECASE) is not None
+    return re.search(rf"(^|[./-]){re.escape(wanted)}[./-]", name, re.IGNORECASE) is not None
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _no_weights(names: Iterable[str], hub_id: HubId) -> ModelFileError:
@@ -126,9 +151,10 @@ def _no_weights(names: Iterable[str], hub_id: HubId) -> ModelFileError:
 
 
 def path_of(hub_id: HubId, snapshot: Snapshot, home: pathlib.Path) -> pathlib.Path:
-    """The GGUF file, or the folder with the checkpoint."""
+    """The GGUF file, the first if there are several, or the folder with the checkpoint."""
     folder = hub_id.folder(home)
-    return folder / snapshot.files[0].name if len(snapshot.files) == 1 else folder
+    first = snapshot.files[0].name
+    return folder / first if first.lower().endswith(".gguf") else folder
 
 
 def present(hub_id: HubId, home: pathlib.Path) -> Snapshot | None:
@@ -208,7 +234,7 @@ def _is_here(folder: pathlib.Path, file: RemoteFile) -> bool:
 def _transfer(
     hub: "_Hub", snapshot: Snapshot, missing: tuple[RemoteFile, ...], folder: pathlib.Path, out: TextIO
 ) -> None:
-    parts = {file: folder / f".{file.name}.{file.digest[:16]}.part" for file in missing}
+    parts = {file: folder / f".{_base(file.name)}.{file.digest[:16]}.part" for file in missing}
     total = sum(file.num_bytes for file in missing)
 
     def num_bytes() -> int:
@@ -223,6 +249,7 @@ def _transfer(
             line.note = f"file {number} of {len(parts)}" if len(parts) > 1 else ""
             hub.download(file, snapshot.commit, part)
             _check(file, part)
+            (folder / file.name).parent.mkdir(exist_ok=True)
             part.replace(folder / file.name)
 
 

@@ -7,6 +7,7 @@ import re
 import time
 
 from octavo.core.errors import ModelFileError
+from octavo.core.split_name import model_stem
 from octavo.models import hub, packages
 from octavo.models.catalog import CATALOG, find
 from octavo.models.hub import HubId
@@ -44,7 +45,7 @@ def served_name(model: str) -> str:
     if named is not None:
         return named.name
     is_id = _hub_id(model) is not None and not pathlib.Path(model).expanduser().exists()
-    return model if is_id else pathlib.Path(model).expanduser().resolve().name.removesuffix(".gguf")
+    return model if is_id else model_stem(pathlib.Path(model).expanduser().resolve().name)
 
 
 def _here(model: str, home: pathlib.Path) -> pathlib.Path | None:

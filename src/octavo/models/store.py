@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 from octavo.core.errors import ModelFileError
+from octavo.core.split_name import model_stem
 from octavo.models import hub, packages
 from octavo.models.catalog import CATALOG, NamedModel, find
 from octavo.models.hub import HubId, RemoteFile
@@ -58,6 +59,8 @@ def remove(model: StoredModel, home: pathlib.Path) -> None:
             shutil.rmtree(path)
         elif path not in shared:
             path.unlink(missing_ok=True)
+            if hub_id is not None and path.parent != hub_id.folder(home) and path.parent.is_dir():
+                _remove_if_empty(path.parent)  # a folder of the repository's
 
 
 def _named_models(home: pathlib.Path) -> list[StoredModel]:
@@ -117,11 +120,15 @@ def _unfinished(hub_id: HubId, folder: pathlib.Path) -> list[StoredModel]:
 
 
 def _format(files: tuple[RemoteFile, ...]) -> str:
+    """As the end of a GGUF file's name has it, or the folder it is in."""
     if not files[0].name.lower().endswith(".gguf"):
         return "safetensors"
-    stem = files[0].name[: -len(".gguf")]
-    tail = stem.replace(".", "-").rpartition("-")[2]
-    return f"GGUF {tail.upper()}" if tail[:1] in "QqIiFfBb" else "GGUF"
+    folder, _, name = files[0].name.rpartition("/")
+    for text in (model_stem(name), folder):
+        tail = text.replace(".", "-").rpartition("-")[2]
+        if tail[:1] in tuple("QqIiFfBb") and any(map(str.isdigit, tail)):
+            return f"GGUF {tail.upper()}"
+    return "GGUF"
 
 
 def _last_used(path: pathlib.Path) -> float:
