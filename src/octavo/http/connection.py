@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from octavo.http.errors import ErrorAnswer
 from octavo.http.lingering import LingeringTransport
+from octavo.http.outlet import AnswerOutlet, attach_outlet
 from octavo.http.request_log import request_id_of
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
@@ -72,6 +73,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits or ConnectionLimits()
         self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
+        self._outlet: AnswerOutlet | None = None  # of that answer
         self._is_in_head = False
         self._is_refused = False
         self._num_vain_bytes = 0  # since a head ended or a body came: of heads, trailers, chunk extensions
@@ -104,6 +106,8 @@ class HttpConnection(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
+        if self._outlet is not None:
+            self._outlet.on_gone()
 
     # The request
 
@@ -144,6 +148,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        self._outlet = AnswerOutlet(cycle)
+        cycle.send = self._outlet.send  # type: ignore[method-assign, assignment]
+        attach_outlet(cast(dict[str, Any], cycle.scope), self._outlet)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -188,10 +195,15 @@ class HttpConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stall_deadline.start()
+        if self._outlet is not None:
+            self._outlet.is_behind = True
 
     def resume_writing(self) -> None:
         self._stall_deadline.stop()
         super().resume_writing()
+        if self._outlet is not None:
+            self._outlet.is_behind = False
+            self._outlet.on_room()
 
     def _on_stall(self) -> None:
         seconds = self._limits.stall_seconds

@@ -1,0 +1,137 @@
+"""An answer on its way to the client: ASGI's send, and a shorter way for the body of a stream.
+
+send is a coroutine: for each piece of a stream a task would have to be woken that awaits it, which costs
+several times what the piece does. So what is between an answer's head and its last piece may be written
+straight to its connection. Either way the head waits for what follows it, as ASGI wants it, and both leave in
+one packet.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from starlette.types import Message, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+_SCOPE_KEY = "octavo.outlet"
+_BODILESS = (204, 304)  # statuses
+
+
+class Outlet(Protocol):
+    on_room: Callable[[], None]
+    """Called when it is no longer behind."""
+    on_gone: Callable[[], None]
+    """Called when the connection has ended, whether the answer has or not."""
+
+    @property
+    def is_behind(self) -> bool:
+        """The client reads more slowly than it was written to: write no more until there is room."""
+        ...
+
+    @property
+    def is_gone(self) -> bool: ...
+
+    def write(self, data: bytes) -> None:
+        """Some more of the body, not empty. Without effect once the client is gone."""
+        ...
+
+
+class AnswerOutlet:
+    """Of one request on uvicorn's connection, in place of uvicorn's own."""
+
+    # The cycle has its request's scope, which has this outlet: at the end of the answer the ring is opened.
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self.on_room: Callable[[], None] = _nobody_waits
+        self.on_gone: Callable[[], None] = _nobody_waits
+        self.is_behind = cycle.flow.write_paused  # kept by the connection
+        self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
+        self._transport = cycle.transport
+        self._head = b""  # until it leaves
+
+    @property
+    def is_gone(self) -> bool:
+        return self._cycle is None or self._cycle.disconnected
+
+    async def send(self, message: Message) -> None:
+        """ASGI's. Raises RuntimeError: what is sent is no answer in HTTP."""
+        cycle, kind = self._cycle, message["type"]
+        if cycle is None or (kind == "http.response.start") == cycle.response_started:
+            raise RuntimeError(f"{kind} is out of order.")
+        if self.is_behind and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        if kind == "http.response.start":
+            self._start(cycle, message["status"], message.get("headers", ()))
+        else:
+            self._send_body(cycle, message.get("body", b""), has_more=message.get("more_body", False))
+
+    def write(self, data: bytes) -> None:
+        if self._cycle is None or self._cycle.disconnected:
+            return
+        assert self._cycle.chunked_encoding, "a stream has no content-length"
+        self._transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
+        self._head = b""
+
+    def _start(
+        self, cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        lines = [(name.lower(), value) for name, value in (*cycle.default_headers, *headers)]
+        says_close = False
+        for name, value in lines:
+            if name == b"content-length" and cycle.chunked_encoding is None:
+                cycle.expected_content_length = int(value)
+                cycle.chunked_encoding = False
+            elif name == b"transfer-encoding" and value.lower() == b"chunked":
+                cycle.expected_content_length = 0
+                cycle.chunked_encoding = True
+            elif name == b"connection" and b"close" in value.lower():
+                cycle.keep_alive = False
+                says_close = True
+        if not cycle.keep_alive and not says_close:
+            lines.append((b"connection", b"close"))
+        if cycle.chunked_encoding is None and cycle.scope["method"] != "HEAD" and status not in _BODILESS:
+            cycle.chunked_encoding = True
+            lines.append((b"transfer-encoding", b"chunked"))
+        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        if not head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n") == len(lines) or b"\0" in head:
+            raise RuntimeError("A header's name or value has more than one line.")
+        self._head = b"%b%b\r\n" % (STATUS_LINE[status], head)
+
+    def _send_body(self, cycle: RequestResponseCycle, body: bytes, *, has_more: bool) -> None:
+        if cycle.scope["method"] == "HEAD":
+            body, cycle.expected_content_length = b"", 0
+        elif cycle.chunked_encoding:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body = chunk if has_more else chunk + b"0\r\n\r\n"
+        else:
+            cycle.expected_content_length -= len(body)
+            if cycle.expected_content_length < 0 or (cycle.expected_content_length and not has_more):
+                raise RuntimeError("The body's length is not its content-length.")
+        self._transport.write(self._head + body)
+        self._head = b""
+        if not has_more:
+            self._end(cycle)
+
+    def _end(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = None
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        cycle.on_response()
+
+
+def attach_outlet(scope: Scope, outlet: Outlet) -> None:
+    scope[_SCOPE_KEY] = outlet
+
+
+def outlet_of(scope: Scope) -> Outlet | None:
+    """None: another server's request than ours."""
+    outlet: Outlet | None = scope.get(_SCOPE_KEY)
+    return outlet
+
+
+def _nobody_waits() -> None:
+    pass
