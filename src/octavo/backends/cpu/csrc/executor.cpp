@@ -61,7 +61,7 @@ void Executor::plan_phases() {
     else
       phases_.push_back({i, i + 1});
   }
-  counters_ = std::make_unique<Counter[]>(phases_.size() + 1);
+  items_ = std::make_unique<Items[]>(phases_.size() + 1);
 }
 
 void Executor::make_rope_tables() {
@@ -182,22 +182,25 @@ void Executor::forward_job(void *context, int thread) {
   self.kernels_.thread_begin();
   const Range range = self.phase_range_;
   if (range.begin == 0)
-    self.run_items(self.counters_[0], self.step_.num_copies + self.step_.num_new_blocks,
-                   [&](int item) { self.clear_and_restore(item); });
+    self.items_[0].run_in_order(self.step_.num_copies + self.step_.num_new_blocks,
+                                [&](int item) { self.clear_and_restore(item); });
   for (int i = range.begin; i < range.end; i++) {
     const Phase &phase = self.phases_[i];
     self.team_.barrier().wait();
     if (thread == 0)
       self.clock_.enter(self.step_phase(phase));
-    self.run_items(self.counters_[i + 1], self.num_items(phase),
-                   [&](int item) { self.run_item(phase, item, thread); });
+    const auto run = [&](int item) { self.run_item(phase, item, thread); };
+    if (phase.begin < phase.end && self.desc_.ops[phase.begin].kind == OpKind::ATTENTION)
+      self.items_[i + 1].run_in_order(self.num_items(phase), run);
+    else
+      self.items_[i + 1].run_in_ranges(self.num_items(phase), thread, self.team_.size(), run);
   }
   self.kernels_.thread_end();
 }
 
 void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
   for (size_t i = 0; i <= phases_.size(); i++)
-    counters_[i].next.store(0, std::memory_order_relaxed);
+    items_[i].reset();
   team_.run(job, this, keep_warm);
 }
 

@@ -1,12 +1,12 @@
 // Runs a program: one call per step on a persistent team, dynamic items per op. Nothing is allocated after
 // construction.
 #pragma once
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "capi.h"
+#include "items.h"
 #include "memory.h"
 #include "sampler.h"
 #include "step_clock.h"
@@ -41,9 +41,6 @@ private:
   struct Range {
     int32_t begin, end;
   };
-  struct alignas(64) Counter {
-    std::atomic<int32_t> next{0};
-  };
 
   void plan_phases();
   void plan_head();
@@ -77,7 +74,6 @@ private:
   int32_t greedy_token(int output) const;
   void sample_output(int output, int thread);
   void score(int output, int row, int32_t token, int32_t num_logprobs);
-  template <class Fn> void run_items(Counter &counter, int count, Fn &&fn);
   void run_job(void (*job)(void *, int), bool keep_warm);
   static void forward_job(void *self, int thread);
   static void score_job(void *self, int thread);
@@ -93,7 +89,7 @@ private:
   const ExecutorDesc desc_;
   const KernelTable &kernels_;
   std::vector<Phase> phases_;
-  std::unique_ptr<Counter[]> counters_; // one per phase, and one each before and after
+  std::unique_ptr<Items[]> items_; // of each phase, and one more: of what comes before the first, of sampling
   const Workspace workspace_;
   std::vector<int32_t> block_tables_; // [group][slot][max blocks of a sequence]
   Memory buffers_, scratch_;
@@ -121,10 +117,5 @@ private:
   const uint32_t *masks_ = nullptr;
   Team team_;
 };
-
-template <class Fn> void Executor::run_items(Counter &counter, int count, Fn &&fn) {
-  for (int item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < count;)
-    fn(item);
-}
 
 } // namespace octavo

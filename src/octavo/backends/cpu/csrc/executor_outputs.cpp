@@ -105,7 +105,7 @@ void Executor::score_job(void *context, int) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
   const Range range = self.head_range_;
-  self.run_items(self.counters_[0], range.end - range.begin, [&](int row) {
+  self.items_[0].run_in_order(range.end - range.begin, [&](int row) {
     const int output = range.begin + row;
     self.score(output, row, self.step_.target[output], self.step_.num_logprobs[output]);
   });
@@ -139,8 +139,8 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
 void Executor::sample_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
-  self.run_items(self.counters_[0], (int)self.sampled_.size(),
-                 [&](int output) { self.sample_output(output, thread); });
+  self.items_[0].run_in_order((int)self.sampled_.size(),
+                              [&](int output) { self.sample_output(output, thread); });
 }
 
 void Executor::sample_output(int s, int thread) {

@@ -19,6 +19,8 @@ constexpr int ITEM_PANELS = 2; // an item holds a multiple of these
 
 // ---- few rows: one panel at a time, unpacked in registers; scratch is [rows of x as fp32][sums] ----
 
+constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
+
 // R sums, of which the last ones may be of no row.
 template <WeightFormat F, int R>
 static void few_rows_panel(const LinearArgs &args, int panel, const float *x, float *sums) {
@@ -26,7 +28,7 @@ static void few_rows_panel(const LinearArgs &args, int panel, const float *x, fl
   const uint8_t *packed = panel_data<F>(args.weight, panel);
   memset(sums, 0, R * PANEL * sizeof(float));
   for (int g = 0; g < groups; g++) {
-    prefetch<F>(packed, g);
+    prefetch<F, L1>(group_data<F>(packed, g) + STREAM_BYTES);
     const Packed<F> weights[1] = {{Group<F>(packed, g)}};
     chunk<R, 1>(weights, x + g * CHUNK, (int64_t)groups * CHUNK, sums);
   }

@@ -24,10 +24,16 @@ OCTAVO_INLINE void prepare_thread() { TileConfig().load(); }
 
 OCTAVO_INLINE void release_thread() { _tile_release(); }
 
+// Sums [rows][P * PANEL]: in scratch, or where they belong in y.
+struct Sums {
+  float *data;
+  int64_t stride;
+};
+
 // T row tiles (1 or 2) by P panels (1 or 2). Tiles 0-3: sums [row tile][panel]; 4-5: rows of x; 6-7: weights.
 
-template <int T, int P> OCTAVO_INLINE void open_sums(const float *sums, bool is_first) {
-  const int64_t stride = P * TILE_ROW_BYTES;
+template <int T, int P> OCTAVO_INLINE void open_sums(const Sums &sums, bool is_first) {
+  const int64_t row_bytes = sums.stride * sizeof(float);
   if (is_first) {
     _tile_zero(0);
     _tile_zero(1);
@@ -35,24 +41,24 @@ template <int T, int P> OCTAVO_INLINE void open_sums(const float *sums, bool is_
     _tile_zero(3);
     return;
   }
-  _tile_loadd(0, sums, stride);
+  _tile_loadd(0, sums.data, row_bytes);
   if (P > 1)
-    _tile_loadd(1, sums + PANEL, stride);
+    _tile_loadd(1, sums.data + PANEL, row_bytes);
   if (T > 1)
-    _tile_loadd(2, sums + TILE_ROWS * P * PANEL, stride);
+    _tile_loadd(2, sums.data + TILE_ROWS * sums.stride, row_bytes);
   if (T > 1 && P > 1)
-    _tile_loadd(3, sums + TILE_ROWS * P * PANEL + PANEL, stride);
+    _tile_loadd(3, sums.data + TILE_ROWS * sums.stride + PANEL, row_bytes);
 }
 
-template <int T, int P> OCTAVO_INLINE void store_sums(float *sums) {
-  const int64_t stride = P * TILE_ROW_BYTES;
-  _tile_stored(0, sums, stride);
+template <int T, int P> OCTAVO_INLINE void store_sums(const Sums &sums) {
+  const int64_t row_bytes = sums.stride * sizeof(float);
+  _tile_stored(0, sums.data, row_bytes);
   if (P > 1)
-    _tile_stored(1, sums + PANEL, stride);
+    _tile_stored(1, sums.data + PANEL, row_bytes);
   if (T > 1)
-    _tile_stored(2, sums + TILE_ROWS * P * PANEL, stride);
+    _tile_stored(2, sums.data + TILE_ROWS * sums.stride, row_bytes);
   if (T > 1 && P > 1)
-    _tile_stored(3, sums + TILE_ROWS * P * PANEL + PANEL, stride);
+    _tile_stored(3, sums.data + TILE_ROWS * sums.stride + PANEL, row_bytes);
 }
 
 // weights: the group's tile of the first panel; that of the second lies `distance` bytes behind it.
@@ -83,75 +89,129 @@ struct Span {
   int ring;
 };
 
+// Row tiles of x from a span's first k on, and where their sums are and go to.
+struct Rows {
+  const bf16 *x;
+  int64_t x_stride;
+  Sums from, to;
+  Sums y;           // where they belong in the end
+  int y_rows_ahead; // of y, fetched with each group: the last span's, so that its lines are there to be
+                    // written
+};
+
+template <int T, int P> OCTAVO_INLINE void fetch_y(const Rows &rows, int g) {
+  const int begin = g * rows.y_rows_ahead, rest = T * TILE_ROWS - begin;
+  for (int r = 0; r < (rest < rows.y_rows_ahead ? rest : rows.y_rows_ahead); r++)
+    for (int p = 0; p < P; p++)
+      __builtin_prefetch(rows.y.data + (begin + r) * rows.y.stride + p * PANEL, 1);
+}
+
+// The group at the same place of the panels that follow these.
+template <WeightFormat F, int P> OCTAVO_INLINE void fetch_weights(const Span &span, int g) {
+  for (int p = P; p < 2 * P; p++)
+    prefetch<F, L2>(group_data<F>(span.panel + p * span.panel_distance, span.first + g));
+}
+
 // The first T row tiles: unpacks the span LAG groups ahead of its use.
-template <WeightFormat F, int T, int P>
-static void first_rows(const bf16 *x, int64_t x_stride, const Span &span, bool is_first, float *sums) {
+template <WeightFormat F, int T, int P> static void first_rows(const Rows &rows, const Span &span) {
   const int64_t distance = span.ring * TILE_BYTES;
-  open_sums<T, P>(sums, is_first);
+  open_sums<T, P>(rows.from, span.first == 0);
   for (int g = 0; g < span.count + LAG; g++) {
-    if (g < span.count)
-      for (int p = 0; p < P; p++) {
-        const uint8_t *panel = span.panel + p * span.panel_distance;
-        prefetch<F>(panel, span.first + g);
-        stage_tile<F>(Group<F>(panel, span.first + g),
+    if (g < span.count) {
+      fetch_weights<F, P>(span, g);
+      for (int p = 0; p < P; p++)
+        stage_tile<F>(Group<F>(span.panel + p * span.panel_distance, span.first + g),
                       span.tiles + p * distance + g % span.ring * TILE_BYTES);
-      }
+    }
     memory_barrier();
-    if (g >= LAG)
-      multiply_group<T, P>(x + (g - LAG) * CHUNK, x_stride, span.tiles + (g - LAG) % span.ring * TILE_BYTES,
-                           distance);
+    if (g >= LAG) {
+      fetch_y<T, P>(rows, g - LAG);
+      multiply_group<T, P>(rows.x + (g - LAG) * CHUNK, rows.x_stride,
+                           span.tiles + (g - LAG) % span.ring * TILE_BYTES, distance);
+    }
   }
-  store_sums<T, P>(sums);
+  store_sums<T, P>(rows.to);
 }
 
-// T row tiles by tiles that lie ready.
-template <int T, int P>
-OCTAVO_INLINE void further_rows(const bf16 *x, int64_t x_stride, const uint8_t *weights, int64_t distance,
-                                int count, bool is_first, float *sums) {
-  open_sums<T, P>(sums, is_first);
-  for (int g = 0; g < count; g++)
-    multiply_group<T, P>(x + g * CHUNK, x_stride, weights + (int64_t)g * TILE_BYTES, distance);
-  store_sums<T, P>(sums);
+// T row tiles by tiles that lie ready: unpacked by the first rows, or bf16 as it is packed.
+template <WeightFormat F, int T, int P>
+static void further_rows(const Rows &rows, const Span &span, bool fetches_weights) {
+  constexpr bool IS_TILE = F == WeightFormat::BF16;
+  const uint8_t *weights = IS_TILE ? group_data<F>(span.panel, span.first) : span.tiles;
+  const int64_t distance = IS_TILE ? span.panel_distance : span.ring * TILE_BYTES;
+  open_sums<T, P>(rows.from, span.first == 0);
+  for (int g = 0; g < span.count; g++) {
+    if (fetches_weights)
+      fetch_weights<F, P>(span, g);
+    fetch_y<T, P>(rows, g);
+    multiply_group<T, P>(rows.x + g * CHUNK, rows.x_stride, weights + (int64_t)g * TILE_BYTES, distance);
+  }
+  store_sums<T, P>(rows.to);
 }
 
+template <WeightFormat F, int T, int P>
+static void multiply_rows(const Rows &rows, const Span &span, bool is_first) {
+  if constexpr (F != WeightFormat::BF16)
+    if (is_first)
+      return first_rows<F, T, P>(rows, span);
+  further_rows<F, T, P>(rows, span, is_first);
+}
+
+// Whole tiles of sums are y, as they are.
+OCTAVO_INLINE bool is_sum(const LinearArgs &args, int end_panel) {
+  return !args.bias && args.scale == 1.0f && !args.has_residual &&
+         end_panel * PANEL <= args.weight.num_columns;
+}
+
+// Rows of y that sums are stored to at once: those of full passes. The others' wait for add_columns.
+OCTAVO_INLINE int num_direct_rows(const LinearArgs &args, int end_panel, int rows) {
+  if (!is_sum(args, end_panel))
+    return 0;
+  return rows % TILE_ROWS == 0 ? rows : rows / PAIR_ROWS * PAIR_ROWS;
+}
+
+// args: of these rows alone, and y from the span's first column on.
 template <WeightFormat F, int P>
-static void multiply_span(const bf16 *x, int64_t x_stride, int rows, const Span &span, bool is_first,
-                          float *sums) {
-  const uint8_t *weights = group_data<F>(span.panel, span.first); // a group of bf16 is a tile already
-  int64_t distance = span.panel_distance;
-  int row = 0;
-  if constexpr (F != WeightFormat::BF16) {
-    weights = span.tiles;
-    distance = span.ring * TILE_BYTES;
-    row = PAIR_ROWS;
-    if (rows <= TILE_ROWS)
-      first_rows<F, 1, P>(x, x_stride, span, is_first, sums);
+static void multiply_span(const LinearArgs &args, const Span &span, int direct_rows, bool is_last,
+                          float *kept) {
+  for (int row = 0; row < args.num_rows; row += PAIR_ROWS) {
+    const bool is_pair = args.num_rows - row > TILE_ROWS;
+    const Sums sums = {kept + row * P * PANEL, P * PANEL};
+    const Sums y = {args.y + row * args.y_stride, args.y_stride};
+    const int tiles = is_pair ? 2 : 1;
+    const Rows rows = {args.x + row * args.x_stride + span.first * CHUNK,
+                       args.x_stride,
+                       sums,
+                       is_last && row < direct_rows ? y : sums,
+                       y,
+                       is_last ? (tiles * TILE_ROWS + span.count - 1) / span.count : 0};
+    if (is_pair)
+      multiply_rows<F, 2, P>(rows, span, row == 0);
     else
-      first_rows<F, 2, P>(x, x_stride, span, is_first, sums);
+      multiply_rows<F, 1, P>(rows, span, row == 0);
   }
-  for (; row + TILE_ROWS < rows; row += PAIR_ROWS)
-    further_rows<2, P>(x + row * x_stride, x_stride, weights, distance, span.count, is_first,
-                       sums + row * P * PANEL);
-  if (row < rows)
-    further_rows<1, P>(x + row * x_stride, x_stride, weights, distance, span.count, is_first,
-                       sums + row * P * PANEL);
 }
 
-template <WeightFormat F, int P> static void amx_panels(const LinearArgs &args, int panel, uint8_t *scratch) {
+template <WeightFormat F, int P> static void amx_panels(const LinearArgs &all, int panel, uint8_t *scratch) {
   float *sums = (float *)(scratch + TILES_BYTES);
-  const int groups = num_groups(args.weight);
-  const bool is_one_pass = args.num_rows <= PAIR_ROWS;
+  const int groups = num_groups(all.weight);
+  const bool is_one_pass = all.num_rows <= PAIR_ROWS;
   const int block = is_one_pass ? groups : BLOCK_GROUPS;
-  const uint8_t *first_panel = panel_data<F>(args.weight, panel);
-  const int64_t distance = panel_data<F>(args.weight, panel + 1) - first_panel;
-  for (int row = 0; row < args.num_rows; row += MAX_SUM_ROWS) {
-    const bf16 *x = args.x + row * args.x_stride;
+  const uint8_t *first_panel = panel_data<F>(all.weight, panel);
+  const int64_t distance = panel_data<F>(all.weight, panel + 1) - first_panel;
+  for (int row = 0; row < all.num_rows; row += MAX_SUM_ROWS) {
+    LinearArgs args = all;
+    args.num_rows = rows_from(all, row);
+    args.x += row * all.x_stride;
+    args.y += row * all.y_stride + panel * PANEL;
+    const int direct_rows = num_direct_rows(all, panel + P, args.num_rows);
     for (int g = 0; g < groups; g += block) {
       const int count = groups - g < block ? groups - g : block;
       const Span span = {first_panel, distance, g, count, scratch, is_one_pass ? RING : BLOCK_GROUPS};
-      multiply_span<F, P>(x + g * CHUNK, args.x_stride, rows_from(args, row), span, g == 0, sums);
+      multiply_span<F, P>(args, span, direct_rows, g + count == groups, sums);
     }
-    add_columns(args, panel, P, row, rows_from(args, row), sums);
+    add_columns(all, panel, P, row + direct_rows, args.num_rows - direct_rows,
+                sums + direct_rows * P * PANEL);
   }
 }
 

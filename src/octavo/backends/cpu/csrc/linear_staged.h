@@ -52,8 +52,9 @@ static void staged_panels(const LinearArgs &args, PanelRange panels, int first_r
     const int count = groups - g0 < STAGE_GROUPS ? groups - g0 : STAGE_GROUPS;
     for (int p = 0; p < num_panels; p++) {
       const uint8_t *packed = panel_data<F>(args.weight, panels.begin + p);
+      const uint8_t *next = panel_data<F>(args.weight, panels.end + p);
       for (int g = 0; g < count; g++) {
-        prefetch<F>(packed, g0 + g);
+        prefetch<F, L2>(group_data<F>(next, g0 + g));
         stage<F>(Group<F>(packed, g0 + g), weights + (p * STAGE_GROUPS + g) * STAGED_FLOATS);
       }
     }

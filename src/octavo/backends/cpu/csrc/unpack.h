@@ -14,7 +14,6 @@ constexpr int PAIRS = CHUNK / 2;
 constexpr uint32_t BF16_MASK = 0xffff0000u;
 constexpr uint32_t BF16_HALF = 0x00008000u;
 constexpr int TILE_BYTES = CHUNK * PANEL * sizeof(bf16); // a group as pairs of bf16: an AMX tile
-constexpr int PREFETCH_BYTES = 4096;                     // ahead in the stream of weights
 constexpr int STAGED_FLOATS = CHUNK * PANEL;             // a group as fp32
 
 // Still with the bits that the mask drops: whoever takes the high half needs no mask.
@@ -223,12 +222,13 @@ template <WeightFormat F> OCTAVO_INLINE void stage_tile(const Group<F> &group, u
   }
 }
 
-// Group g and what follows it. Beyond the end of the weights this is harmless: a prefetch never faults.
-template <WeightFormat F> OCTAVO_INLINE void prefetch(const uint8_t *panel, int g) {
-  const uint8_t *ahead = group_data<F>(panel, g) + PREFETCH_BYTES;
+// Where a prefetched group is wanted. Beyond the end of the weights a prefetch is harmless: it never faults.
+enum Cache { L2 = 2, L1 = 3 }; // as __builtin_prefetch numbers them
+
+template <WeightFormat F, Cache C> OCTAVO_INLINE void prefetch(const uint8_t *group) {
 #pragma GCC unroll 16
   for (int offset = 0; offset < (int)Group<F>::BYTES; offset += 64)
-    __builtin_prefetch(ahead + offset);
+    __builtin_prefetch(group + offset, 0, C);
 }
 
 } // namespace

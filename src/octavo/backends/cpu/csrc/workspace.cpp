@@ -14,15 +14,14 @@ constexpr size_t CACHE_LINE = 64, PAGE = 4096;
 
 bool is_linear(OpKind kind) { return kind == OpKind::LINEAR || kind == OpKind::EXPERT_LINEAR; }
 
-// Each buffer at its largest, rows padded to whole cache lines and tiles.
+// Each buffer at its largest, rows padded to cache lines and tiles.
 BufferPlace place_buffer(const BufferDesc &buffer, const ExecutorDesc &desc, size_t &total) {
   const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
   size_t rows = round_up(buffer.is_per_output ? desc.max_seqs : desc.max_tokens, ROW_ALIGN);
   if (buffer.experts_per_token) // an expert's last tile of rows may begin anywhere
     rows = rows * buffer.experts_per_token + ROW_ALIGN;
-  size_t row_bytes = round_up(buffer.width * element, CACHE_LINE);
-  if (row_bytes % PAGE == 0) // rows a power of two apart would share cache sets
-    row_bytes += CACHE_LINE;
+  // Rows an odd number of cache lines apart fall into as many cache sets as there are.
+  const size_t row_bytes = (round_up(buffer.width * element, CACHE_LINE) / CACHE_LINE | 1) * CACHE_LINE;
   const BufferPlace place = {total, (int64_t)(row_bytes / element)};
   total += round_up(rows * row_bytes, PAGE) + 2 * CACHE_LINE;
   return place;
