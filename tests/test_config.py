@@ -13,6 +13,7 @@ from octavo.core.errors import StartError
         ({"max_num_seqs": 64, "max_num_batched_tokens": 63}, "--max-num-batched-tokens is 63"),
         ({"threads": 0}, "--threads is 0"),
         ({"max_model_len": 0}, "--max-model-len is 0"),
+        ({"kv_dtype": "fp8"}, "--kv-dtype is 'fp8'; allowed: bf16, int8"),
         ({"target_itl": 0.0}, "--target-itl"),
         ({"target_ttft": -1.0}, "--target-ttft"),
     ],

@@ -29,9 +29,9 @@ def test_a_file_is_described_in_numbers(tmp_path: pathlib.Path, capsys: pytest.C
         "attention      4 query heads, 2 key-value heads of width 8",
         "vocabulary     260 tokens, also the output head",
         "weights        F32      93.1 KiB   20 tensors",
-        "KV cache       132 bytes per token, 2.1 KiB per block of 16",
-        "                 2,048 tokens take 264.0 KiB",
-        "                 4,096 tokens take 528.0 KiB",
+        "KV cache       132 bytes per token, 2.1 KiB per block of 16; as int8 100 and 1.6 KiB",
+        "                 2,048 tokens take 264.0 KiB; as int8 200.0 KiB",
+        "                 4,096 tokens take 528.0 KiB; as int8 400.0 KiB",
         "answers end    at <|im_end|> (1)",
         "chat template  yes",
         "               tool calls as json, told in a system text",
@@ -78,7 +78,7 @@ def test_a_config_alone_gives_all_but_the_weights(
     path.write_text(json.dumps(config))
     lines = lines_of(path, capsys)
     assert "parameters     1,235.8 M" in lines
-    assert "                32,768 tokens take 1,024.1 MiB" in lines
+    assert "                32,768 tokens take 1,024.1 MiB; as int8 544.1 MiB" in lines
     assert not any(line.startswith(("weights", "tokenizer")) for line in lines)
     assert ["layers", "0-15"] in rows(lines)
 

@@ -47,6 +47,14 @@ def test_flags_say_when_engines_run(up: Up) -> None:
     assert values.models == (model,)
 
 
+def test_a_flag_says_what_kv_caches_hold(up: Up, tmp_path: pathlib.Path) -> None:
+    assert up("--replicas", "1", "--kv-dtype", "int8").models == (ModelValues(kv_dtype="int8"),)
+    path = tmp_path / "values.yaml"
+    path.write_text("model: {kvDtype: int8}\n")
+    assert up(str(path)).models[0].kv_dtype == "int8"
+    assert up(str(path), "--kv-dtype", "bf16").models[0].kv_dtype == "bf16"
+
+
 def test_flags_go_before_the_file(up: Up, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("replicaCount: 4\nmodel: {name: a.gguf, maxModelLen: 64}\nrouter: {port: 81}\n")
@@ -77,6 +85,8 @@ def test_check_says_what_would_be_and_starts_nothing(
         ("", ("--idle-timeout", "soon"), "--idle-timeout is 'soon'; allowed: a time like 30s, 5m or 1h"),
         ("router: {enabled: false}", ("--standby", "1"), "standbys need the router"),
         ("models: [{name: a}, {name: b}]", ("--standby", "1"), "--standby: for a fleet of one model"),
+        ("", ("--kv-dtype", "fp8", "--check"), "--kv-dtype is 'fp8'; allowed: bf16, int8."),
+        ("model: {kvDtype: fp8}", ("--check",), "line 1: model.kvDtype is 'fp8'"),
         ("", ("--policy", "luck"), "--policy is 'luck'; allowed: round-robin"),
         ("", ("--policy", "session"), "needs a file whose router has a sessionKey"),
     ],

@@ -43,6 +43,22 @@ def test_a_second_start_maps_the_weights_of_the_first(
     second.core.close()
 
 
+def test_a_cache_of_int8_has_nearly_twice_the_blocks_and_a_fingerprint_of_its_own(
+    smollm2_path: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    first, second = (
+        load(smollm2_path, tmp_path, kv_cache_memory=90 * BLOCK_BYTES, kv_dtype=kind)
+        for kind in ("bf16", "int8")
+    )
+    assert (first.ready.kv_dtype, second.ready.kv_dtype) == ("bf16", "int8")
+    assert second.ready.num_blocks / first.ready.num_blocks == pytest.approx(32 / 17, rel=0.02)
+    assert second.kv_bytes_per_token / first.kv_bytes_per_token == pytest.approx(17 / 32, rel=0.01)
+    assert second.ready.fingerprint != first.ready.fingerprint
+    assert "map weights" in second.ready.boot_seconds  # those that the other start has kept
+    first.core.close()
+    second.core.close()
+
+
 def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "repacked").touch()
     loaded = load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES)

@@ -53,6 +53,14 @@ def test_the_commands_say_it_all() -> None:
     ]  # fmt: skip
 
 
+def test_a_cache_of_int8_is_passed_on_and_shown() -> None:
+    made = plan(ModelValues("m.gguf", kv_dtype="int8"))
+    assert "--kv-dtype=int8" in made.replicas[0].arguments(pathlib.Path("m.gguf"), 9, ROUTER)
+    assert made.lines()[-1].endswith("KV cache 4.0 GiB of int8")
+    with pytest.raises(StartError, match="--kv-dtype is 'fp8'"):
+        plan(ModelValues(kv_dtype="fp8"))
+
+
 def test_of_several_models_the_first_is_the_default() -> None:
     made = plan(ModelValues("x.gguf", 2, ("x", "y")), ModelValues("z.gguf"))
     assert made.router_arguments(1, ["u", "v", "w"])[-5:] == [

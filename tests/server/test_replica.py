@@ -65,6 +65,7 @@ async def test_a_replica_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     info = metrics.text[metrics.text.index("vllm:cache_config_info{") :].splitlines()[0]
     for label in (
         'block_size="16"',
+        'cache_dtype="bf16"',
         'num_gpu_blocks="4096"',
         'num_cpu_blocks="512"',
         'enable_prefix_caching="True"',

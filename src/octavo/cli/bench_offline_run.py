@@ -95,7 +95,7 @@ def _lines(
     name: str, ready: Ready, options: OfflineOptions, results: Sequence[Result], steps: Sequence[Step]
 ) -> Iterator[str]:
     yield (
-        f"{name}: {ready.threads} threads, {ready.isa}, {processor_name()};"
+        f"{name}: {ready.threads} threads, {ready.isa}, {processor_name()}, KV cache of {ready.kv_dtype};"
         f" {options.input_tokens} tokens in, {options.output_tokens} out, {options.runs} runs"
     )
     resident = size(results[0].peak_memory_bytes or 0)
@@ -156,6 +156,7 @@ def _report(name: str, ready: Ready, options: OfflineOptions, results: list[Resu
         workload={
             "kind": "random",
             "model": name,
+            "kv_dtype": ready.kv_dtype,
             "input_tokens": options.input_tokens,
             "output_tokens": options.output_tokens,
             "runs": options.runs,

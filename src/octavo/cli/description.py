@@ -12,6 +12,7 @@ from octavo.backends.cpu.memory_plan import workspace_parts
 from octavo.config import EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import ModelFileError
+from octavo.core.kv_dtype import KVDType
 from octavo.core.metadata import ModelMetadata
 from octavo.engine.model_files import Model, TextModel, open_model, open_text
 from octavo.engine.resources import available_cores
@@ -122,17 +123,24 @@ def _memory_lines(program: Program, parts: Mapping[str, Tensor]) -> Iterable[str
     yield _line("workspace", f"{_size(sum(workspace.values()))} for {largest}, {_count(threads, 'thread')}:")
     yield _line("", ", ".join(f"{name.replace('_', ' ')} {_size(size)}" for name, size in workspace.items()))
     yield _line("sampling", f"{_size(sampling)} if every request has penalties, biases and masks")
-    groups = program.kv_groups
-    windows = tuple(group.window for group in groups)
-    block_bytes = sum(group.block_bytes for group in groups)
-    per_token = f"{block_bytes // BLOCK_SIZE:,} bytes per token"
+    yield from _kv_lines(program, limits.max_num_batched_tokens)
+
+
+def _kv_lines(program: Program, max_num_batched_tokens: int) -> Iterable[str]:
+    """With a cache of bf16, and behind it what one of int8 takes."""
+    kinds = [program.kv_groups, program.with_kv_dtype(KVDType.INT8).kv_groups]
+    windows = tuple(group.window for group in program.kv_groups)
+    wide, narrow = (sum(group.block_bytes for group in groups) for groups in kinds)
+    per_token = f"{wide // BLOCK_SIZE:,} bytes per token"
     if any(windows):
         per_token += " inside every window"
-    yield _line("KV cache", f"{per_token}, {_size(block_bytes)} per block of {BLOCK_SIZE}")
+    int8 = f"as int8 {narrow // BLOCK_SIZE:,} and {_size(narrow)}"
+    yield _line("KV cache", f"{per_token}, {_size(wide)} per block of {BLOCK_SIZE}; {int8}")
     longest = program.architecture.max_position
     for context in sorted({*(context for context in _CONTEXTS if context < longest), longest}):
-        num_blocks = max_blocks_held(windows, context, limits.max_num_batched_tokens)
-        yield _line("", f"{context:>7,} tokens take {_size(num_blocks * groups[0].block_bytes)}")
+        num_blocks = max_blocks_held(windows, context, max_num_batched_tokens)
+        wide, narrow = (num_blocks * groups[0].block_bytes for groups in kinds)
+        yield _line("", f"{context:>7,} tokens take {_size(wide)}; as int8 {_size(narrow)}")
 
 
 def _text_lines(text: TextModel) -> Iterable[str]:

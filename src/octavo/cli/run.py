@@ -43,6 +43,8 @@ class LoadOptions:
     """Tokens of the conversation at most; default: the model's own context."""
     kv_cache_memory: Annotated[int | None, Parameter(converter=read_bytes, metavar="SIZE")] = None
     """Memory for the KV cache, like 512MiB; default a quarter of what is free, 4GiB at most."""
+    kv_dtype: str = "bf16"
+    """What the KV cache holds: bf16, or int8, in half the memory."""
     threads: int | None = None
     """Threads that compute; default: the cores this process may use."""
 

@@ -19,6 +19,7 @@ _MODEL_FLAGS = {
     "replicas": "--replicas",
     "starts_on_first_request": "--start-on-first-request",
     "idle_seconds": "--idle-timeout",
+    "kv_dtype": "--kv-dtype",
     "num_standbys": "--standby",
 }
 
@@ -41,6 +42,8 @@ class UpFlags:
     """Without a request for so long (like 30s or 5m) they are stopped, until somebody asks again."""
     standby: int | None = None
     """How many more engines stay warm, to take over at once when another one dies."""
+    kv_dtype: str | None = None
+    """What KV caches hold: bf16, or int8, in half the memory."""
     policy: str | None = None
     """Who gets a request: round-robin, least-load, session, prefix or cost."""
 
@@ -75,6 +78,7 @@ class UpFlags:
             "starts_on_first_request": self.start_on_first_request or None,
             "idle_seconds": idle_seconds,
             "num_standbys": self.standby,
+            "kv_dtype": self.kv_dtype,
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -9,7 +9,7 @@ class KVDType(enum.StrEnum):
     INT8 = "int8"  # digits, and a unit for each token's K and V of a head
 
     def fingerprint(self, model: str) -> str:
-        """Of a model (hex) whose KV is kept so: the model's own for BF16."""
+        """Of a model (hex) whose KV is kept so: as long, and for BF16 the model's own."""
         if self is KVDType.BF16:
             return model
-        return hashlib.sha256(f"{model} KV {self.value}".encode()).hexdigest()
+        return hashlib.sha256(f"{model} KV {self.value}".encode()).hexdigest()[: len(model)]

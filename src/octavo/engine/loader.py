@@ -14,6 +14,7 @@ from octavo.backends.cpu.memory_plan import plan_memory
 from octavo.config import GIB, EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import StartError
+from octavo.core.kv_dtype import KVDType
 from octavo.core.messages import Ready, Submit
 from octavo.core.sampling_params import SamplingParams
 from octavo.decoding.grammar import GrammarCompiler
@@ -52,18 +53,21 @@ def load_engine(
     clock = _Stopwatch()
     path = resolve(config.model, environment.home)
     model = open_model(path)
+    kv_dtype = KVDType(config.kv_dtype)
+    program = model.program.with_kv_dtype(kv_dtype)
     clock.lap("open model")
     threads = config.threads or available_cores()
     max_model_len = _max_model_len(config, model)
     limits = StepLimits(config.max_num_seqs, config.max_num_batched_tokens, max_model_len)
     isa = environment.cpu_isa or default_isa()
-    fixed = plan_memory(model.program, model.checkpoint.parts, limits, threads, isa)
+    fixed = plan_memory(program, model.checkpoint.parts, limits, threads, isa)
     plan = _plan(config, fixed, len(model.program.kv_groups), available_memory_bytes())
     model.checkpoint.drop_pages(is_read_again=True)  # those of the header: they do not stay
     process_bytes = resident_bytes()
     loaded = load_weights(model, RepackedFiles.of_home(environment.home), threads, clock.lap)
+    fingerprint = kv_dtype.fingerprint(loaded.fingerprint)
     backend = CpuBackend(
-        model.program,
+        program,
         model.checkpoint.parts,
         limits,
         plan.num_blocks,
@@ -79,7 +83,7 @@ def load_engine(
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
         eos_token_ids=model.end_ids,
-        fingerprint=bytes.fromhex(loaded.fingerprint),
+        fingerprint=bytes.fromhex(fingerprint),
         enable_prefix_caching=config.enable_prefix_caching,
         grammars=_grammars(model, path),
         journal=journal,
@@ -93,7 +97,8 @@ def load_engine(
         num_blocks=plan.num_blocks,
         memory={**dataclasses.asdict(plan), "process_bytes": process_bytes},
         boot_seconds=clock.laps,
-        fingerprint=loaded.fingerprint,
+        fingerprint=fingerprint,
+        kv_dtype=kv_dtype.value,
         threads=threads,
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),

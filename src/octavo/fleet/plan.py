@@ -41,6 +41,7 @@ class ReplicaPlan:
             "--port": port,
             "--threads": self.threads,
             "--kv-cache-memory": self.kv_cache_memory,
+            "--kv-dtype": self.model.kv_dtype,
             "--max-model-len": self.model.max_model_len,
             "--max-num-seqs": self.model.max_num_seqs,
             "--api-key-file": router.api_key_file,
@@ -56,7 +57,8 @@ class ReplicaPlan:
         parts = [
             self.model_name,
             f"{self.threads} thread{'s' * (self.threads != 1)}",
-            f"KV cache {format_bytes(self.kv_cache_memory)}",
+            f"KV cache {format_bytes(self.kv_cache_memory)}"
+            + (f" of {model.kv_dtype}" if model.kv_dtype else ""),
         ]
         if self.is_standby:
             parts.append("standby")
@@ -169,7 +171,11 @@ def plan_fleet(values: FleetValues, machine: Machine) -> FleetPlan:
 def _check(replica: ReplicaPlan) -> None:
     """What `octavo serve` would refuse is refused now."""
     model, default = replica.model, EngineConfig()
-    EngineConfig(max_model_len=model.max_model_len, max_num_seqs=model.max_num_seqs or default.max_num_seqs)
+    EngineConfig(
+        max_model_len=model.max_model_len,
+        max_num_seqs=model.max_num_seqs or default.max_num_seqs,
+        kv_dtype=model.kv_dtype or default.kv_dtype,
+    )
 
 
 def _flags(options: dict[str, object]) -> list[str]:

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from octavo.config import ROUTING_POLICIES
+from octavo.config import KV_DTYPES, ROUTING_POLICIES
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -27,6 +27,7 @@ class ModelValues:
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     kv_cache_memory: int | None = None  # bytes, each replica
+    kv_dtype: str | None = None
     threads: int | None = None  # each replica
     max_threads: int | None = None  # each replica's, where they are not given
     num_standbys: int = 0  # beside the replicas
@@ -138,6 +139,7 @@ class ModelReader:
             max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
             max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, 1 << 16),
             kv_cache_memory=fields.size("kvCacheMemory"),
+            kv_dtype=fields.text("kvDtype", "", KV_DTYPES) or None,
             threads=fields.whole_or_none("threads", 1, MAX_CORES),
             max_threads=self.max_threads,
             num_standbys=fields.whole("standby", 0, 0, MAX_REPLICAS),

@@ -78,7 +78,7 @@ def _sizes(parts: Mapping[str, int]) -> str:
 
 def _kv_cache(info: Ready) -> str:
     size = format_bytes(info.memory["block_bytes"] * info.num_blocks)
-    return f"{info.num_blocks:,} blocks, {info.kv_tokens:,} tokens, {size}"
+    return f"{info.kv_dtype}, {info.num_blocks:,} blocks, {info.kv_tokens:,} tokens, {size}"
 
 
 def format_bytes(count: int) -> str:

@@ -13,7 +13,7 @@ def test_names_are_in_order_and_once() -> None:
 
 def test_an_unknown_engine_is_named_with_those_that_are_known() -> None:
     with pytest.raises(
-        StartError, match=r"--engines names 'ollama'; allowed: octavo, octavo-bf16, llama.cpp"
+        StartError, match=r"--engines names 'ollama'; allowed: octavo, octavo-bf16, octavo-int8-kv, llama.cpp"
     ):
         peers_named(["octavo", "ollama"])
 

@@ -9,6 +9,10 @@ def test_it_serves_the_file_or_the_checkpoint() -> None:
     assert Octavo().start(PLACE, SERVING).arguments[-6:] == (
         "serve", "/m.gguf", "--port", "4242", "--threads", "2"
     )  # fmt: skip
+    assert Octavo(options=("--kv-dtype", "int8")).start(PLACE, SERVING).arguments[-2:] == (
+        "--kv-dtype",
+        "int8",
+    )
     assert "/m" in Octavo(needs_checkpoint=True).start(PLACE, SERVING).arguments
     assert not Octavo().install(PLACE) and not Octavo().environment_name
 

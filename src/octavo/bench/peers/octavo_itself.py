@@ -14,6 +14,7 @@ class Octavo:
     name: str = "octavo"
     facts: str = "this installation; default settings"
     needs_checkpoint: bool = False
+    options: tuple[str, ...] = ()  # of `octavo serve`
     ready_path: str = "/readyz"
     environment_name: str = ""  # none of its own
 
@@ -22,5 +23,5 @@ class Octavo:
 
     def start(self, place: Place, serving: Serving) -> Command:
         model = serving.checkpoint if self.needs_checkpoint else serving.gguf
-        options = ("--port", str(serving.port), "--threads", str(serving.threads))
+        options = ("--port", str(serving.port), "--threads", str(serving.threads), *self.options)
         return Command((sys.executable, "-c", SERVE, "serve", str(model), *options))
