@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from octavo.backends.cpu.library import load_library
+from octavo.core.kv_dtype import KVDType
 from octavo.weights.formats import Tensor, expand_to_f32
 from tests.e2e.matrix import table
 from tests.e2e.matrix.circumstances import BUILDS, COLUMNS, Cell, plain_answers
 from tests.e2e.matrix.engine import Engine
-from tests.e2e.matrix.models import BUILT_IN, TINY_FAMILIES, MatrixModel, write_tiny
+from tests.e2e.matrix.models import BUILT_IN, TINY_FAMILIES, WITH_INT8_CACHE, MatrixModel, write_tiny
 from tests.e2e.matrix.questions import ROWS, Answer, Question, questions_of, random_prompts
 
 MISSING = [build for build in BUILDS if not load_library().octavo_has_isa(build.encode())]
@@ -31,12 +32,15 @@ class Models:
 
     def model(self, family: str) -> MatrixModel:
         if family not in self._models:
-            self._models[family] = (
-                MatrixModel(self._built_in, max_tokens=32, prompt_lengths=(50,))
-                if family == BUILT_IN
-                else MatrixModel(write_tiny(family, self._folder / family), 48, (70, 48, 33))
-            )
+            self._models[family] = self._opened(family)
         return self._models[family]
+
+    def _opened(self, family: str) -> MatrixModel:
+        if family == BUILT_IN:
+            return MatrixModel(self._built_in, max_tokens=32, prompt_lengths=(50,))
+        if family == WITH_INT8_CACHE:
+            return dataclasses.replace(self.model("gemma3"), kv_dtype=KVDType.INT8)
+        return MatrixModel(write_tiny(family, self._folder / family), 48, (70, 48, 33))
 
     def cell(self, family: str, row: str) -> Cell:
         if (family, row) not in self._cells:
@@ -82,6 +86,12 @@ def test_parameters_matter_and_logprobs_do_not(models: Models, family: str) -> N
 # What the matrix must find
 
 
+def test_another_kind_of_cache_is_found(models: Models) -> None:
+    """By the bits of logprobs: an int8 cache is another function."""
+    plain, int8 = (models.cell(family, table.INT8_ROW).plain for family in ("gemma3", WITH_INT8_CACHE))
+    assert all(ours.logprobs != theirs.logprobs for ours, theirs in zip(int8, plain, strict=True))
+
+
 def test_another_seed_is_found(models: Models) -> None:
     cell = models.cell("llama", "seeded")
     others = [dataclasses.replace(question, seed=question.seed + 1) for question in cell.questions]
@@ -114,7 +124,9 @@ def test_a_sum_in_another_order_is_found(models: Models) -> None:
 def test_the_page_has_the_table_of_the_suite() -> None:
     text = table.PAGE.read_text()
     assert text == table.with_table(text), "run python -m tests.e2e.matrix.table"
-    always = [(row, column, family) for row, column, family, is_always in table.cells() if is_always]
+    every_run = [(row, column, family) for row, column, family, is_always in table.cells() if is_always]
+    always = [cell for cell in every_run if cell[2] != WITH_INT8_CACHE]
+    assert len({column for _, column, _ in set(every_run) - set(always)}) == len(COLUMNS)
     assert {(row, column) for row, column, _ in always} == {
         (row, column) for row in ROWS for column in COLUMNS
     }

@@ -47,8 +47,7 @@ Outcome = tuple[Sequence[Answer], Sequence[Answer]]  # what came, what must have
 
 
 def engine_of(model: MatrixModel, **options: object) -> Engine:
-    weights = model.weights
-    return Engine(weights.program, weights.checkpoint.parts, model.grammars, **options)  # type: ignore[arg-type]
+    return Engine(model.program, model.weights.checkpoint.parts, model.grammars, **options)  # type: ignore[arg-type]
 
 
 def plain_answers(
@@ -163,7 +162,7 @@ async def _killed(cell: Cell) -> list[Answer] | None:
     """None if the first engine, faster than this process, had said everything already."""
     config = EngineConfig(
         model=str(cell.model.path), max_model_len=256, kv_cache_memory=64 << 20, max_num_batched_tokens=64,
-        max_num_seqs=16,
+        max_num_seqs=16, kv_dtype=cell.model.kv_dtype,
     )  # fmt: skip
     client = await EngineSupervisor.start(config, Environment.read())
     try:
@@ -210,7 +209,8 @@ def stopped(cell: Cell) -> Outcome:
         dataclasses.replace(cell.questions[i].sampling, stop=(stop,), seed=cell.questions[i].seed)
         for i, stop in zip(firsts, stops, strict=True)
     ]
-    with LLM(str(cell.model.path), max_model_len=256, kv_cache_memory=64 << 20, threads=2) as llm:
+    options = {"max_model_len": 256, "kv_cache_memory": 64 << 20, "kv_dtype": cell.model.kv_dtype}
+    with LLM(str(cell.model.path), threads=2, **options) as llm:
         prompts = [cell.questions[i].prompt for i in firsts]
         grammar = cell.questions[0].grammar
         completions = llm.generate(prompts, params, grammar=grammar, n=num_choices, show_progress=False)

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from octavo.core.kv_dtype import KVDType
 from octavo.core.metadata import ModelMetadata
 from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.model_files import Model, open_model, open_text, open_vocabulary
 from octavo.models.loading import from_config, part_shapes
 from octavo.models.lowering import lower
+from octavo.models.program import Program
 from tests.text import tiny_directory
 from tests.weights.safetensors_bytes import safetensors
 
@@ -43,6 +45,7 @@ _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 TINY_FAMILIES = tuple(_CONFIGS)
+WITH_INT8_CACHE = "gemma3, int8"
 BUILT_IN = "smollm2"
 
 
@@ -53,6 +56,7 @@ class MatrixModel:
     path: pathlib.Path
     max_tokens: int
     prompt_lengths: tuple[int, ...]
+    kv_dtype: KVDType = KVDType.BF16
 
     @property
     def vocab_size(self) -> int:
@@ -61,6 +65,10 @@ class MatrixModel:
     @functools.cached_property
     def weights(self) -> Model:
         return open_model(self.path)
+
+    @property
+    def program(self) -> Program:
+        return self.weights.program.with_kv_dtype(self.kv_dtype)
 
     @functools.cached_property
     def grammars(self) -> GrammarCompiler:
