@@ -30,6 +30,14 @@ def test_values_are_read_by_type() -> None:
     assert METADATA.integers("ids") == [1, 2]
     assert METADATA.numbers("floats") == [0.5]
     assert METADATA.token_id("one", 2, None) == 1
+    assert METADATA.length("words") == 2
+
+
+def test_a_known_length_needs_no_reading() -> None:
+    assert ModelMetadata("m.gguf", {}, {"words": 3}).length("words") == 3
+    for key in ("words", "one"):
+        with pytest.raises(ModelFileError, match=key):
+            ModelMetadata("m.gguf", {"one": 1}).length(key)
 
 
 def test_a_default_stands_in_for_a_missing_key_only() -> None:

@@ -68,6 +68,8 @@ def test_reads_what_the_reference_writer_writes(tmp_path: pathlib.Path) -> None:
         }  # fmt: skip
         assert {key: file.metadata[key] for key in expected} == expected
         assert file.metadata["x.numbers"].tolist() == [1, -2, 3]
+        lengths = {key: len(item) for key, item in expected.items() if isinstance(item, list)}
+        assert file.metadata.lengths == lengths | {"x.numbers": 3}
         assert list(file.tensors) == ["matrix", "experts", "half", "quantized"]
         assert expand_to_f32(file.tensors["matrix"]).tolist() == matrix.tolist()
         assert expand_to_f32(file.tensors["experts"]).tolist() == np.arange(24.0).reshape(8, 3).tolist()

@@ -12,13 +12,15 @@ from octavo.core.errors import ModelFileError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """values by key; source is the file, for error messages.
+    """values by key; source is the file, for error messages; lengths are those of arrays that are known
+    without reading them.
 
     Every reader raises ModelFileError when the key is there with another type, or missing without a default.
     """
 
     source: str
     values: Mapping[str, Any]
+    lengths: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 0) -> int:
         value = self._get(key, default)
@@ -54,6 +56,15 @@ class ModelMetadata:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.error(key, value, "an array of strings")
         return value
+
+    def length(self, key: str) -> int:
+        """Of an array."""
+        if key in self.lengths:
+            return self.lengths[key]
+        value = self._get(key, None)
+        if not isinstance(value, list):
+            raise self.error(key, value, "an array")
+        return len(value)
 
     def integers(self, key: str, default: Sequence[int] | None = None) -> list[int]:
         value = self._get(key, default)

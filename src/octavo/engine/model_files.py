@@ -88,22 +88,23 @@ def open_vocabulary(path: pathlib.Path) -> Vocabulary:
     if path.is_dir():
         return TokenizerDirectory(path).read().vocabulary
     with GGUFParts.open(path) as file:
-        return Vocabulary.of_gguf(ModelMetadata(str(file.path), file.metadata))
+        return Vocabulary.of_gguf(file.description)
 
 
 def _open_model_gguf(path: pathlib.Path) -> Model:
     file = GGUFParts.open(path)
-    metadata = ModelMetadata(str(file.path), file.metadata)
-    arch, names = _read_gguf(metadata, file)
+    metadata = file.description
+    arch, names = _read_gguf(file)
     program = lower(arch)
     checkpoint = Checkpoint.of_file(str(file.path), file.tensors, names, part_shapes(program))
     end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
     end_ids = end_ids_of_gguf(metadata, end_tokens)
     text_fields = _text_fields(file.metadata)
-    return Model(_name(metadata, file), file.path, arch, program, checkpoint, end_ids, text_fields)
+    return Model(_name(file), file.path, arch, program, checkpoint, end_ids, text_fields)
 
 
-def _read_gguf(metadata: ModelMetadata, file: GGUFParts) -> tuple[Architecture, TensorNames]:
+def _read_gguf(file: GGUFParts) -> tuple[Architecture, TensorNames]:
+    metadata = file.description
     prefix = metadata.text("general.architecture") + "."
     _check_sizes(metadata, prefix, ("block_count",), len(file.tensors), "tensors")
     # All experts of a layer are one tensor, so their number is bounded by its rows.
@@ -117,12 +118,12 @@ def _read_gguf(metadata: ModelMetadata, file: GGUFParts) -> tuple[Architecture, 
 
 def _open_text_gguf(path: pathlib.Path) -> TextModel:
     with GGUFParts.open(path) as file:
-        metadata = ModelMetadata(str(file.path), file.metadata)
-        arch, _ = _read_gguf(metadata, file)
+        metadata = file.description
+        arch, _ = _read_gguf(file)
         vocabulary = Vocabulary.of_gguf(metadata)
         tokenizer = Tokenizer.of_gguf(metadata, vocabulary)
         return TextModel(
-            name=_name(metadata, file),
+            name=_name(file),
             tokenizer=tokenizer,
             chat_template=ChatTemplate.of_gguf(metadata, tokenizer),
             end_ids=vocabulary.end_ids,
@@ -183,8 +184,8 @@ def _check_sizes(metadata: ModelMetadata, prefix: str, keys: tuple[str, ...], li
             raise metadata.error(key, value, f"{limit} at most, as there are {what}")
 
 
-def _name(metadata: ModelMetadata, file: GGUFParts) -> str:
-    return metadata.text("general.name", model_stem(file.path.name))
+def _name(file: GGUFParts) -> str:
+    return file.description.text("general.name", model_stem(file.path.name))
 
 
 def _text_fields(metadata: GGUFMetadata) -> tuple[bytes, ...]:

@@ -171,7 +171,7 @@ def _refuse_features(metadata: ModelMetadata, family: str, reads: Iterable[str])
 def _vocab_size(metadata: ModelMetadata, family: str) -> int:
     if f"{family}.vocab_size" in metadata.values:
         return metadata.positive(f"{family}.vocab_size")
-    return len(metadata.strings("tokenizer.ggml.tokens"))
+    return metadata.length("tokenizer.ggml.tokens")
 
 
 def _rope(

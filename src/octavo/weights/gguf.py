@@ -96,10 +96,14 @@ class GGUFFile:
 
 
 class GGUFMetadata(Mapping[str, Any]):
-    """The key-value section. Opening checks where each value lies; reading a key decodes it, each time."""
+    """The key-value section. Opening checks where each value lies; reading a key decodes it, each time.
+
+    lengths   of the arrays
+    """
 
     def __init__(self, cursor: "_Cursor", num_entries: int) -> None:
         self._cursor = cursor
+        self.lengths: dict[str, int] = {}
         self._spans: dict[str, tuple[int, int, int]] = {}  # key -> type, first byte, one past the last
         for _ in range(num_entries):
             key = cursor.string("a metadata key", MAX_KEY_BYTES)
@@ -109,6 +113,8 @@ class GGUFMetadata(Mapping[str, Any]):
             start = cursor.position
             cursor.skip_value(value_type, key)
             self._spans[key] = (value_type, start, cursor.position)
+            if value_type == _ARRAY:
+                self.lengths[key] = _U64.unpack_from(cursor.buffer, start + 4)[0]
 
     def __getitem__(self, key: str) -> Any:
         value_type, start, end = self._spans[key]

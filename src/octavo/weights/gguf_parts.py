@@ -17,7 +17,8 @@ _NUMBER, _COUNT, _NUM_TENSORS = "split.no", "split.count", "split.tensors.count"
 
 
 class GGUFParts:
-    """path and metadata are the first part's; tensors are those of all, part by part.
+    """path and metadata are the first part's, and description, which reads these by type; tensors are those
+    of all, part by part.
 
     The mappings end as GGUFFile's do.
     """
@@ -27,6 +28,7 @@ class GGUFParts:
         self._files = files
         self.path = files[0].path
         self.metadata = files[0].metadata
+        self.description = _described(files[0])
         if len(files) > 1:
             for number, file in enumerate(files):
                 self._check_part(number, file)
@@ -39,7 +41,7 @@ class GGUFParts:
         if name is not None and name.count > 1:
             return cls([GGUFFile.open(part) for part in _part_paths(path, name)])
         file = GGUFFile.open(path)
-        count = ModelMetadata(str(path), file.metadata).integer(_COUNT, 1)
+        count = _described(file).integer(_COUNT, 1)
         if count > 1:
             raise ModelFileError(
                 f"{path}: it is one of {count} parts of a model, which are found by their names,"
@@ -59,7 +61,7 @@ class GGUFParts:
         self.close()
 
     def _check_part(self, number: int, file: GGUFFile) -> None:
-        metadata = ModelMetadata(str(file.path), file.metadata)
+        metadata = _described(file)
         for key, expected in ((_NUMBER, number), (_COUNT, len(self._files))):
             if (found := metadata.integer(key)) != expected:
                 raise metadata.error(key, found, f"{expected}, as the file is named")
@@ -76,11 +78,16 @@ class GGUFParts:
             if twice:
                 raise ModelFileError(f"{file.path}: tensor {min(twice)} is in an earlier part as well.")
             tensors |= file.tensors
-        if len(self._files) > 1:
-            metadata = ModelMetadata(str(self.path), self.metadata)
-            if (expected := metadata.integer(_NUM_TENSORS)) != len(tensors):
-                raise metadata.error(_NUM_TENSORS, expected, f"{len(tensors)}, which all parts have together")
+        expected = self.description.integer(_NUM_TENSORS) if len(self._files) > 1 else len(tensors)
+        if expected != len(tensors):
+            raise self.description.error(
+                _NUM_TENSORS, expected, f"{len(tensors)}, which all parts have together"
+            )
         return tensors
+
+
+def _described(file: GGUFFile) -> ModelMetadata:
+    return ModelMetadata(str(file.path), file.metadata, file.metadata.lengths)
 
 
 def _part_paths(path: pathlib.Path, name: SplitName) -> list[pathlib.Path]:
