@@ -12,13 +12,20 @@ import pytest
 
 from octavo.core.block_hash import extend_hashes, root_hash, short_hashes
 from octavo.core.errors import EngineError
-from octavo.core.relay import CHUNK_HASH_BYTES, EVENTS_PATH, SECRET_HEADER, CacheEvent
-from octavo.router.delivery import DeliveryLimits
+from octavo.core.relay import CHUNK_HASH_BYTES, EVENTS_PATH, SECRET_HEADER, CacheEvent, ErrorMark, Mark
+from octavo.router.decisions import Attempt
+from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.prefix_index import known_as
+from octavo.router.recovery import AttemptFailed
+from octavo.router.resumable_relay import MarkedStream
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
+from octavo.router.transcript import Transcript
+from octavo.router.upstream import UpstreamError
 from tests.fakes import READY, FakeReplica, PacedEngine
+from tests.router.policies.some import endpoints
 from tests.router.routed import Routed, routed
+from tests.router.test_client_answer import Client
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.asyncio
@@ -157,3 +164,40 @@ async def test_a_replica_is_told_how_the_prompt_is_known(is_stream: bool) -> Non
     extend_hashes(hashes, root_hash(bytes.fromhex(READY.fingerprint)), list(prompt.encode()))
     assert known.chunks == known_as(request).chunks and len(known.chunks) == 2 * CHUNK_HASH_BYTES
     assert known.blocks == short_hashes(hashes)
+
+
+def marked(payload: bytes, *token_ids: int) -> bytes:
+    return Mark(len(payload), 0, 0, 0, None, list(token_ids)).encode() + payload
+
+
+async def taken(client: Client, last: ErrorMark, last_payload: bytes) -> MarkedStream:
+    asking = Asking(endpoints(1)[0], Attempt("r0", [], 0), b"", lambda num_cached: None)
+    stream = MarkedStream(client.answer, Transcript(), asking)
+    first, second = marked(b"data: 1\n\n", 7), marked(b"data: 2\n\n", 8)
+    assert stream.hold(first[:5]) and not stream.hold(first[5:] + second)
+    stream.pass_on_held()
+    assert client.written == [b"data: 1\n\ndata: 2\n\n"]
+    stream.take(marked(b"data: 3\n\n", 9) + last.encode() + last_payload)
+    return stream
+
+
+async def test_what_came_before_an_error_leaves_before_it() -> None:
+    client = Client()
+    stream = await taken(client, ErrorMark(9, is_resumable=False), b"data: {}\n")
+    assert (client.written[1:], stream.last_words) == ([b"data: 3\n\n"], b"data: {}\n")
+    client = Client()
+    with pytest.raises(AttemptFailed, match="ended before the answer did") as caught:
+        await taken(client, ErrorMark(0, is_resumable=True), b"")
+    assert client.written[1:] == [b"data: 3\n\n"] and caught.value.has_progressed
+
+
+async def test_a_client_that_does_not_keep_up_is_given_a_pause() -> None:
+    client = Client()
+    asking = Asking(endpoints(1)[0], Attempt("r0", [], 0), b"", lambda num_cached: None)
+    stream = MarkedStream(client.answer, Transcript(), asking)
+    assert stream.take(marked(b"data: 1\n\n"))
+    client.is_behind = True
+    assert not stream.take(marked(b"data: 2\n\n"))
+    assert b"".join(client.written) == b"data: 1\n\ndata: 2\n\n"
+    with pytest.raises(UpstreamError, match="is not a mark"):
+        stream.take(b"data: 3\n\n")

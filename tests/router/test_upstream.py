@@ -164,3 +164,94 @@ async def test_what_nobody_reads_is_not_read_from_the_socket(
     await asyncio.sleep(0.1)
     assert len(sent) < 500
     assert len(await answer.read_all(5.0, 1 << 30)) == 50_000_000
+
+
+async def passed_on(answer: Answer, seconds: float = 5.0) -> bytes:
+    taken: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    assert not await answer.pass_on(take, seconds)
+    return b"".join(taken)
+
+
+async def test_a_stream_is_passed_on_whole_and_its_connection_kept(
+    server: FakeServer, client: Upstream
+) -> None:
+    for _ in range(2):
+        assert await passed_on(await post(client, STREAM)) == b"".join(EVENTS)
+    assert server.num_connections == 1
+
+
+async def test_who_has_enough_is_given_nothing_more(server: FakeServer, client: Upstream) -> None:
+    async def behave(request: object, writer: asyncio.StreamWriter) -> None:
+        await fake_server.stream(writer, EVENTS[:1])
+        for event in EVENTS[1:]:
+            await asyncio.sleep(0.005)
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    server.behaviour = behave
+    answer, taken = await post(client, STREAM), []
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return False
+
+    rounds = 0
+    while await answer.pass_on(take, 5.0):
+        rounds += 1
+        await asyncio.sleep(0.01)
+        assert len(taken) == rounds
+    assert rounds > 1 and b"".join(taken) == b"".join(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    ((fake_server.cut_in_mid_stream, "cut"), (fake_server.stall_in_mid_stream, "timeout")),
+)
+async def test_what_is_passed_on_breaks_off_with_a_reason(
+    server: FakeServer, client: Upstream, behaviour: object, reason: str
+) -> None:
+    server.behaviour = behaviour  # type: ignore[assignment]
+    with pytest.raises(UpstreamError) as caught:
+        await passed_on(await post(client, STREAM), 0.1)
+    assert caught.value.reason == reason
+
+
+async def test_a_stream_that_goes_on_is_not_late(server: FakeServer, client: Upstream) -> None:
+    async def behave(request: object, writer: asyncio.StreamWriter) -> None:
+        await fake_server.stream(writer, EVENTS[:1])
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            writer.write(b"1\r\nx\r\n")
+        writer.write(b"0\r\n\r\n")
+
+    server.behaviour = behave
+    assert await passed_on(await post(client, STREAM), 0.3) == EVENTS[0] + b"x" * 20
+
+
+@pytest.mark.parametrize("is_first", (True, False))
+async def test_what_the_taker_raises_is_raised(server: FakeServer, client: Upstream, is_first: bool) -> None:
+    num_taken = 0
+
+    async def behave(request: object, writer: asyncio.StreamWriter) -> None:
+        await fake_server.stream(writer, EVENTS[:1])
+        await asyncio.sleep(0.01)
+        writer.write(b"1\r\nx\r\n")
+
+    def take(data: bytes) -> bool:
+        nonlocal num_taken
+        num_taken += 1
+        if is_first or num_taken == 2:
+            raise KeyError("nothing to do with HTTP")
+        return True
+
+    server.behaviour = behave
+    answer = await post(client, STREAM)
+    with pytest.raises(KeyError):
+        await answer.pass_on(take, 5.0)
+    answer.close()

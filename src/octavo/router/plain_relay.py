@@ -63,17 +63,18 @@ class PlainRelay:
             answer.close()
 
     async def _pass_on(self, answer: Answer, asking: Asking) -> None:
-        limit = self._limits.first_token
-        while data := await answer.read(limit):
-            if not self._client.has_started:
-                await self._client.start(answer.status, answer.headers, asking.route_header)
-                asking.attempt.has_progressed = True
-                asking.on_first_token(None)
-                limit = self._limits.inter_token
-            await self._client.write(data)
-        if not self._client.has_started:
+        client = self._client
+        first = await answer.read(self._limits.first_token)
+        if not first:
             raise UpstreamError("garbage", "the stream was empty")
-        await self._client.end()
+        await client.start(answer.status, answer.headers, asking.route_header)
+        asking.attempt.has_progressed = True
+        asking.on_first_token(None)
+        client.write(first)
+        await client.room()
+        while await answer.pass_on(client.write, self._limits.inter_token):
+            await client.room()
+        await client.end()
 
     async def relay_whole(self, answer: Answer, asking: Asking) -> None:
         """Raises AttemptFailed for a status that another endpoint may better."""

@@ -2,15 +2,17 @@
 
 import asyncio
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import OctavoError
-from octavo.http.body import ClientGone, read_json_body, run_while_connected
+from octavo.http.body import ClientGone, read_json_body
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded
 from octavo.http.interruption import Interruption, Lifetimes
+from octavo.http.outlet import Outlet, outlet_of
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.http.responses import send_error
 from octavo.metrics.router_metrics import RouterMetrics
@@ -96,9 +98,11 @@ class Proxy:
             return
         self.num_running += 1
         self._is_idle.clear()
-        client = ClientAnswer(send)
+        outlet = outlet_of(scope)
+        assert outlet is not None, "http/connection.py gives every request one"
+        client = ClientAnswer(send, outlet)
         try:
-            await self._serve(scope, receive, client)
+            await self._serve(scope, receive, client, outlet)
         except ClientGone:
             RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
         except Exception as error:
@@ -110,7 +114,7 @@ class Proxy:
             if not self.num_running:
                 self._is_idle.set()
 
-    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer, outlet: Outlet) -> None:
         record, limits = RequestRecord.of(scope), self._limits
         body = await read_json_body(
             scope, receive, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds
@@ -135,7 +139,7 @@ class Proxy:
             clock=self._clock,
         )
         try:
-            await run_while_connected(receive, self._deliver(delivery, client, arrival))
+            await self._deliver(delivery, client, outlet, arrival)
         finally:
             record.endpoints = tuple(delivery.endpoints)
 
@@ -150,9 +154,15 @@ class Proxy:
             )
         return PlainRelay(request, client, self._limits.delivery)
 
-    async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:
+    async def _deliver(
+        self, delivery: Delivery, client: ClientAnswer, outlet: Outlet, arrival: float
+    ) -> None:
+        """Raises ClientGone."""
+        if outlet.is_gone:
+            raise ClientGone
         try:
             with Interruption() as whole:
+                outlet.on_gone = functools.partial(whole.interrupt, ClientGone())
                 self._answers.begin(whole)
                 try:
                     await delivery.run(arrival)

@@ -110,40 +110,85 @@ class ResumableRelay:
         return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
 
     async def _relay(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
-        reader = MarkReader()
-        while data := await answer.read(self._limits.inter_token):
-            try:
-                pieces = reader.feed(data)
-            except MarkError as error:
-                raise UpstreamError("garbage", str(error)) from None
-            for mark, payload in pieces:
-                if not self._client.has_started:
-                    await self._client.start(answer.status, answer.headers, asking.route_header)
-                elif self._card != card:
-                    asking.attempt.is_exact = False
-                    await self._client.write(INEXACT)
-                self._card = card
-                if isinstance(mark, ErrorMark):
-                    await self._end_with_error(mark, payload, asking)
-                    return
-                await self._pass_on(mark, payload, asking)
+        client, limit = self._client, self._limits.inter_token
+        stream = MarkedStream(client, self._transcript, asking)
+        has_begun = False
+        while await answer.pass_on(stream.take if has_begun else stream.hold, limit):
+            if not has_begun:
+                await self._begin(answer, asking, card)
+                stream.pass_on_held()
+                has_begun = True
+            if stream.last_words is not None:
+                await client.end(stream.last_words)
+                return
+            await client.room()
         if not self._transcript.is_complete:
             raise UpstreamError("cut", "the stream ended before the answer did")
-        await self._client.end()
+        await client.end()
 
-    async def _pass_on(self, mark: Mark, payload: bytes, asking: Asking) -> None:
-        if payload:
-            await self._client.write(payload)
-        self._transcript.add(mark, payload)
-        if mark.token_ids and not asking.attempt.has_progressed:
-            asking.attempt.has_progressed = True
-            asking.on_first_token(mark.num_cached_tokens)
+    async def _begin(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
+        """The first piece has come."""
+        if not self._client.has_started:
+            await self._client.start(answer.status, answer.headers, asking.route_header)
+        elif self._card != card:
+            asking.attempt.is_exact = False
+            self._client.write(INEXACT)
+        self._card = card
 
-    async def _end_with_error(self, mark: ErrorMark, payload: bytes, asking: Asking) -> None:
+
+class MarkedStream:
+    """One replica's answer: pieces in, as they come, payloads out to the client."""
+
+    def __init__(self, client: ClientAnswer, transcript: Transcript, asking: Asking) -> None:
+        self.last_words: bytes | None = None  # an error that ends the answer; nothing is taken after it
+        self._client = client
+        self._transcript = transcript
+        self._asking = asking
+        self._reader = MarkReader()
+        self._held: list[tuple[Mark | ErrorMark, bytes]] = []
+
+    def hold(self, data: bytes) -> bool:
+        """What comes before the answer's head has left. Returns False for the first whole piece."""
+        self._held += self._read(data)
+        return not self._held
+
+    def pass_on_held(self) -> None:
+        held, self._held = self._held, []
+        self._pass_on(held)
+
+    def take(self, data: bytes) -> bool:
+        """Pass it on. Returns False when the client does not keep up, or there are last words. Raises
+        AttemptFailed, UpstreamError."""
+        return self._pass_on(self._read(data)) and self.last_words is None
+
+    def _read(self, data: bytes) -> list[tuple[Mark | ErrorMark, bytes]]:
+        try:
+            return self._reader.feed(data)
+        except MarkError as error:
+            raise UpstreamError("garbage", str(error)) from None
+
+    def _pass_on(self, pieces: list[tuple[Mark | ErrorMark, bytes]]) -> bool:
+        """What has come at once leaves at once. Returns whether the client keeps up."""
+        payloads = []
+        try:
+            for mark, payload in pieces:
+                if isinstance(mark, ErrorMark):
+                    self._end(mark, payload)
+                    break
+                payloads.append(payload)
+                self._transcript.add(mark, payload)
+                if mark.token_ids and not self._asking.attempt.has_progressed:
+                    self._asking.attempt.has_progressed = True
+                    self._asking.on_first_token(mark.num_cached_tokens)
+        finally:  # an end that is raised comes after what came before it
+            keeps_up = self._client.write(b"".join(payloads))
+        return keeps_up
+
+    def _end(self, mark: ErrorMark, payload: bytes) -> None:
         if mark.is_resumable:
             raise AttemptFailed(
                 "draining",
-                f"{asking.endpoint.name} ended before the answer did",
-                has_progressed=asking.attempt.has_progressed,
+                f"{self._asking.endpoint.name} ended before the answer did",
+                has_progressed=self._asking.attempt.has_progressed,
             )
-        await self._client.end(payload)
+        self.last_words = payload

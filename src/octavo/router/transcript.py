@@ -18,7 +18,9 @@ class Transcript:
 
     def add(self, mark: Mark, payload: bytes) -> None:
         """The client has got this payload."""
-        choice = self._choices.setdefault(mark.index, ChoiceProgress(mark.index, []))
+        choice = self._choices.get(mark.index)
+        if choice is None:
+            choice = self._choices[mark.index] = ChoiceProgress(mark.index)
         choice.token_ids.extend(mark.token_ids)
         choice.num_characters = mark.num_characters
         choice.num_cached_tokens = mark.num_cached_tokens

@@ -1,7 +1,8 @@
 """The router's side of a connection to an endpoint: HTTP/1.1, connections kept, bodies as they come.
 
-An answer's bytes are handed over as soon as they are there; what nobody reads is not read from the socket
-either. Knows nothing of routing. Runs in the router's event loop.
+An answer's bytes are handed over as soon as they are there, those of a stream without a task that would have
+to be woken for each piece; what nobody takes is not read from the socket either. Knows nothing of routing.
+Runs in the router's event loop.
 """
 
 import asyncio
@@ -116,7 +117,7 @@ class Upstream:
 
 
 class Answer:
-    """One response. Read until b"", or close(); whoever holds it must do one of the two."""
+    """One response. Read it or pass it on to its end, or close(); whoever holds it must do one of the two."""
 
     def __init__(self, connection: "Connection", status: int, headers: Headers) -> None:
         self.status = status
@@ -133,6 +134,14 @@ class Answer:
         Raises UpstreamError: the answer was cut off, or nothing came for seconds.
         """
         return await self._connection.read(seconds)
+
+    async def pass_on(self, take: Callable[[bytes], bool], seconds: float) -> bool:
+        """Give take what has come, and what comes as it comes, until take says False: that is enough for now.
+
+        Then True; False at the end. Raises what take raises; UpstreamError: the answer was cut off, or
+        nothing came for seconds.
+        """
+        return await self._connection.pass_on(take, seconds)
 
     async def read_all(self, seconds: float, max_bytes: int) -> bytes:
         """The rest of the body. Raises UpstreamError, also for one that is longer."""
@@ -160,6 +169,7 @@ class Connection(asyncio.Protocol):
         self.is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._seconds = 0.0  # that the deadline is after the last sign of life
         self._waiter: asyncio.Future[None] | None = None
         self._parser = httptools.HttpResponseParser(self)  # of one answer after another
         self._reset()
@@ -172,7 +182,8 @@ class Connection(asyncio.Protocol):
         self._is_complete = False
         self._is_kept = False
         self._may_keep = False  # the answer has ended, and says that the connection has not
-        self._error: UpstreamError | None = None
+        self._take: Callable[[bytes], bool] | None = None  # of who is passed on to, and wants more
+        self._error: Exception | None = None
 
     # Used by Upstream and Answer
 
@@ -194,6 +205,25 @@ class Connection(asyncio.Protocol):
                 self.release()
                 return b""
             await self._wait(seconds)
+        return self._pull()
+
+    async def pass_on(self, take: Callable[[bytes], bool], seconds: float) -> bool:
+        while True:
+            if self._pieces and not take(self._pull()):
+                return True
+            if self._is_complete:
+                self.release()
+                return False
+            self._take = take
+            try:
+                await self._wait(seconds)
+            finally:
+                has_enough, self._take = self._take is None, None
+            if has_enough:
+                return True
+
+    def _pull(self) -> bytes:
+        """What has come since the last time."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
@@ -205,6 +235,7 @@ class Connection(asyncio.Protocol):
         """For anything to happen. One timer serves all waits on the connection: most end long before it."""
         if self._error is not None:
             raise self._error
+        self._seconds = seconds
         self._deadline = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._deadline:
             self._arm()
@@ -230,7 +261,7 @@ class Connection(asyncio.Protocol):
         else:
             self.fail(UpstreamError("timeout", "nothing came within the time allowed"))
 
-    def fail(self, error: UpstreamError) -> None:
+    def fail(self, error: Exception) -> None:
         if self._is_complete and self._has_head:
             return
         self._error = self._error or error
@@ -275,6 +306,17 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fail(UpstreamError("garbage", f"what came is not HTTP: {error}"))
             return
+        if self._take is None or self._is_complete or not self._pieces:
+            self._wake()
+            return
+        self._deadline = self._loop.time() + self._seconds
+        try:
+            if self._take(self._pull()):
+                return
+        except Exception as error:  # whoever waits is to hear of it, not the event loop
+            self.fail(error)
+            return
+        self._take = None
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
