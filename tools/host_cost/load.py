@@ -46,7 +46,7 @@ def run(port: int, num_streams: int, num_requests: int, num_tokens: int, path: s
             tails[connection] = tail[-64:]
             if END not in tail:
                 continue
-            assert b'"error"' not in tail
+            assert b'"error":' not in tail
             num_ended += 1
             tails[connection] = b""
             if num_begun < num_requests:
