@@ -66,7 +66,7 @@ async def read(stream: RequestStream, num_tokens: int | None = None) -> list[int
     tokens: list[int] = []
     async for output in stream:
         assert output.first_index == len(tokens)
-        assert output.request_id == stream.request_id
+        assert output.request_id.startswith(f"{stream.request_id}~")
         tokens += output.token_ids
         if len(tokens) == num_tokens:
             break

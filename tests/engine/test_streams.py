@@ -1,4 +1,5 @@
 import asyncio
+import functools
 
 import pytest
 
@@ -7,7 +8,7 @@ from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
-from octavo.engine.streams import RequestStream, TokenGap
+from octavo.engine.streams import Admission, Deliveries, RequestStream, TokenGap
 
 
 class Abortions:
@@ -56,7 +57,7 @@ async def test_what_nobody_has_taken_yet_is_given_out_together() -> None:
     stream.accept(output(2, finish_reason=FinishReason.LENGTH, num_preemptions=1), now=13.0)
     (item,) = [item async for item in stream]
     assert (item.first_index, item.token_ids, item.logprobs) == (0, [10, 11], logprobs(-1.0, -2.0))
-    assert (item.finish_reason, item.num_preemptions) == (FinishReason.LENGTH, 1)
+    assert (item.finish_reason, stream.num_preemptions) == (FinishReason.LENGTH, 1)
     assert stream.num_steps == 2
 
 
@@ -97,18 +98,57 @@ def test_a_submission_carries_the_tokens_so_far() -> None:
 async def test_a_later_admission_does_not_change_what_the_first_one_reported() -> None:
     stream = make_stream()
     first = {"num_cached_tokens": 16, "queue_seconds": 0.5, "prefill_seconds": 0.25}
+    assert stream.admission is None
     stream.accept(output(0, 10, num_preemptions=1, **first), now=11.0)
-    outputs = [await anext(stream)]
+    assert stream.num_preemptions == 1
     stream.submission("again", is_suspect=False)
     stream.accept(output(1, 11, num_cached_tokens=0, queue_seconds=9.0, num_preemptions=2), now=12.0)
-    outputs.append(await anext(stream))
-    stream.accept(output(2, finish_reason=FinishReason.LENGTH, num_preemptions=2), now=13.0)
-    outputs += [output async for output in stream]
-    assert {output.num_cached_tokens for output in outputs} == {16}
-    assert {output.queue_seconds for output in outputs} == {0.5}
-    assert {output.prefill_seconds for output in outputs} == {0.25}
-    assert [output.num_preemptions for output in outputs] == [1, 3, 3]
-    assert {output.request_id for output in outputs} == {"r"}
+    assert stream.num_preemptions == 3
+    assert stream.admission == Admission(16, 0.5, 0.25)
+
+
+@pytest.mark.asyncio
+async def test_a_listener_is_called_once_for_what_it_has_not_taken() -> None:
+    stream = make_stream()
+    num_calls = 0
+
+    def listen() -> None:
+        nonlocal num_calls
+        num_calls += 1
+
+    stream.listen(listen)
+    for taken in ([10, 11], [12, 13]):
+        for token_id in taken:
+            stream.accept(output(token_id - 10, token_id), now=11.0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        got = stream.take()
+        assert got is not None and got.token_ids == taken
+    assert num_calls == 2
+    assert stream.take() is None
+    stream.fail(EngineError("It broke."))
+    await asyncio.sleep(0)
+    assert num_calls == 3
+    with pytest.raises(EngineError):
+        stream.take()
+
+
+@pytest.mark.asyncio
+async def test_who_listens_late_hears_what_has_come() -> None:
+    stream, heard = make_stream(), asyncio.Event()
+    stream.accept(output(0, 10, finish_reason=FinishReason.STOP), now=11.0)
+    stream.listen(heard.set)
+    assert not heard.is_set()
+    await heard.wait()
+
+
+@pytest.mark.asyncio
+async def test_all_are_told_in_one_turn() -> None:
+    deliveries, heard = Deliveries(), list[int]()
+    for number in range(3):
+        deliveries.add(functools.partial(heard.append, number))
+    await asyncio.sleep(0)
+    assert heard == [0, 1, 2]
 
 
 @pytest.mark.asyncio

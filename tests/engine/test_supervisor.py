@@ -94,8 +94,9 @@ async def test_the_first_admission_is_what_is_reported_after_a_resume() -> None:
         stream = submit(client, 1, 60)
         await read(stream, 5)
         os.kill(the_engine(), signal.SIGKILL)
-        async for output in stream:
-            assert output.num_cached_tokens == 0  # the fake reports its first index as cached tokens
+        assert [output async for output in stream]
+        assert stream.admission is not None
+        assert stream.admission.num_cached_tokens == 0  # the fake reports its first index as cached tokens
         assert client.num_restarts == 1
 
 

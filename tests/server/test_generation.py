@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 
 from octavo.core.errors import EngineError
-from octavo.core.messages import RequestOutput
+from octavo.core.messages import RequestOutput, Submit
 from octavo.core.relay import ChoiceProgress
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
-from octavo.engine.streams import RequestStream
+from octavo.engine.streams import Deliveries, RequestStream
 from octavo.http.request_log import RequestRecord
 from octavo.metrics.engine_metrics import EngineMetrics
-from octavo.server.generation import Generation, run_all, usage_of
+from octavo.server.generation import Generation, run_all, running, usage_of
 from octavo.server.schema import CompletionTokensDetails
+from octavo.server.token_report import ReportedTokens
 from octavo.text.reasoning import REASONING_TAGS
 from octavo.text.reasoning_meter import ReasoningMeter
-from tests.fakes import FakeEngine, byte_text, send
+from tests.fakes import byte_text, send
 
 pytestmark = pytest.mark.asyncio
 
@@ -42,10 +43,16 @@ def record() -> RequestRecord:
 
 
 def generation(
-    *, index: int = 0, stop: tuple[str, ...] = (), measured: EngineMetrics | None = None, **fields: Any
+    *,
+    index: int = 0,
+    stop: tuple[str, ...] = (),
+    measured: EngineMetrics | None = None,
+    deliveries: Deliveries | None = None,
+    **fields: Any,
 ) -> tuple[Generation, RequestStream]:
     sampling = SamplingParams(stop=stop, max_tokens=20)
-    stream = FakeEngine(None).submit([1, 2], sampling, request_id="r", seed=0)
+    submission = Submit("r", [1, 2], 2, sampling, seed=0, arrival=0.0)
+    stream = RequestStream(submission, lambda _: None, deliveries)
     made = Generation(
         *(index, 2, sampling),
         stream=stream,
@@ -58,14 +65,21 @@ def generation(
     return made, stream
 
 
+class Texts:
+    """A sink that keeps what it gets, and is behind when it is told so."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, list[str]] = {}
+        self.is_behind = False
+
+    def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
+        self.texts.setdefault(generation.index, []).append(text)
+
+
 async def texts_of(made: Generation) -> list[str]:
-    texts: list[str] = []
-
-    async def emit(generation: Generation, text: str) -> None:
-        texts.append(text)
-
-    await made.run(emit)
-    return texts
+    sink = Texts()
+    await run_all([made], sink)
+    return sink.texts[0]
 
 
 async def test_tokens_that_wait_leave_together() -> None:
@@ -105,16 +119,59 @@ async def test_reasoning_behind_a_stop_string_is_none_of_the_answer() -> None:
 
 async def test_the_first_token_is_emitted_though_its_text_is_held_back() -> None:
     made, stream = generation()
-    calls: list[str] = []
+    sink = Texts()
+    with running([made], sink) as whole:
+        send(stream, "é".encode()[:1])
+        await asyncio.sleep(0)
+        assert sink.texts == {0: [""]}
+        send(stream, "é".encode()[1:], FinishReason.STOP)
+        await whole
+    assert sink.texts == {0: ["", "é"]}
 
-    async def emit(generation: Generation, text: str) -> None:
-        calls.append(text)
-        if len(calls) == 1:
-            send(stream, "é".encode()[1:], FinishReason.STOP)
 
-    send(stream, "é".encode()[:1])
-    await made.run(emit)
-    assert calls == ["", "é"]
+async def test_while_its_sink_is_behind_tokens_gather() -> None:
+    made, stream = generation()
+    sink = Texts()
+    with running([made], sink) as whole:
+        for byte in b"abc":
+            sink.is_behind = byte != ord("a")
+            send(stream, bytes([byte]))
+            await asyncio.sleep(0)
+        stream.fail(EngineError("broken"))
+        await asyncio.sleep(0)
+        assert not whole.done() and sink.texts == {0: ["a"]}
+        sink.is_behind = False
+        made.advance()
+        assert sink.texts == {0: ["a", "bc"]}
+        with pytest.raises(EngineError, match="broken"):
+            await whole
+
+
+async def test_what_a_sink_raises_ends_it_and_not_the_others() -> None:
+    class Broken(Texts):
+        def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
+            raise ZeroDivisionError
+
+    deliveries = Deliveries()
+    (broken, first), (whole, second) = generation(deliveries=deliveries), generation(deliveries=deliveries)
+    sink = Texts()
+    with running([broken], Broken()) as failing, running([whole], sink) as ending:
+        for stream in (first, second):
+            send(stream, b"a", FinishReason.STOP)
+        await ending
+        with pytest.raises(ZeroDivisionError):
+            await failing
+    assert sink.texts == {0: ["a"]}
+
+
+async def test_nothing_is_emitted_once_it_is_over() -> None:
+    made, stream = generation()
+    sink = Texts()
+    with running([made], sink) as whole:
+        pass
+    send(stream, b"a")
+    await asyncio.sleep(0)
+    assert whole.cancelled() and not sink.texts
 
 
 async def test_an_unfinished_character_at_the_end_is_told() -> None:
@@ -147,6 +204,7 @@ async def test_it_is_accounted_for_once() -> None:
     send(stream, b"ab")
     reading = asyncio.create_task(texts_of(made))
     await asyncio.sleep(0)
+    await asyncio.sleep(0)
     send(stream, b"c", FinishReason.STOP)
     await reading
     for _ in range(2):
@@ -173,13 +231,9 @@ async def test_usage_adds_up_the_choices() -> None:
     both = [generation(index=index) for index in range(2)]
     for _, stream in both:
         stream.accept(RequestOutput("r", 0, [65, 66], FinishReason.STOP, num_cached_tokens=1), now=0.0)
-    collected: dict[int, str] = {}
-
-    async def emit(generation: Generation, text: str) -> None:
-        collected[generation.index] = text
-
-    await run_all([made for made, _ in both], emit)
+    sink = Texts()
+    await run_all([made for made, _ in both], sink)
     usage = usage_of([made for made, _ in both])
-    assert collected == {0: "AB", 1: "AB"}
+    assert sink.texts == {0: ["AB"], 1: ["AB"]}
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (4, 4, 8)
     assert usage.prompt_tokens_details.cached_tokens == 2

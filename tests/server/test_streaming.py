@@ -1,26 +1,32 @@
-"""How many messages an answer takes, and in which order its parts leave."""
+"""How many messages an answer takes, in which order its parts leave, and who writes them."""
 
+import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
 from starlette.types import Message
 
+from octavo.core.errors import EngineError
 from octavo.core.request import FinishReason
 from octavo.http.errors import ErrorAnswer
 from octavo.server.chat_format import ChatFormat
 from octavo.server.dialect import Envelope
-from octavo.server.generation import Generation
+from octavo.server.generation import Generation, Sink
 from octavo.server.logprobs import ChatTokens, TokenNames
 from octavo.server.prompt_report import PromptReport
-from octavo.server.streaming import StreamedAnswer, WholeAnswer
+from octavo.server.streaming import COMMENT, StreamedAnswer, WholeAnswer
 from octavo.server.token_report import ReportedTokens
 
 pytestmark = pytest.mark.asyncio
 
+HEAD = "http.response.start"
+
 
 class Choice:
-    """What an answer looks at in a Generation."""
+    """What an answer looks at in a Generation, and drives: the test says what comes of it."""
 
     num_prompt_tokens, num_output_tokens, num_cached_tokens = 3, 2, 1
     shares_prompt = False
@@ -31,28 +37,60 @@ class Choice:
     def __init__(self, index: int) -> None:
         self.index = index
         self.finish_reason: FinishReason | None = None
-        self.reported: ReportedTokens | None = None
+        self.num_advances = 0
+        self._sink: Any = None
+        self._on_end: Any = None
 
-    def take_reported(self) -> ReportedTokens | None:
-        return self.reported
+    def start(self, sink: Sink, on_end: Callable[[Exception | None], None]) -> None:
+        self._sink, self._on_end = sink, on_end
+
+    def stop(self) -> None:
+        pass
+
+    def advance(self) -> None:
+        self.num_advances += 1
+
+    def say(
+        self, text: str, finish_reason: FinishReason | None = None, *, ids: list[int] | None = None
+    ) -> None:
+        assert not self._sink.is_behind
+        tokens = None if ids is None else ReportedTokens(ids, [0] * len(ids))
+        self.finish_reason = finish_reason
+        self._sink.emit(self, text, tokens)
+        if finish_reason is not None:
+            self._on_end(None)
+
+    def fail(self, error: Exception) -> None:
+        self._on_end(error)
 
 
 class Sent:
+    """ASGI's send and an outlet in one: what left, in order."""
+
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.chunks: list[str] = []
+        self.is_behind = self.is_gone = False
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[], None] = lambda: None
 
     async def __call__(self, message: Message) -> None:
         self.messages.append(message)
+        if message.get("body"):
+            self.chunks.append(message["body"].decode())
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_behind and data and self.messages
+        self.chunks.append(data.decode())
 
     @property
-    def chunks(self) -> list[str]:
-        return [
-            message["body"].decode() for message in self.messages if message["type"] == "http.response.body"
-        ]
+    def is_whole(self) -> bool:
+        return self.messages[-1].get("more_body", False) is False
 
 
-def choices(count: int) -> list[Generation]:
-    return [cast(Any, Choice(index)) for index in range(count)]
+def choices(count: int) -> tuple[list[Choice], list[Generation]]:
+    made = [Choice(index) for index in range(count)]
+    return made, cast(Any, made)
 
 
 def chat_format(*, includes_usage: bool = False) -> ChatFormat:
@@ -62,86 +100,188 @@ def chat_format(*, includes_usage: bool = False) -> ChatFormat:
     return ChatFormat(envelope, tokens=ChatTokens(names, has_ids=True), prompts=report)
 
 
+class TextFormat:
+    """As that of completions: there is no opening, and nothing for no text."""
+
+    def opening(self, index: int, prompt_logprobs: object) -> bytes:
+        return b""
+
+    def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
+        return text.encode()
+
+
+@contextlib.asynccontextmanager
+async def streaming(
+    count: int = 1, *, form: Any = None, **options: Any
+) -> AsyncIterator[tuple[Sent, list[Choice], StreamedAnswer, "asyncio.Task[None]"]]:
+    """While an answer of so many choices runs."""
+    sent, (made, generations) = Sent(), choices(count)
+    form = form or chat_format(includes_usage=options.get("includes_usage", False))
+    answer = StreamedAnswer(sent, sent, generations, form, **{"includes_usage": False, **options})
+    task = asyncio.create_task(answer.run())
+    await asyncio.sleep(0)
+    try:
+        yield sent, made, answer, task
+    finally:
+        task.cancel()
+
+
+async def turns() -> None:
+    """As many turns of the event loop as the answer's task may take to send what it holds."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
 async def test_role_and_first_text_leave_in_one_message() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    assert not answer.has_started
-    await answer.emit(choice, "a")
-    assert answer.has_started
-    (first,) = sent.chunks
+    async with streaming() as (sent, (choice,), answer, _):
+        await turns()
+        assert not answer.has_started
+        choice.say("a")
+        await turns()
+        assert answer.has_started
+        (first,) = sent.chunks
     assert first.count("data: ") == 2
     assert first.index('"role":"assistant"') < first.index('"content":"a"')
 
 
+async def test_until_the_head_has_left_nothing_more_is_taken() -> None:
+    async with streaming(2) as (sent, (first, second), answer, _):
+        first.say("a")
+        assert answer.is_behind
+        await turns()
+        assert not answer.is_behind
+        assert second.num_advances == 1
+        second.say("b")
+        assert [chunk.count("data: ") for chunk in sent.chunks] == [2, 2]
+
+
+async def test_what_comes_later_is_written_at_once() -> None:
+    async with streaming() as (sent, (choice,), _, _):
+        choice.say("a")
+        await turns()
+        choice.say("b")
+        assert '"content":"b"' in sent.chunks[-1]
+        assert len(sent.messages) == 2
+
+
+async def test_when_there_is_room_again_the_choices_go_on() -> None:
+    async with streaming() as (sent, (choice,), answer, _):
+        choice.say("a")
+        await turns()
+        sent.is_behind = True
+        assert answer.is_behind
+        sent.is_behind = False
+        count = choice.num_advances
+        sent.on_room()
+        assert choice.num_advances == count + 1
+
+
 async def test_the_end_leaves_in_one_message_with_the_last_text() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(includes_usage=True), includes_usage=True)
-    await answer.emit(choice, "a")
-    choice.finish_reason = FinishReason.LENGTH
-    await answer.emit(choice, "b")
-    await answer.end()
+    async with streaming(includes_usage=True) as (sent, (choice,), _, task):
+        choice.say("a")
+        await turns()
+        choice.say("b", FinishReason.LENGTH)
+        await task
     _, last = sent.chunks
     order = [
         last.index(part)
         for part in ('"content":"b"', '"finish_reason":"length"', '"total_tokens":5', "[DONE]")
     ]
     assert order == sorted(order)
-    assert sent.messages[-1].get("more_body", False) is False
+    assert sent.is_whole
+
+
+async def test_an_answer_of_one_piece_is_one_message() -> None:
+    async with streaming() as (sent, (choice,), _, task):
+        choice.say("a", FinishReason.STOP)
+        await task
+    assert len(sent.messages) == 2 and len(sent.chunks) == 1 and sent.is_whole
+
+
+async def test_a_first_token_without_a_text_or_an_opening_sends_no_head() -> None:
+    async with streaming(form=TextFormat()) as (sent, (choice,), answer, _):
+        choice.say("")
+        await turns()
+        assert not answer.has_started
+        choice.say("a")
+        await turns()
+        choice.say("b")
+        assert sent.chunks == ["a", "b"] and sent.messages[0]["type"] == HEAD
 
 
 async def test_nothing_is_sent_for_nothing() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    await answer.emit(choice, "")
-    count = len(sent.messages)
-    await answer.emit(choice, "")
-    assert len(sent.messages) == count
+    async with streaming() as (sent, (choice,), _, _):
+        choice.say("")
+        await turns()
+        count = len(sent.chunks)
+        choice.say("")
+        assert len(sent.chunks) == count
 
 
 async def test_tokens_without_text_are_told_of() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    for reported in ([7], [], [8, 9]):
-        cast(Any, choice).reported = ReportedTokens(reported, [0] * len(reported))
-        await answer.emit(choice, "")
+    async with streaming() as (sent, (choice,), _, _):
+        for reported in ([7], [], [8, 9]):
+            choice.say("", ids=reported)
+            await turns()
     assert ["token_ids" in chunk for chunk in sent.chunks] == [True, True]
 
 
 async def test_the_stream_is_done_when_the_last_choice_is() -> None:
-    sent = Sent()
-    first, second = generations = choices(2)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    for choice in (second, first):
-        assert "[DONE]" not in "".join(sent.chunks)
-        choice.finish_reason = FinishReason.STOP
-        await answer.emit(choice, "x")
+    async with streaming(2) as (sent, (first, second), _, task):
+        for choice in (second, first):
+            assert "[DONE]" not in "".join(sent.chunks)
+            choice.say("x", FinishReason.STOP)
+            await turns()
+        await task
     assert sent.chunks[-1].endswith("data: [DONE]\n\n")
 
 
+async def test_what_fails_before_the_first_token_has_sent_nothing() -> None:
+    async with streaming() as (sent, (choice,), answer, task):
+        choice.fail(EngineError("It broke."))
+        with pytest.raises(EngineError):
+            await task
+        assert not answer.has_started and not sent.messages
+
+
 async def test_an_error_is_the_last_event() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    await answer.emit(choice, "a")
-    await answer.end_with_error(ErrorAnswer("engine_error", "It broke."))
+    async with streaming() as (sent, (choice,), answer, task):
+        choice.say("a")
+        choice.fail(EngineError("It broke."))
+        with pytest.raises(EngineError):
+            await task
+        assert '"content":"a"' in sent.chunks[-1] and answer.has_started
+        await answer.end_with_error(ErrorAnswer("engine_error", "It broke."))
     assert json.loads(sent.chunks[-1].removeprefix("data: "))["error"]["message"] == "It broke."
-    assert sent.messages[-1].get("more_body", False) is False
+    assert sent.is_whole
+
+
+async def test_heartbeats_come_until_the_first_token_while_the_client_reads() -> None:
+    async with streaming(heartbeat_seconds=0.001) as (sent, (choice,), answer, _):
+        while sent.chunks.count(COMMENT.decode()) < 2:
+            await asyncio.sleep(0.001)
+        assert answer.has_started
+        sent.is_behind = True
+        count = len(sent.chunks)
+        await asyncio.sleep(0.005)
+        assert len(sent.chunks) == count
+        sent.is_behind = False
+        choice.say("a")
+        await turns()
+        count = len(sent.chunks)
+        await asyncio.sleep(0.005)
+        assert len(sent.chunks) == count and [one["type"] for one in sent.messages].count(HEAD) == 1
 
 
 async def test_a_whole_answer_is_one_body() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
+    sent, ((choice,), generations) = Sent(), choices(1)
     answer = WholeAnswer(sent, generations, chat_format(), num_shown=1)
-    for text in ("a", "b"):
-        cast(Any, choice).reported = ReportedTokens(list(text.encode()), [0])
-        choice.finish_reason = FinishReason.STOP if text == "b" else None
-        await answer.emit(choice, text)
+    task = asyncio.create_task(answer.run())
+    await asyncio.sleep(0)
+    choice.say("a", ids=[97])
+    choice.say("b", FinishReason.STOP, ids=[98])
     assert sent.messages == []
-    await answer.end()
+    await task
     (body,) = sent.chunks
     assert dict(sent.messages[0]["headers"])[b"content-length"] == str(len(body)).encode()
     (told,) = json.loads(body)["choices"]
@@ -149,12 +289,10 @@ async def test_a_whole_answer_is_one_body() -> None:
 
 
 async def test_an_event_is_one_line_whatever_the_text_holds() -> None:
-    sent = Sent()
-    (choice,) = generations = choices(1)
-    answer = StreamedAnswer(sent, generations, chat_format(), includes_usage=False)
-    choice.finish_reason = FinishReason.STOP
     text = "a\u2028b\u2029c\x85d\r\ne\x0bf\x0cg\x1ch"
-    await answer.emit(choice, text)
+    async with streaming() as (sent, (choice,), _, task):
+        choice.say(text, FinishReason.STOP)
+        await task
     events = [line.removeprefix("data: ") for line in "".join(sent.chunks).splitlines() if line]
     assert events[-1] == "[DONE]"
     deltas = [json.loads(event)["choices"][0]["delta"] for event in events[:-1]]

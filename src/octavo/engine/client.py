@@ -22,7 +22,7 @@ from octavo.core.queue_bound import QueueBound
 from octavo.core.request import Pooling
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.journal import MAX_REQUEST_ID_BYTES, StepRecord
-from octavo.engine.streams import RequestStream, TokenGap
+from octavo.engine.streams import Deliveries, RequestStream, TokenGap
 from octavo.engine.suspects import DeathCause, FatalStep, Suspects
 
 DRAIN_RETRY_AFTER_SECONDS = 5
@@ -82,6 +82,7 @@ class EngineClient:
         self._live: dict[RequestStream, str] = {}  # -> its wire id in this epoch, "" while held
         self._in_engine: dict[str, RequestStream] = {}  # by wire id
         self._wire_numbers = itertools.count()
+        self._deliveries = Deliveries()
         self._suspects: Suspects[RequestStream] = Suspects()
         self._last_progress = clock()
         self._stats = EngineStats()
@@ -178,7 +179,7 @@ class EngineClient:
         )
         if not self._live:
             self._last_progress = now
-        stream = RequestStream(submission, on_abort=self._abort)
+        stream = RequestStream(submission, self._abort, self._deliveries)
         self._live[stream] = ""
         self._fill_engine([stream])
         return stream

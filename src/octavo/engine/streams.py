@@ -28,15 +28,40 @@ class Admission:
     prefill_seconds: float
 
 
+class Deliveries:
+    """Calls listeners, all of them in one turn of the event loop.
+
+    What several steps gave a stream by then is taken as one, and no task is woken for it.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+
+    def add(self, listener: Callable[[], None]) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._run)
+        self._due.append(listener)
+
+    def _run(self) -> None:
+        due, self._due = self._due, []
+        for listener in due:
+            listener()
+
+
 class RequestStream:
-    """An async iterator of RequestOutput, for one consumer.
+    """What the engine sends for one request, for one consumer, which listens or iterates.
 
     Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
     for good, InvalidRequestError for one whose grammar is refused. Tokens that come faster than they are
     consumed wait here, bounded by the request's own length, and are given out together.
     """
 
-    def __init__(self, submission: Submit, on_abort: "Callable[[RequestStream], None]") -> None:
+    def __init__(
+        self,
+        submission: Submit,
+        on_abort: "Callable[[RequestStream], None]",
+        deliveries: Deliveries | None = None,
+    ) -> None:
         """submission is the request as first sent, and owned by the stream from here on: its token_ids grow.
 
         on_abort is called once, when the consumer gives up.
@@ -51,41 +76,62 @@ class RequestStream:
         self._on_abort = on_abort
         self._token_ids = submission.token_ids  # prompt, then the answer so far
         self._num_prompt_tokens = submission.num_prompt_tokens
-        self._admission: Admission | None = None
+        self.admission: Admission | None = None  # None before the first output
         self._num_preemptions_before = 0  # in engines that have died
         self._num_preemptions = 0  # in the present one
         self._prompt_logprobs = TokenLogprobs()
         self._waiting: RequestOutput | None = None  # for the consumer
         self._error: OctavoError | None = None
-        self._has_ended = False
-        self._waiter: asyncio.Future[None] | None = None
+        self.has_ended = False  # no more tokens will be accepted; some may still wait for the consumer
+        self._listener: Callable[[], None] | None = None
+        self._deliveries = deliveries or Deliveries()
 
     @property
     def num_output_tokens(self) -> int:
         return len(self._token_ids) - self._num_prompt_tokens
 
     @property
-    def has_ended(self) -> bool:
-        """No more tokens will be accepted; some may still wait for the consumer."""
-        return self._has_ended
+    def num_preemptions(self) -> int:
+        """In whatever engines."""
+        return self._num_preemptions_before + self._num_preemptions
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call it, in another turn of the event loop, when there is something to take, the end included; once
+        more only after it was taken. It must not raise: others wait for theirs.
+        """
+        self._listener = listener
+        if self._waiting is not None or self.has_ended:
+            self._announce()
+
+    def take(self) -> RequestOutput | None:
+        """All that has come since the last call, as one; None: nothing has, yet. Raises the request's error,
+        or StopAsyncIteration, after the last."""
+        output = self._waiting
+        if output is not None:
+            self._waiting = None
+        elif self._error is not None:
+            raise self._error
+        elif self.has_ended:
+            raise StopAsyncIteration
+        return output
+
+    def _announce(self) -> None:
+        if self._listener is not None:
+            self._deliveries.add(self._listener)
 
     def __aiter__(self) -> "RequestStream":
         return self
 
     async def __anext__(self) -> RequestOutput:
-        while self._waiting is None:
-            if self._error is not None:
-                raise self._error
-            if self._has_ended:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        output, self._waiting = self._waiting, None
+        while (output := self.take()) is None:
+            turn = asyncio.Event()
+            self.listen(turn.set)
+            await turn.wait()
         return output
 
     def abort(self) -> None:
         """The consumer is gone: the engine frees the request's blocks within a step. Idempotent."""
-        if not self._has_ended:
+        if not self.has_ended:
             self._end()
             self._on_abort(self)
         self._waiting = None
@@ -107,7 +153,7 @@ class RequestStream:
         """Take what the engine sent; the output is the stream's from here on. Known tokens are dropped;
         raises TokenGap when some are missing.
         """
-        num_known = self.num_output_tokens - output.first_index
+        num_known = len(self._token_ids) - self._num_prompt_tokens - output.first_index
         if num_known < 0 and output.token_ids:
             last = self.num_output_tokens - 1
             raise TokenGap(f"token {output.first_index} of request {self.request_id} came after token {last}")
@@ -121,23 +167,31 @@ class RequestStream:
         if output.prompt_logprobs is not None:
             self._take_prompt_logprobs(output.prompt_logprobs, output.first_prompt_index)
             output.prompt_logprobs = None
-        if output.token_ids or output.finish_reason is not None:
-            self._put(output, now)
-
-    def _put(self, output: RequestOutput, now: float) -> None:
-        """Once more for the consumer: what it has not taken yet goes on."""
-        self._describe(output)
         if output.token_ids:
             self._token_ids += output.token_ids
             self.num_steps += 1
+        elif output.finish_reason is None:
+            return
+        self._put(output)
         self.last_progress = now
+
+    def _put(self, output: RequestOutput) -> None:
+        """Once more for the consumer: what it has not taken yet goes on."""
+        if self.admission is None:
+            self._admit(output)
+        self._num_preemptions = output.num_preemptions
+        if output.finish_reason is not None:
+            self.has_ended = True
         if self._waiting is None:
             self._waiting = output
+            self._announce()
         else:
             _extend(self._waiting, output)
-        if output.finish_reason is not None:
-            self._has_ended = True
-        self._wake()
+
+    def _admit(self, output: RequestOutput) -> None:
+        self.admission = Admission(output.num_cached_tokens, output.queue_seconds, output.prefill_seconds)
+        if self._submission.sampling.prompt_logprobs is not None and not output.first_index:
+            output.prompt_logprobs = self._prompt_logprobs
 
     def _take_prompt_logprobs(self, logprobs: TokenLogprobs, first_index: int) -> None:
         """They come in chunks, again after a crash; the consumer gets them whole, with its first output."""
@@ -145,22 +199,6 @@ class RequestStream:
         if num_known < 0:
             raise TokenGap(f"logprobs of prompt tokens of request {self.request_id} are missing")
         self._prompt_logprobs.extend(logprobs.beyond(num_known))
-
-    def _describe(self, output: RequestOutput) -> None:
-        """In the consumer's terms: whatever engine it comes from."""
-        if self._admission is None:
-            self._admission = Admission(
-                output.num_cached_tokens, output.queue_seconds, output.prefill_seconds
-            )
-            if self._submission.sampling.prompt_logprobs is not None and not self.num_output_tokens:
-                output.prompt_logprobs = self._prompt_logprobs
-        else:
-            output.num_cached_tokens = self._admission.num_cached_tokens
-            output.queue_seconds = self._admission.queue_seconds
-            output.prefill_seconds = self._admission.prefill_seconds
-        output.request_id = self.request_id
-        self._num_preemptions = output.num_preemptions
-        output.num_preemptions += self._num_preemptions_before
 
     def _error_of(self, message: str, is_invalid: bool) -> OctavoError:
         if not is_invalid:
@@ -175,18 +213,13 @@ class RequestStream:
         self._end()
 
     def _end(self) -> None:
-        self._has_ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.has_ended = True
+        self._announce()
 
 
 def _extend(waiting: RequestOutput, output: RequestOutput) -> None:
     """The output that comes next, added to one that nobody has taken yet."""
     waiting.token_ids += output.token_ids
-    waiting.num_preemptions = output.num_preemptions
     waiting.finish_reason = output.finish_reason
     waiting.pooled = output.pooled
     if waiting.logprobs is None:

@@ -14,6 +14,7 @@ from octavo.core.errors import RateLimitError
 from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to
+from octavo.http.outlet import outlet_of
 from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import send_error
 
@@ -41,7 +42,7 @@ class Gate:
         headers = Headers(scope=scope)
         record = RequestRecord(_request_id(headers), scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
-        record.send_body = send
+        record.outlet = outlet_of(scope)
         identity = (b"x-request-id", record.request_id.encode())
 
         async def send_with_id(message: Message) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import msgspec
-from starlette.types import Scope, Send
+from starlette.types import Scope
 
 from octavo.http.allowance import Allowance
+from octavo.http.outlet import Outlet
 
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
 _QUIET_PATHS = frozenset(
@@ -50,7 +51,7 @@ class RequestRecord:
     first_token_seconds: float | None = None  # after arrival
     recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
-    send_body: Send | None = None  # the server's own: layers in between have to do with an answer's head only
+    outlet: Outlet | None = None  # for the body of a streamed answer; None: not a connection of ours
     endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
 
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:

@@ -51,21 +51,22 @@ class ChatFormat:
         return b'%b,"logprobs":null,"finish_reason":null}],%b%b' % (start, extra, self._envelope.tail)
 
     def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
-        deltas = [self._delta(index, delta) for delta in self._parser(index).push(text)]
+        deltas = self._parser(index).push(text)
         if tokens is None:
             return self._chunks(index, deltas)
-        first, *others = deltas or [_EMPTY]
+        first = self._delta(index, deltas[0]) if deltas else _EMPTY
         fields = msgspec.json.encode(self._tokens.fields(tokens))[1:-1]
         tail = b',%b,"finish_reason":null}]%b' % (fields, self._envelope.tail)
-        return b'%b%d,"delta":%b%b' % (self._head, index, first, tail) + self._chunks(index, others)
+        return b'%b%d,"delta":%b%b' % (self._head, index, first, tail) + self._chunks(index, deltas[1:])
 
     def take_up(self, index: int, text: str) -> None:
         self._parser(index).push(text)
 
     def ending(self, index: int, finish_reason: FinishReason) -> bytes:
         parser = self._parser(index)
-        rest = self._chunks(index, [self._delta(index, delta) for delta in parser.finish()])
-        return rest + b'%b%d,"delta":{},"logprobs":null,"finish_reason":"%b"}]%b' % (
+        return self._chunks(
+            index, parser.finish()
+        ) + b'%b%d,"delta":{},"logprobs":null,"finish_reason":"%b"}]%b' % (
             self._head,
             index,
             _reason(parser, finish_reason).encode(),
@@ -123,14 +124,17 @@ class ChatFormat:
             parser = self._parsers[index] = self._new_parser()
         return parser
 
-    def _chunks(self, index: int, deltas: list[bytes]) -> bytes:
-        return b"".join([b'%b%d,"delta":%b%b' % (self._head, index, delta, self._tail) for delta in deltas])
+    def _chunks(self, index: int, deltas: list[Delta]) -> bytes:
+        data = b""
+        for delta in deltas:
+            data += b'%b%d,"delta":%b%b' % (self._head, index, self._delta(index, delta), self._tail)
+        return data
 
     def _delta(self, choice: int, delta: Delta) -> bytes:
         """A JSON object."""
+        if isinstance(delta, TextDelta):
+            return b'{"content":%b}' % msgspec.json.encode(delta.text)
         match delta:
-            case TextDelta(text):
-                return b'{"content":%b}' % msgspec.json.encode(text)
             case ReasoningDelta(text):
                 return msgspec.json.encode({"reasoning_content": text, "reasoning": text})
             case CallDelta(index):

@@ -17,7 +17,7 @@ from octavo.http.request_log import RequestRecord
 from octavo.server.cache_events import known_prompt
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.explanation import explain, no_explanation
-from octavo.server.generation import Generation, run_all
+from octavo.server.generation import Generation
 from octavo.server.intake import Intake
 from octavo.server.origin import Origin
 from octavo.server.services import Services
@@ -88,26 +88,27 @@ class GenerationEndpoint(Generic[Request]):
         why = functools.partial(explain, generations, seed) if request.explains else no_explanation
         if not request.stream:
             return WholeAnswer(send, generations, form, num_shown=request.n or 1, explain=why)
+        assert record.outlet is not None, "http/connection.py gives every request one"
         includes_usage = request.includes_usage
         if not origin.is_relayed:
             return StreamedAnswer(
                 send,
+                record.outlet,
                 generations,
                 form,
                 includes_usage=includes_usage,
                 has_running_usage=request.has_running_usage,
                 explain=why,
-                send_body=record.send_body,
                 heartbeat_seconds=self._services.heartbeat_seconds,
             )
         return RelayedAnswer(
             send,
+            record.outlet,
             generations,
             form,
             includes_usage=includes_usage,
             has_running_usage=request.has_running_usage,
             explain=why,
-            send_body=record.send_body,
             origin=origin,
             can_others_resume=self._services.is_ending,
         )
@@ -192,6 +193,7 @@ class GenerationEndpoint(Generic[Request]):
             progress=progress,
             first=place.first,
             meter=None if encoded.new_meter is None else encoded.new_meter(),
+            keeps_ids=origin.is_relayed,
         )
 
     def _envelope(self, request: Request, completion_id: str, created: int) -> Envelope:
@@ -205,8 +207,7 @@ class GenerationEndpoint(Generic[Request]):
 
     async def _generate(self, generations: list[Generation], answer: StreamedAnswer | WholeAnswer) -> None:
         try:
-            with answer.waiting():
-                await run_all(generations, answer.emit)
+            await answer.run()
         except Exception as error:
             if not answer.has_started:
                 raise
@@ -215,5 +216,3 @@ class GenerationEndpoint(Generic[Request]):
             await answer.end_with_error(self._services.drain.answer() if is_draining else answer_to(error))
             if not is_ours:
                 raise
-        else:
-            await answer.end()

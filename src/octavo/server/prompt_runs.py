@@ -21,6 +21,7 @@ from octavo.server.intake import Intake
 from octavo.server.origin import Origin
 from octavo.server.parameters import Api, Kind, Parameter, parameters_of
 from octavo.server.services import Services
+from octavo.server.token_report import ReportedTokens
 
 
 class PromptUsage(msgspec.Struct):
@@ -70,7 +71,7 @@ class PromptRunner:
                 started.append([])
                 for run in group:
                     started[-1].append(self._start(run, started[-1]))
-            await run_all([generation for group in started for generation in group], _ignore)
+            await run_all([generation for group in started for generation in group], _Unheard())
         except OctavoError as error:
             if isinstance(error, OverloadedError):
                 self._services.metrics.observe_rejection()
@@ -109,8 +110,13 @@ class PromptRunner:
         )
 
 
-async def _ignore(generation: Generation, text: str) -> None:
-    pass
+class _Unheard:
+    """What is asked of these prompts is no text."""
+
+    is_behind = False
+
+    def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
+        pass
 
 
 Answer = Callable[[Body, PromptRunner, str], Awaitable[object]]

@@ -1,23 +1,23 @@
 """How generated text leaves: as server-sent events while it comes, or as one JSON body at the end."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Send
 
 from octavo.core.relay import ErrorMark, Mark
 from octavo.http.errors import ErrorAnswer
 from octavo.http.events import on_one_line
+from octavo.http.outlet import Outlet
 from octavo.http.responses import send_json
 from octavo.server.dialect import DONE, Format, WholeChoice, with_usage
 from octavo.server.explanation import Explain, no_explanation
-from octavo.server.generation import Generation, usage_of, usage_so_far
-from octavo.server.heartbeat import COMMENT, Heartbeat
+from octavo.server.generation import Generation, run_all, running, usage_of, usage_so_far
 from octavo.server.origin import Origin
 from octavo.server.ranking import best
 from octavo.server.token_report import ReportedTokens
 
+COMMENT = b": heartbeat\n\n"  # a sign of life, which readers of server-sent events skip
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -28,11 +28,16 @@ _HEADERS = (
 class StreamedAnswer:
     """Server-sent events. The status leaves with the first token, or with the first heartbeat while that is
     waited for: what fails before has a status of its own.
+
+        head, first events      sent by run()
+        events                  written by emit(), as the engine's step calls it
+        last events             sent by run()
     """
 
     def __init__(
         self,
         send: Send,
+        outlet: Outlet,
         generations: Sequence[Generation],
         form: Format,
         *,
@@ -40,51 +45,80 @@ class StreamedAnswer:
         has_running_usage: bool = False,
         explain: Explain = no_explanation,
         heartbeat_seconds: float = 0.0,
-        send_body: Send | None = None,
     ) -> None:
         """has_running_usage: every chunk has the usage of its choice so far. explain is asked at the end.
-        send_body: a shorter way for what follows the head.
+        heartbeat_seconds: between two; 0 for none.
         """
         self._send = send
-        self._send_body = send_body or send
+        self._outlet = outlet
         self._generations = generations
         self._format = form
         self._includes_usage = includes_usage
         self._has_running_usage = has_running_usage
         self._explain = explain
+        self._heartbeat_seconds = heartbeat_seconds
         self._opened: set[int] = set()
         self._num_unfinished = len(generations)
-        self._heartbeat = Heartbeat(self._beat, heartbeat_seconds)
-        self._head = asyncio.Lock()  # until it has left, nothing else may
+        self._held = b""  # for run() to send
+        self._is_flowing = False  # run() has sent all that comes before
         self.has_started = False
-        self._has_ended = False
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """While tokens may come."""
-        self._heartbeat.start()
-        try:
-            yield
-        finally:
-            self._heartbeat.stop()
+    async def run(self) -> None:
+        """Send all of it. Raises the error of a generation that fails: then end_with_error() is to follow,
+        if the answer has_started."""
+        with running(self._generations, self) as whole:
+            await self._wait_for_something(whole)
+            while self._held and self._num_unfinished:
+                await self._send_head()
+                held, self._held = self._held, b""
+                await self._send({"type": "http.response.body", "body": held, "more_body": True})
+            self._is_flowing = True
+            self._outlet.on_room = self._advance
+            self._advance()
+            await whole
+        await self._send_head()
+        await self._send({"type": "http.response.body", "body": self._held})
 
-    async def _beat(self) -> None:
-        await self._write(COMMENT)
+    async def _wait_for_something(self, whole: asyncio.Future[None]) -> None:
+        """For a token, or for the end of it all; with heartbeats meanwhile."""
+        self._has_come = asyncio.Event()
+        whole.add_done_callback(lambda _: self._has_come.set())
+        while not self._has_come.is_set():
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds or None):
+                    await self._has_come.wait()
+            except TimeoutError:
+                await self._send_head()
+                if not self._outlet.is_behind:
+                    self._outlet.write(COMMENT)
 
-    async def emit(self, generation: Generation, text: str) -> None:
-        self._heartbeat.stop()
-        data = self._render(generation, text)
-        if data:
-            await self._write(data)
+    async def _send_head(self) -> None:
+        if not self.has_started:
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            self.has_started = True
 
-    def _render(self, generation: Generation, text: str) -> bytes:
+    def _advance(self) -> None:
+        for generation in self._generations:
+            generation.advance()
+
+    @property
+    def is_behind(self) -> bool:
+        return self._outlet.is_behind if self._is_flowing else bool(self._held)
+
+    def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
+        data = self._render(generation, text, tokens)
+        if not data:
+            return
+        if self._is_flowing and self._num_unfinished:
+            self._outlet.write(data)
+        else:
+            self._held += data
+            self._has_come.set()
+
+    def _render(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> bytes:
         """The events that this text, and this end, add."""
         index = generation.index
-        data = b""
-        if index not in self._opened:
-            self._opened.add(index)
-            data += self._format.opening(index, generation.prompt_logprobs)
-        tokens = generation.take_reported()
+        data = b"" if index in self._opened else self._opening(generation)
         if text or tokens:
             data += self._format.text(index, text, tokens)
         if generation.finish_reason is not None:
@@ -94,7 +128,11 @@ class StreamedAnswer:
         if generation.finish_reason is not None:
             self._num_unfinished -= 1
             data += self._closing()
-        return on_one_line(data)
+        return data if data.isascii() else on_one_line(data)
+
+    def _opening(self, generation: Generation) -> bytes:
+        self._opened.add(generation.index)
+        return self._format.opening(generation.index, generation.prompt_logprobs)
 
     def _closing(self) -> bytes:
         if self._num_unfinished:
@@ -104,26 +142,9 @@ class StreamedAnswer:
         last = b"" if usage is None and explanation is None else self._format.last(usage, explanation)
         return last + DONE
 
-    async def end(self) -> None:
-        """After the last event, if that was not known to be the last."""
-        if not self._has_ended:
-            await self._send_body({"type": "http.response.body", "body": b""})
-
     async def end_with_error(self, answer: ErrorAnswer) -> None:
         """Say in the stream that it failed: it never just ends."""
-        await self._send_body({"type": "http.response.body", "body": answer.event})
-
-    async def _write(self, data: bytes) -> None:
-        if not self.has_started:
-            await self._start()
-        self._has_ended = not self._num_unfinished
-        await self._send_body({"type": "http.response.body", "body": data, "more_body": not self._has_ended})
-
-    async def _start(self) -> None:
-        async with self._head:
-            if not self.has_started:
-                await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-                self.has_started = True
+        await self._send({"type": "http.response.body", "body": answer.event})
 
 
 class RelayedAnswer(StreamedAnswer):
@@ -136,25 +157,25 @@ class RelayedAnswer(StreamedAnswer):
     def __init__(
         self,
         send: Send,
+        outlet: Outlet,
         generations: Sequence[Generation],
         form: Format,
         *,
         includes_usage: bool,
         has_running_usage: bool = False,
         explain: Explain = no_explanation,
-        send_body: Send | None = None,
         origin: Origin,
         can_others_resume: Callable[[], bool],
     ) -> None:
         """can_others_resume: whether an error now is this replica's, not the request's."""
         super().__init__(
             send,
+            outlet,
             generations,
             form,
             includes_usage=includes_usage,
             has_running_usage=has_running_usage,
             explain=explain,
-            send_body=send_body,
         )
         self._opened = set(origin.progress)
         for generation in generations:
@@ -168,9 +189,9 @@ class RelayedAnswer(StreamedAnswer):
         }
         self._can_others_resume = can_others_resume
 
-    async def emit(self, generation: Generation, text: str) -> None:
+    def _render(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> bytes:
         index = generation.index
-        data = self._render(generation, text)
+        data = super()._render(generation, text, tokens)
         self._num_characters[index] += len(text)
         reason = generation.finish_reason
         mark = Mark(
@@ -182,17 +203,18 @@ class RelayedAnswer(StreamedAnswer):
             token_ids=generation.take_token_ids(),
             held_logprobs=generation.held_logprobs,
         )
-        await self._write(mark.encode() + data)
+        return mark.encode() + data
 
     async def end_with_error(self, answer: ErrorAnswer) -> None:
         event = answer.event
         mark = ErrorMark(len(event), is_resumable=self._can_others_resume())
-        await self._send_body({"type": "http.response.body", "body": mark.encode() + event})
+        await self._send({"type": "http.response.body", "body": mark.encode() + event})
 
 
 class WholeAnswer:
     """One JSON body, sent when every choice is complete."""
 
+    is_behind = False
     has_started = False  # an error is always still in time for a status of its own
 
     def __init__(
@@ -213,20 +235,18 @@ class WholeAnswer:
         self._texts: list[list[str]] = [[] for _ in generations]
         self._tokens: dict[int, ReportedTokens] = {}
 
-    def waiting(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    async def emit(self, generation: Generation, text: str) -> None:
-        self._texts[generation.index].append(text)
-        tokens = generation.take_reported()
-        if tokens is not None:
-            self._tokens.setdefault(generation.index, ReportedTokens()).extend(tokens)
-
-    async def end(self) -> None:
+    async def run(self) -> None:
+        """Send it, when it is complete. Raises the error of a generation that fails."""
+        await run_all(self._generations, self)
         shown = best(self._generations, self._num_shown)
         choices = [self._choice(index, generation) for index, generation in enumerate(shown)]
         usage = usage_of(self._generations)
         await send_json(self._send, 200, self._format.whole(choices, usage, self._explain()))
+
+    def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
+        self._texts[generation.index].append(text)
+        if tokens is not None:
+            self._tokens.setdefault(generation.index, ReportedTokens()).extend(tokens)
 
     def _choice(self, index: int, generation: Generation) -> WholeChoice:
         assert generation.finish_reason is not None

@@ -34,6 +34,11 @@ class ReportedTokens:
 
 class TokenReport(Protocol):
     @property
+    def is_asked_for(self) -> bool:
+        """If not, nobody need add or take."""
+        ...
+
+    @property
     def held_logprobs(self) -> TokenLogprobs | None:
         """Of tokens that are not taken yet: what another replica cannot compute from their ids."""
         ...
@@ -57,6 +62,7 @@ class TokenReport(Protocol):
 class NoReport:
     """Of a request that asks for text only."""
 
+    is_asked_for = False
     held_logprobs = None
 
     def add(self, token_ids: Sequence[int], logprobs: TokenLogprobs | None) -> None:
@@ -71,6 +77,8 @@ class NoReport:
 
 class FullReport:
     """Tokens wait here for their text."""
+
+    is_asked_for = True
 
     def __init__(self, text: TextStream, *, has_logprobs: bool) -> None:
         text.track_tokens()

@@ -1,30 +1,27 @@
 """What an answer of a chat is made of, piece by piece: reasoning, text, and calls of tools."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterable
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TextDelta:
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CallDelta:
+class CallDelta(msgspec.Struct, frozen=True, gc=False):
     """A call begins. index counts the answer's calls."""
 
     index: int
     name: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ArgumentsDelta:
+class ArgumentsDelta(msgspec.Struct, frozen=True, gc=False):
     """More of the JSON of a call's arguments."""
 
     index: int
@@ -42,7 +39,7 @@ def merged(deltas: Iterable[Delta]) -> list[Delta]:
         if isinstance(first, CallDelta):
             result += [first, *others]
         elif text := first.text + "".join(other.text for other in others if not isinstance(other, CallDelta)):
-            result.append(dataclasses.replace(first, text=text))
+            result.append(msgspec.structs.replace(first, text=text))
     return result
 
 

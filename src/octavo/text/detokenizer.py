@@ -1,7 +1,7 @@
 """Token ids to text, as they come: bytes that do not yet make a character are held back."""
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from octavo.text.vocabulary import Vocabulary
 
@@ -21,17 +21,24 @@ class Detokenizer:
         self._table = vocabulary.token_bytes
         self._skipped = vocabulary.control_ids - shown_ids if skip_control else frozenset()
         self._decoder = _Utf8Decoder(errors="replace")
+        self.is_inside_a_character = False  # bytes are held back
 
-    def push(self, token_ids: Iterable[int]) -> str:
+    def push(self, token_ids: Sequence[int]) -> str:
         table, skipped = self._table, self._skipped
+        if len(token_ids) == 1 and not self.is_inside_a_character:
+            token_id = token_ids[0]
+            if token_id in skipped or token_id >= len(table):
+                return ""
+            try:
+                return table[token_id].decode()
+            except UnicodeDecodeError:  # a character begins
+                pass
         spelled = [table[i] for i in token_ids if i not in skipped and i < len(table)]
-        return self._decoder.decode(b"".join(spelled))
-
-    @property
-    def is_inside_a_character(self) -> bool:
-        """Bytes are held back."""
-        return bool(self._decoder.getstate()[0])
+        text = self._decoder.decode(b"".join(spelled))
+        self.is_inside_a_character = bool(self._decoder.getstate()[0])
+        return text
 
     def flush(self) -> str:
         """The held-back bytes at the end of the answer: U+FFFD, since no character came of them."""
+        self.is_inside_a_character = False
         return self._decoder.decode(b"", final=True)

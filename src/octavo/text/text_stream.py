@@ -30,14 +30,11 @@ class TextStream:
         self._matcher = StopMatcher(stop, is_kept=keeps_stop)
         self._has_stop = bool(stop)
         self._min_tokens = min_tokens
+        self.is_stopped = False  # by a stop string
         self.num_tokens = 0  # that make up the answer; the last one may have completed a stop string
         self._num_sent = 0  # characters
         self._is_finished = False
         self._spans: TokenSpans | None = None
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._matcher.matched is not None
 
     @property
     def stop_string(self) -> str | None:
@@ -57,7 +54,7 @@ class TextStream:
             text = self._detokenizer.push((token_id,))
             if self._spans is not None:
                 self._spans.add(len(text), is_incomplete=self._detokenizer.is_inside_a_character)
-            sent.append(self._matcher.push(text, can_match=self.num_tokens >= self._min_tokens))
+            sent.append(self._match(text))
         return self._sent("".join(sent))
 
     def finish(self) -> str:
@@ -65,8 +62,14 @@ class TextStream:
         self._is_finished = True
         if self.is_stopped:
             return ""
-        text = self._matcher.push(self._detokenizer.flush(), can_match=self.num_tokens >= self._min_tokens)
+        text = self._match(self._detokenizer.flush())
         return self._sent(text + self._matcher.flush())
+
+    def _match(self, text: str) -> str:
+        """What of it is no stop string, and cannot become one."""
+        safe = self._matcher.push(text, can_match=self.num_tokens >= self._min_tokens)
+        self.is_stopped = self._matcher.matched is not None
+        return safe
 
     def track_tokens(self) -> None:
         """From the first token on, keep what take_settled() tells."""
