@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import pytest
 
 from octavo.core.errors import RateLimitError
-from octavo.http.allowance import Allowance, Allowances, format_duration
+from octavo.http.allowance import UNLIMITED, Allowance, Allowances, format_duration
 from octavo.http.api_keys import ApiKey, KeyLimits
 
 
@@ -119,10 +119,10 @@ def test_the_headers_say_what_is_left(clock: Clock) -> None:
     assert dict(allowance.headers())[b"x-ratelimit-remaining-tokens"] == b"0"
 
 
-def test_without_limits_all_pass_and_nothing_is_said() -> None:
-    allowance = Allowance()
+@pytest.mark.parametrize("allowance", (Allowance(), UNLIMITED))
+def test_without_limits_all_pass_and_nothing_is_said(allowance: Allowance) -> None:
     for _ in range(1000):
-        allowance.enter()
+        allowance.leave(allowance.enter())
     allowance.take_prompt(10**9)
     allowance.take_answer(10**9)
     assert allowance.headers() == []

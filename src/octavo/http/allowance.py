@@ -39,7 +39,7 @@ class Bucket:
 
 
 class Allowance:
-    """Of all requests with one key, or of one request that needs no key: then there are no limits."""
+    """Of all requests with one key."""
 
     def __init__(self, limits: KeyLimits = NO_LIMITS, *, clock: Callable[[], float] = time.monotonic) -> None:
         now = clock()
@@ -148,3 +148,19 @@ def format_duration(seconds: float) -> str:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+class Unlimited(Allowance):
+    """Of requests that need no key. It counts nothing, so all of them may share one."""
+
+    def enter(self) -> float:
+        return 0.0
+
+    def leave(self, arrival: float) -> None:
+        pass
+
+    def headers(self) -> Headers:
+        return []
+
+
+UNLIMITED = Unlimited()

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from octavo.http.errors import HttpError
+from octavo.http.interruption import Interruption
 
 
 class ClientGone(Exception):
@@ -16,27 +16,26 @@ class ClientGone(Exception):
 
 async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_seconds: float) -> bytes:
     """The whole body. Raises HttpError: 415 not JSON, 413 too large, 408 too slow. Raises ClientGone."""
-    headers = Headers(scope=scope)
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     _check_content_type(headers)
-    length = headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    try:
-        async with asyncio.timeout(timeout_seconds):
+    with Interruption() as reading:
+        timer = asyncio.get_running_loop().call_later(
+            timeout_seconds, lambda: reading.interrupt(_too_slow(timeout_seconds))
+        )
+        try:
             return await _read(receive, max_bytes)
-    except TimeoutError:
-        raise HttpError(
-            "request_timeout",
-            f"The body did not arrive within {timeout_seconds:g} seconds.",
-            headers=((b"connection", b"close"),),
-        ) from None
+        finally:
+            timer.cancel()
 
 
-def _check_content_type(headers: Headers) -> None:
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
+def _check_content_type(headers: dict[bytes, bytes]) -> None:
+    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type != b"application/json":
         raise HttpError("unsupported_media_type", "Send Content-Type: application/json.")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
 
 
@@ -54,6 +53,14 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+def _too_slow(seconds: float) -> HttpError:
+    return HttpError(
+        "request_timeout",
+        f"The body did not arrive within {seconds:g} seconds.",
+        headers=((b"connection", b"close"),),
+    )
 
 
 def _too_large(max_bytes: int) -> HttpError:

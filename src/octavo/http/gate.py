@@ -4,8 +4,8 @@ for what the key may still use, and logs the end.
 Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
 
+import random
 import re
-import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,8 +39,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        record = RequestRecord(_request_id(headers), scope["method"], scope["path"], self._log.clock())
+        given = Headers(scope=scope)
+        record = RequestRecord(_request_id(given), scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
         record.outlet = outlet_of(scope)
         identity = (b"x-request-id", record.request_id.encode())
@@ -48,14 +48,15 @@ class Gate:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                left = record.allowance.headers()
-                ours = {name for name, _ in left}  # a router's client hears what the router counts
-                kept = [header for header in message.get("headers", ()) if header[0] not in ours]
-                message["headers"] = [*kept, identity, *_ignored(record), *left]
+                headers, left = message.get("headers", ()), record.allowance.headers()
+                if left:  # a router's client hears what the router counts
+                    ours = {name for name, _ in left}
+                    headers = [header for header in headers if header[0] not in ours]
+                message["headers"] = [*headers, identity, *_ignored(record), *left]
             await send(message)
 
         try:
-            self._check(scope, headers, record)
+            self._check(scope, given, record)
             entered = record.allowance.enter() if scope["method"] == "POST" else None
         except (HttpError, RateLimitError) as error:
             await send_error(send_with_id, answer_to(error))
@@ -102,7 +103,7 @@ def _check_size(scope: Scope) -> None:
 def _request_id(headers: Headers) -> str:
     """The client's own if it is plain, else a new one."""
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def _ignored(record: RequestRecord) -> list[tuple[bytes, bytes]]:

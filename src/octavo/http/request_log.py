@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import msgspec
 from starlette.types import Scope
 
-from octavo.http.allowance import Allowance
+from octavo.http.allowance import UNLIMITED, Allowance
 from octavo.http.outlet import Outlet
 
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
@@ -39,7 +39,7 @@ class RequestRecord:
     arrival: float  # on RequestLog's clock
     status: int = 0
     key_id: str | None = None  # whose key it brought; never the key
-    allowance: Allowance = dataclasses.field(default_factory=Allowance)  # of that key
+    allowance: Allowance = UNLIMITED  # of that key
     completion_id: str | None = None
     finish_reason: str | None = None
     num_prompt_tokens: int = 0

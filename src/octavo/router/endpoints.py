@@ -1,9 +1,9 @@
 """The servers a router stands in front of: what each serves, and whether it may be asked."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
 
 from octavo.core.relay import ReplicaCard
 from octavo.http.interruption import Interruption
@@ -93,24 +93,14 @@ class Endpoint:
             "reserved_tokens": self.load.num_tokens,
         }
 
-    @contextlib.contextmanager
-    def reserved(self, num_prompt_tokens: int) -> Iterator[Reservation]:
-        reservation = Reservation(self.load, num_prompt_tokens)
+    def reserved(self, num_prompt_tokens: int) -> Reservation:
+        """For one request, which goes there now."""
         self.breaker.begin()
-        try:
-            yield reservation
-        finally:
-            reservation.end()
+        return Reservation(self.load, num_prompt_tokens)
 
-    @contextlib.contextmanager
-    def lifeline(self) -> Iterator[None]:
+    def lifeline(self) -> "Lifeline":
         """What runs inside ends with UpstreamError when the endpoint is found to be lost."""
-        with Interruption() as line:
-            self._lifelines.add(line)
-            try:
-                yield
-            finally:
-                self._lifelines.discard(line)
+        return Lifeline(self._lifelines)
 
     def lose(self, complaint: str) -> None:
         """It no longer answers: what is under way there is broken off, to go on elsewhere."""
@@ -127,6 +117,25 @@ class OnDemandModels:
 
     names: frozenset[str] = frozenset()
     start_seconds: float = 120.0
+
+
+class Lifeline(Interruption):
+    """Among all of its endpoint, as long as something hangs on it."""
+
+    def __init__(self, lines: set[Interruption]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __enter__(self) -> "Lifeline":
+        self._lines.add(self)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lines.discard(self)
+        super().__exit__(kind, error, traceback)
 
 
 class EndpointSet:

@@ -37,7 +37,9 @@ class Load:
         if not self.num_prompt_tokens:
             return 0.0
         share_left, num_needed = self._num_left / self.num_prompt_tokens, num_tokens + num_pending
-        num_waiting = sum(min(share_left * tokens, num_needed) for tokens in self._prompts.values())
+        num_waiting = self._num_left
+        if share_left * max(self._prompts.values()) > num_needed:
+            num_waiting = sum(min(share_left * tokens, num_needed) for tokens in self._prompts.values())
         return max(num_waiting, min(num_pending, self.num_prompt_tokens))
 
     def add(self, reservation: "Reservation", num_prompt_tokens: int) -> None:
@@ -53,7 +55,7 @@ class Load:
 
 
 class Reservation:
-    """One request's share of an endpoint's load."""
+    """One request's share of an endpoint's load, until the block that has it ends."""
 
     def __init__(self, load: Load, num_prompt_tokens: int) -> None:
         self._load = load
@@ -62,6 +64,12 @@ class Reservation:
     def first_token(self) -> None:
         """The prompt is computed. Idempotent."""
         self._load.compute(self)
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> None:
         self.first_token()
