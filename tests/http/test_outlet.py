@@ -212,3 +212,21 @@ async def test_who_leaves_is_gone() -> None:
         writer.transport.abort()
         await app.has_ended.wait()
         assert app.raised is None
+
+
+async def test_a_request_is_whole_when_its_body_has_come() -> None:
+    asked_half = asyncio.Event()
+
+    async def answer(outlet: AnswerOutlet, send: Send) -> None:
+        assert not outlet.has_whole_request
+        asked_half.set()
+        while not outlet.has_whole_request:
+            await asyncio.sleep(0)
+        await start(send)
+        await body(send)
+
+    post = GET.replace(b"GET", b"POST").replace(b"Host: x", b"Host: x\r\nContent-Length: 2")
+    async with asked(answer, post + b"{") as (reader, writer, _):
+        await asked_half.wait()
+        writer.write(b"}")
+        await reader.readuntil(b"0\r\n\r\n")

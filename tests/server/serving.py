@@ -54,7 +54,7 @@ def _with_outlet(app: ASGIApp) -> ASGIApp:
 class _SentAtOnce:
     """An outlet over a send that never has to wait, as the one without a socket."""
 
-    is_behind = is_gone = False
+    is_behind = is_gone = has_whole_request = False
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope
 
 from octavo.http.errors import HttpError
 from octavo.http.interruption import Interruption
+from octavo.http.outlet import outlet_of
 
 
 class ClientGone(Exception):
@@ -21,6 +22,9 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:20]) > max_bytes:
         raise _too_large(max_bytes)
+    outlet = outlet_of(scope)
+    if outlet is not None and outlet.has_whole_request:
+        return await _read(receive, max_bytes)
     with Interruption() as reading:
         timer = asyncio.get_running_loop().call_later(
             timeout_seconds, lambda: reading.interrupt(_too_slow(timeout_seconds))

@@ -24,7 +24,7 @@ MAX_URL_BYTES = 1 << 13
 MAX_IGNORED_NAMES = 32  # in the header x-octavo-ignored
 MAX_IGNORED_NAME = 64  # characters of each
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Gate:
@@ -39,8 +39,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope)
-        record = RequestRecord(_request_id(given), scope["method"], scope["path"], self._log.clock())
+        fields: dict[bytes, bytes] = dict(scope["headers"])
+        record = RequestRecord(_request_id(fields), scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
         record.outlet = outlet_of(scope)
         identity = (b"x-request-id", record.request_id.encode())
@@ -56,7 +56,7 @@ class Gate:
             await send(message)
 
         try:
-            self._check(scope, given, record)
+            self._check(scope, fields, record)
             entered = record.allowance.enter() if scope["method"] == "POST" else None
         except (HttpError, RateLimitError) as error:
             await send_error(send_with_id, answer_to(error))
@@ -69,18 +69,18 @@ class Gate:
         finally:
             self._log.write(record)
 
-    def _check(self, scope: Scope, headers: Headers, record: RequestRecord) -> None:
+    def _check(self, scope: Scope, fields: dict[bytes, bytes], record: RequestRecord) -> None:
         """Raises HttpError for a request that nothing behind the gate may see."""
         _check_size(scope)
-        self._access.check_host(scope, headers)
+        self._access.check_host(scope)
         key_ring = self._access.key_ring
         if not key_ring.is_open and scope["path"] not in OPEN_PATHS:
-            key = key_ring.owner(headers)
+            key = key_ring.owner(Headers(scope=scope))
             if key is None:
                 raise _unauthorized()
             record.key_id = key.id
             record.allowance = self._allowances.of(key)
-        if "upgrade" in headers:  # the HTTP parser stops at it, and would lose the body
+        if b"upgrade" in fields:  # the HTTP parser stops at it, and would lose the body
             raise HttpError(
                 "upgrade_not_supported",
                 "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
@@ -100,10 +100,12 @@ def _check_size(scope: Scope) -> None:
         raise HttpError("headers_too_large", f"The header fields are longer than {MAX_HEAD_BYTES} bytes.")
 
 
-def _request_id(headers: Headers) -> str:
+def _request_id(fields: dict[bytes, bytes]) -> str:
     """The client's own if it is plain, else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+    given = fields.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return f"{random.getrandbits(128):032x}"
 
 
 def _ignored(record: RequestRecord) -> list[tuple[bytes, bytes]]:

@@ -30,6 +30,11 @@ class Outlet(Protocol):
     @property
     def is_gone(self) -> bool: ...
 
+    @property
+    def has_whole_request(self) -> bool:
+        """Its body has come: receive gives it without a wait."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Some more of the body, not empty. Without effect once the client is gone."""
         ...
@@ -50,6 +55,10 @@ class AnswerOutlet:
     @property
     def is_gone(self) -> bool:
         return self._cycle is None or self._cycle.disconnected
+
+    @property
+    def has_whole_request(self) -> bool:
+        return self._cycle is not None and not self._cycle.more_body
 
     async def send(self, message: Message) -> None:
         """ASGI's. Raises RuntimeError: what is sent is no answer in HTTP."""

@@ -12,10 +12,6 @@ class Transcript:
         self.num_tokens = 0
         self.is_complete = False
 
-    @property
-    def num_cached_tokens(self) -> int:
-        return sum(choice.num_cached_tokens for choice in self._choices.values())
-
     def add(self, mark: Mark, payload: bytes) -> None:
         """The client has got this payload."""
         choice = self._choices.get(mark.index)
