@@ -16,6 +16,11 @@ from octavo.core.kv_dtype import KVDType
 GIB = 1 << 30
 
 
+def keep_tokenizers_in_their_thread() -> None:
+    """The tokenizers library would start a thread on every core, beside the engine's."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Environment:
     """The environment variables, read once at a program's entry."""

@@ -105,8 +105,8 @@ class ChatTemplate:
             messages = [*before, {**last, "content": f"{last['content']}{end}"}]
         given = (messages, tools, tuple(variables.values()))
         swap = self._swap_for(given, free)
-        restore = {ord(private): telling for telling, private in swap.items()}
-        messages, tools, values = _translated(given, str.maketrans(swap)) if swap else given
+        restore = {private: telling for telling, private in swap.items()}
+        messages, tools, values = _swapped(given, swap) if swap else given
         rendered = self.render(
             messages,
             add_generation_prompt=add_generation_prompt,
@@ -119,7 +119,7 @@ class ChatTemplate:
                 raise _refusal("The model's chat template does not show the final message as it is, once.")
         pieces = self._tokenizer.split_control(rendered)
         return self._tokenizer.encode_pieces(
-            piece.translate(restore) if isinstance(piece, str) else piece for piece in pieces
+            _swapped(piece, restore) if isinstance(piece, str) else piece for piece in pieces
         )
 
     def render(
@@ -201,15 +201,17 @@ def strings_in(value: Any) -> Iterable[str]:
             yield from strings_in(item)
 
 
-def _translated(value: Any, table: Mapping[int, str]) -> Any:
-    """The value with every string in it translated, but for the keys that templates look for."""
+def _swapped(value: Any, swap: Mapping[str, str]) -> Any:
+    """The value with characters replaced in every string, but for the keys that templates look for. What they
+    are replaced by is not replaced itself."""
     if isinstance(value, str):
-        return value.translate(table)
+        for character, other in swap.items():  # several times as fast as str.translate
+            value = value.replace(character, other)
+        return value
     if isinstance(value, Mapping):
         return {
-            key if key in _KEYS else _translated(key, table): _translated(item, table)
-            for key, item in value.items()
+            key if key in _KEYS else _swapped(key, swap): _swapped(item, swap) for key, item in value.items()
         }
     if isinstance(value, Sequence):
-        return [_translated(item, table) for item in value]
+        return [_swapped(item, swap) for item in value]
     return value

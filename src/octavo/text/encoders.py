@@ -16,10 +16,15 @@ from octavo.text.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
 from octavo.text.vocabulary import BYTE_NAMES, SPACE_MARK, Vocabulary
 
 
-def encode(encoder: Encoder, text: str) -> Encoding:
-    """Raises InvalidRequestError for half a surrogate pair."""
+def encode(encoder: Encoder, text: str, *, has_positions: bool = False) -> Encoding:
+    """has_positions: the characters that each token begins and ends at are wanted too, which takes longer.
+
+    Always as a batch of one: otherwise the library holds the GIL, and everybody up, for as long as it takes.
+    Raises InvalidRequestError for half a surrogate pair.
+    """
+    encode_batch = encoder.encode_batch if has_positions else encoder.encode_batch_fast
     try:
-        return encoder.encode(text, add_special_tokens=False)
+        return encode_batch([text], add_special_tokens=False)[0]
     except TypeError as error:  # the library's answer to a string that has no UTF-8
         raise InvalidRequestError("The text holds half of a surrogate pair, which is no text.") from error
 

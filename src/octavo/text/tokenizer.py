@@ -11,6 +11,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Encoder
 from tokenizers.models import BPE
 
+from octavo.config import keep_tokenizers_in_their_thread
 from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.core.metadata import ModelMetadata
 from octavo.text.encoders import (
@@ -37,6 +38,7 @@ class Tokenizer:
         adds_bos: bool = False,
     ) -> None:
         """later_encoder: for what does not begin a text but follows a control token, where that matters."""
+        keep_tokenizers_in_their_thread()
         self.vocabulary = vocabulary
         self._encoder, self._later_encoder = encoder, later_encoder or encoder
         self._adds_bos = adds_bos and vocabulary.bos_id is not None
@@ -107,7 +109,7 @@ class Tokenizer:
         """text cut at names of control tokens, of two that begin at one place the longer; none is empty."""
         if self._splitter is None:
             return [text] if text else []
-        found = encode(self._splitter, text)
+        found = encode(self._splitter, text, has_positions=True)
         pieces: list[Piece] = []
         position = 0
         for index, (start, end) in zip(found.ids, found.offsets, strict=True):
