@@ -8,11 +8,11 @@ from octavo.scheduler.step_time import StepCost, StepTimeModel
 MODEL = StepTimeModel(StepCost())  # 0.4 ms per token
 
 
-def budget(*, num_decodes=0, max_tokens=512, target=0.1, ttft=None):
+def budget(*, num_decodes=0, num_waiting=1, max_tokens=512, target=0.1, ttft=None):
     result = StepBudget(
         MODEL, max_num_batched_tokens=max_tokens, target_itl_seconds=target, target_ttft_seconds=ttft
     )
-    result.open(num_decodes, num_decodes * 100)
+    result.open(num_decodes, num_decodes * 100, num_waiting)
     return result
 
 
@@ -92,7 +92,17 @@ def test_without_a_target_a_step_takes_a_few_times_what_its_decodes_do():
     decodes = MODEL.predict(20, 2000, 20)
     (granted,) = opened.share([prefill(2000)], is_oldest_turn=True)
     added = MODEL.chunk_seconds(granted, 0)
-    assert decodes + added <= STRETCH * decodes < decodes + added + MODEL.chunk_seconds(16, granted)
+    assert added <= STRETCH * decodes < added + MODEL.chunk_seconds(16, granted)
+
+
+def test_without_a_target_it_takes_the_longer_the_more_wait_for_each_who_decodes():
+    decodes = MODEL.predict(40, 4000, 40)
+    seconds = []
+    for num_waiting in (1, 40, 80, 120):
+        opened = budget(num_decodes=40, num_waiting=num_waiting, target=None)
+        (granted,) = opened.share([prefill(2000)], is_oldest_turn=True)
+        seconds.append(MODEL.chunk_seconds(granted, 0) / (STRETCH * decodes))
+    assert seconds[0] == seconds[1] and seconds == pytest.approx([1, 1, 2, 3], abs=0.25)
 
 
 def test_a_request_is_let_in_while_all_can_decode_in_time():

@@ -213,7 +213,8 @@ class Scheduler:
                 num_context_tokens += num_tokens
             else:
                 prefills.append(request)
-        self._budget.open(len(decodes), num_context_tokens)
+        num_waiting = min(len(self._waiting), self._max_num_seqs - len(self._running)) + len(prefills)
+        self._budget.open(len(decodes), num_context_tokens, num_waiting)
         if num_missing_blocks is not None and self._waiting:
             self._admit_waiting(prefills, num_missing_blocks)
         counts = [1] * len(decodes)
@@ -307,7 +308,7 @@ class Scheduler:
     def _choose_suspect(self) -> tuple[list[Request], list[int]]:
         """A suspect has the step to itself; steps with and without it alternate."""
         assert self._suspect is not None
-        self._budget.open(0, 0)
+        self._budget.open(0, 0, 1)
         return [self._suspect], self._budget.share([self._suspect], is_oldest_turn=True)
 
     def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:

@@ -4,7 +4,7 @@ from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.request import Request
 from octavo.scheduler.step_time import StepTimeModel
 
-STRETCH = 2.5  # with prompts in it a step may take so many times what its decodes take alone
+STRETCH = 1.5  # prompts may take so many times what the decodes of a step take
 TARGET_MARGIN = 0.9  # of a target is aimed at: predictions err, and contexts grow
 
 
@@ -12,9 +12,10 @@ class StepBudget:
     """Opened for each step, then asked for one prefill chunk after another.
 
     While anything decodes, chunks fit into the step's time as the model predicts it: target_itl_seconds,
-    or STRETCH times what the decodes take alone when there is no target. But prefill progresses at any load:
-    the first chunk has a token, and where decodes alone miss the target it has a block. A chunk that does not
-    finish its prompt ends on a block boundary when it can.
+    or without a target STRETCH times what the decodes take, besides them. The more of those who wait for a
+    first token there are to one who decodes, the more: a pause for one is less waiting for several. But prefill
+    progresses at any load: the first chunk has a token, and where decodes alone miss the target it has a
+    block. A chunk that does not finish its prompt ends on a block boundary when it can.
 
     With target_itl_seconds nobody is admitted whose decoding would make steps longer than that. With
     target_ttft_seconds prompts take of a step what their first tokens need to come in time: less than the
@@ -46,15 +47,20 @@ class StepBudget:
         num_context_tokens = request.num_tokens + sum([other.num_tokens for other in running])
         return self._model.predict(count, num_context_tokens, count) <= self._itl_seconds
 
-    def open(self, num_decodes: int, num_decode_context_tokens: int) -> None:
-        """A new step, which computes one token for each of num_decodes requests."""
+    def open(self, num_decodes: int, num_decode_context_tokens: int, num_waiting: int) -> None:
+        """A new step, which computes one token for each of num_decodes requests.
+
+        num_waiting: those with a prompt to compute that run or may begin to.
+        """
         self.num_tokens_left = self._max_num_batched_tokens - num_decodes
         self._has_granted = False
         self._seconds_left = None
         if num_decodes:
             seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
             self._decode_seconds = seconds
-            self._seconds_left = (self._itl_seconds or STRETCH * seconds) - seconds
+            self._seconds_left = STRETCH * seconds * max(1.0, num_waiting / num_decodes)
+            if self._itl_seconds is not None:
+                self._seconds_left = self._itl_seconds - seconds
 
     def keep_pace(self, prefills: list[Request], now: float) -> None:
         """Nobody else waits for a first token: prefills, in order, get of each step what they need to have
