@@ -12,10 +12,10 @@ class StepBudget:
     """Opened for each step, then asked for one prefill chunk after another.
 
     While anything decodes, chunks fit into the step's time as the model predicts it: target_itl_seconds,
-    or without a target STRETCH times what the decodes take, besides them. The more of those who wait for a
-    first token there are to one who decodes, the more: a pause for one is less waiting for several. But prefill
-    progresses at any load: the first chunk has a token, and where decodes alone miss the target it has a
-    block. A chunk that does not finish its prompt ends on a block boundary when it can.
+    or without a target STRETCH times what the decodes take, besides them. The more wait for a first token for
+    each who decodes, the more: a pause for one is less waiting for several. But prefill progresses at any
+    load: the first chunk has a token, and where decodes alone miss the target it has a block. A chunk that
+    does not finish its prompt ends on a block boundary when it can.
 
     With target_itl_seconds nobody is admitted whose decoding would make steps longer than that. With
     target_ttft_seconds prompts take of a step what their first tokens need to come in time: less than the
