@@ -56,7 +56,10 @@ void Executor::plan_phases() {
       busy_experts_.reserve(attrs.num_experts);
       phases_.push_back({i, i});
     }
-    if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && !has_own_rows)
+    if (i > 0 && is_gated(desc_, i - 1))
+      phases_.back() = {i - 1, i + 1, true};
+    else if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && !has_own_rows &&
+             !phases_.back().is_gated)
       phases_.back().end = i + 1;
     else
       phases_.push_back({i, i + 1});
@@ -222,6 +225,8 @@ int Executor::num_items(const Phase &phase) const {
   if (phase.begin == phase.end)
     return 1;
   const OpDesc &op = desc_.ops[phase.begin];
+  if (phase.is_gated)
+    return gated_items(phase);
   if (op.kind == OpKind::EXPERT_LINEAR)
     return expert_items(op) * (int)busy_experts_.size();
   if (op.kind == OpKind::ATTENTION)
@@ -240,6 +245,8 @@ void Executor::run_item(const Phase &phase, int item, int thread) {
   const OpDesc &op = desc_.ops[phase.begin];
   if (phase.begin == phase.end)
     return order_by_expert(op);
+  if (phase.is_gated)
+    return run_gated(phase, item, thread);
   if (op.kind == OpKind::EXPERT_LINEAR)
     return run_expert_linear(op, item, thread);
   if (op.kind == OpKind::LINEAR)

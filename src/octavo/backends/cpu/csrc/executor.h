@@ -31,6 +31,7 @@ private:
   // begin == end: rows are put in order of their experts, for the DISPATCH that follows.
   struct Phase {
     int32_t begin, end;
+    bool is_gated = false; // a LINEAR with the ACT_MUL of its columns
   };
   // Cosines, then sines, of every position: [max_model_len][num_pairs] each.
   struct RopeTable {
@@ -62,6 +63,9 @@ private:
   void run_combine(const OpDesc &op, int row);
   void run_expert_linear(const OpDesc &op, int item, int thread);
   int expert_items(const OpDesc &op) const;
+  int gated_items(const Phase &phase) const;
+  void run_gated(const Phase &phase, int item, int thread);
+  LinearArgs columns_of(const OpDesc &op, int64_t first, int32_t count) const;
   LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
   LinearArgs expert_args(const OpDesc &op, int expert, int segment, int64_t column) const;
   int rows_of(int32_t buffer) const;

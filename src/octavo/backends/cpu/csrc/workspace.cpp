@@ -14,6 +14,18 @@ constexpr size_t CACHE_LINE = 64, PAGE = 4096;
 
 bool is_linear(OpKind kind) { return kind == OpKind::LINEAR || kind == OpKind::EXPERT_LINEAR; }
 
+// Whether nothing is ever written to it: what would be stays in scratch.
+bool is_in_scratch(const ExecutorDesc &desc, int buffer) {
+  bool is_written = false;
+  for (int i = 0; i < desc.num_ops; i++)
+    if (desc.ops[i].output == buffer) {
+      if (!is_gated(desc, i))
+        return false;
+      is_written = true;
+    }
+  return is_written;
+}
+
 // Each buffer at its largest, rows padded to cache lines and tiles.
 BufferPlace place_buffer(const BufferDesc &buffer, const ExecutorDesc &desc, size_t &total) {
   const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
@@ -45,6 +57,13 @@ size_t largest_scratch(const ExecutorDesc &desc, const KernelTable &kernels) {
   return largest;
 }
 
+size_t gated_bytes(const ExecutorDesc &desc) {
+  for (int i = 0; i < desc.num_ops; i++)
+    if (is_gated(desc, i))
+      return round_up(desc.max_tokens, ROW_ALIGN) * GATED_STRIDE * sizeof(float);
+  return 0;
+}
+
 // Whether the head is one layer, the last op, so that its items can keep the largest logits.
 int32_t count_head_items(const ExecutorDesc &desc, const KernelTable &kernels) {
   const OpDesc &last = desc.ops[desc.num_ops - 1];
@@ -68,11 +87,25 @@ size_t expert_list_bytes(const ExecutorDesc &desc) {
 
 } // namespace
 
+bool is_gated(const ExecutorDesc &desc, int i) {
+  if (i + 1 >= desc.num_ops || desc.ops[i].kind != OpKind::LINEAR || desc.ops[i + 1].kind != OpKind::ACT_MUL)
+    return false;
+  const OpDesc &linear = desc.ops[i], &activation = desc.ops[i + 1];
+  const WeightDesc &weight = desc.weights[linear.weight];
+  const int64_t width = activation.as<ActMulAttrs>().width;
+  const bool has_whole_panels = weight.num_segments == 1 && width % PANEL == 0;
+  const bool has_halves = weight.num_segments == 2 && weight.segments[0].num_columns == width;
+  return activation.input == linear.output && !linear.as<LinearAttrs>().has_residual &&
+         (has_whole_panels || has_halves);
+}
+
 Workspace::Workspace(const ExecutorDesc &desc, const KernelTable &kernels)
     : buffer_bytes(0), rope_bytes(0), block_bytes(0) {
   for (int b = 0; b < desc.num_buffers; b++)
-    buffers.push_back(place_buffer(desc.buffers[b], desc, buffer_bytes));
-  scratch_bytes = round_up(largest_scratch(desc, kernels), PAGE) + CACHE_LINE;
+    buffers.push_back(is_in_scratch(desc, b) ? BufferPlace{}
+                                             : place_buffer(desc.buffers[b], desc, buffer_bytes));
+  gated_offset = round_up(largest_scratch(desc, kernels), CACHE_LINE);
+  scratch_bytes = round_up(gated_offset + gated_bytes(desc), PAGE) + CACHE_LINE;
   for (int t = 0; t < desc.num_rope_tables; t++)
     rope_bytes += round_up(2 * sizeof(float) * desc.max_model_len * desc.rope_tables[t].num_pairs, PAGE);
   blocks_per_slot = (desc.max_model_len + BLOCK_SIZE - 1) / BLOCK_SIZE;

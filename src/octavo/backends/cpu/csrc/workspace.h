@@ -24,12 +24,20 @@ struct SampledOutput {
   bool is_plain;    // the largest logit, taken from the head's items
 };
 
+// Gate and up of so many columns are computed by one item, which keeps their sums in scratch: rows of
+// [gate | up], an odd number of cache lines apart.
+constexpr int GATED_COLUMNS = 32, GATED_STRIDE = 2 * GATED_COLUMNS + 16;
+
+// Whether op is a LINEAR whose every stretch of gate, with that of up, can be activated as it is computed.
+bool is_gated(const ExecutorDesc &desc, int op);
+
 struct Workspace {
   Workspace(const ExecutorDesc &desc, const KernelTable &kernels);
 
   std::vector<BufferPlace> buffers;
   size_t buffer_bytes;
   size_t scratch_bytes; // of one thread
+  size_t gated_offset;  // into a thread's scratch: what gated phases keep beside their linear layers'
   size_t rope_bytes;    // of all tables
   int64_t blocks_per_slot;
   int64_t block_bytes;    // of all KV groups: as large as the largest group's
