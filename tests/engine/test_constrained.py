@@ -169,10 +169,10 @@ def test_a_bad_grammar_is_refused_and_nobody_else_notices() -> None:
     good = ask(engine, 0)
     assert answers(engine, [good]) == [alone(0)]
     last = engine.last[bad]
-    assert (last.finish_reason, last.error, last.is_invalid) == (
+    assert (last.finish_reason, last.error, last.error_code) == (
         FinishReason.ERROR,
         "The grammar is refused: unclosed group.",
-        True,
+        "invalid_value",
     )
 
 

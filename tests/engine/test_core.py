@@ -81,7 +81,7 @@ def test_a_grammar_without_a_compiler_is_refused():
     engine = SimEngine()
     request_id = engine.add(PROMPT, grammar=GrammarSpec(GrammarKind.REGEX, "a+"))
     assert refused(engine, request_id) == "This engine has no grammars."
-    assert engine.last[request_id].is_invalid
+    assert engine.last[request_id].error_code == "invalid_value"
 
 
 def test_end_of_turn_ends_the_answer_unless_it_is_ignored():

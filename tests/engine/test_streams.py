@@ -77,11 +77,11 @@ async def test_a_refused_grammar_is_the_clients_error(field: str | None, message
     grammar = GrammarSpec(GrammarKind.REGEX, "(", field)
     submission = Submit("r", [1], 1, SamplingParams(), seed=5, arrival=10.0, grammar=grammar)
     stream = RequestStream(submission, Abortions())
-    refused = output(0, finish_reason=FinishReason.ERROR, error="unclosed group", is_invalid=True)
+    refused = output(0, finish_reason=FinishReason.ERROR, error="unclosed group", error_code="c")
     stream.accept(refused, now=11.0)
     with pytest.raises(InvalidRequestError) as error:
         await collect(stream)
-    assert (str(error.value), error.value.param) == (message, field)
+    assert (str(error.value), error.value.param, error.value.code) == (message, field, "c")
 
 
 def test_a_submission_carries_the_tokens_so_far() -> None:

@@ -13,7 +13,7 @@ def codes_in_use() -> set[str]:
     used = set()
     for source in rules.sources("src", ".py"):
         if (
-            source.package not in ("http", "server", "router", "core", "text")
+            source.package not in ("http", "server", "router", "scheduler", "core", "text")
             or source.path.stem == "error_codes"
         ):
             continue

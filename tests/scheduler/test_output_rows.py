@@ -133,6 +133,7 @@ def test_a_request_that_may_sample_nothing_fails_alone() -> None:
     engine.check_complete(first)
     assert engine.last[second].finish_reason is FinishReason.ERROR
     assert "No token may come next" in (engine.last[second].error or "")
+    assert engine.last[second].error_code == "no_token_allowed"
     assert len(engine.tokens[second]) == 2
 
 
@@ -142,7 +143,8 @@ def test_a_constraint_says_why_it_is_at_its_end() -> None:
     constraint = engine.scheduler._requests[request_id].constraint = OnlyMultiplesOf(7, limit=0)
     constraint.failure = "The grammar is too complex."
     engine.run()
-    assert engine.last[request_id].error == "The grammar is too complex."
+    last = engine.last[request_id]
+    assert (last.error, last.error_code) == ("The grammar is too complex.", "grammar_too_complex")
 
 
 @pytest.mark.parametrize("max_tokens", [1, 6])

@@ -1,6 +1,7 @@
 """Calls of tools or a text that must look like something: whichever the model chooses is held to its form."""
 
 import dataclasses
+import json
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from octavo.text.reasoning import REASONING_TAGS
 from octavo.text.tool_formats import GENERIC, HERMES, LLAMA3, MISTRAL, TOOL_FORMATS, ToolFormat
 from octavo.text.tool_grammar import MAX_CALLS, Thinking
 from octavo.text.tool_prompt import written
-from tests.decoding.byte_grammars import COMPILER, END_ID, allowed, walk
+from tests.decoding.byte_grammars import COMPILER, END_ID, TOOL_ID, VOCABULARY, allowed, walk
 from tests.text.test_tool_grammar import spell
 from tests.text.tiny_text import chunks
 
@@ -112,10 +113,57 @@ def test_a_text_that_is_cut_off_early_is_one() -> None:
 
 
 @forms
-def test_a_text_that_is_no_json_leaves_no_room(form: ToolFormat) -> None:
-    with pytest.raises(InvalidRequestError, match="guided_regex leaves no room for a call") as caught:
-        spec_of(either(form, LETTERS))
-    assert caught.value.param == "guided_regex"
+@pytest.mark.parametrize(
+    ("kind", "text", "answer"),
+    (
+        ("regex", "[a-z]+", "abc"),
+        ("regex", r"(<tool_[a-z]+|\[\{|`` .)", "<tool_call"),
+        ("choice", '["yes", "[no]", "<tool_"]', "[no]"),
+        ("lark", 'start: "a" | "<" /[b-e]+/ ">" | "[" %json {"type": "integer"} "]"', "[12]"),
+        (
+            "structural_tag",
+            '{"format": {"type": "tag", "begin": "<a>", "content": {"type": "any_text"}, "end": "</a>"}}',
+            "<a>[{</a>",
+        ),
+    ),
+)
+def test_calls_or_a_text_that_is_no_json(form: ToolFormat, kind: str, text: str, answer: str) -> None:
+    answer_form = either(form, GrammarSpec(GrammarKind(kind), text, "structured_outputs"))
+    calls = form.opening + written(CALLS, form) if form is LLAMA3 else written(CALLS, form)
+    for given, deltas in ((calls, READ), (answer, [TextDelta(answer)])):
+        assert accepts(answer_form, given)
+        assert read(answer_form, given) == read(answer_form, given, list(range(len(given)))) == deltas
+    for other in (calls + answer, answer + calls, written([{"name": "h", "arguments": {}}], form)):
+        assert not accepts(answer_form, other)
+
+
+@forms
+def test_a_text_that_may_begin_as_calls_do_is_refused(form: ToolFormat) -> None:
+    for kind, text in (
+        ("regex", r"(.|\n)*"),
+        ("choice", json.dumps(["yes", f"{form.telltale}x"])),
+        ("lark", "start: /[^z]+/"),
+        ("structural_tag", '{"format": {"type": "any_text"}}'),
+    ):
+        with pytest.raises(InvalidRequestError, match="could not be told from them"):
+            COMPILER.compile(spec_of(either(form, GrammarSpec(GrammarKind(kind), text, "guided_x"))))
+
+
+def test_a_mark_that_is_a_control_token_is_in_no_text() -> None:
+    abilities = ChatAbilities(
+        dataclasses.replace(LLAMA3, opening="<|tool|>"), control_ids={"<|tool|>": TOOL_ID}
+    )
+    anything = either(LLAMA3, GrammarSpec(GrammarKind.REGEX, r"(.|\n)*"), abilities=abilities)
+    automaton = COMPILER.compile(spec_of(anything))
+    state = automaton.start()
+    state.advance([TOOL_ID])
+    assert set(allowed(state)) <= {
+        token_id for token_id, piece in enumerate(VOCABULARY.token_bytes) if piece[:1] == b"{"
+    }
+    assert accepts(anything, "Hm. {")
+    given = "<|tool|>" + '{"name": "g", "parameters": {}}'
+    assert read(anything, given) == [CallDelta(0, "g"), ArgumentsDelta(0, "{}")]
+    assert read(anything, "<|tool|>?") == [TextDelta("<|tool|>?")]
 
 
 def test_other_white_space_leaves_calls_with_their_mark() -> None:
@@ -129,7 +177,7 @@ def test_other_white_space_leaves_calls_with_their_mark() -> None:
 def test_a_model_that_writes_calls_as_lists_answers_by_objects_only(text: str) -> None:
     wanted = GrammarSpec(GrammarKind.JSON_SCHEMA, text, "guided_json")
     for form in (GENERIC, MISTRAL):
-        with pytest.raises(InvalidRequestError, match="whose type is 'object'") as caught:
+        with pytest.raises(InvalidRequestError, match="type has to be 'object'") as caught:
             spec_of(either(form, wanted))
         assert caught.value.param == "guided_json"
 

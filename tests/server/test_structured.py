@@ -15,7 +15,7 @@ from octavo.server.parameters import Api, parameters_of
 from octavo.server.schema import CompletionRequest
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.reasoning import ReasoningTags
-from tests.fakes import FakeEngine, fake_replica
+from tests.fakes import FakeEngine, fake_replica, send
 from tests.server.serving import asgi_client
 
 SCHEMA = {"type": "object", "properties": {"b": {"type": "integer"}, "a": {"const": 1.5}}}
@@ -230,7 +230,9 @@ async def test_the_engines_refusal_is_a_400_that_names_the_field(path: str, is_s
     async def refuse() -> None:
         await engine.arrived.wait()
         for stream in engine.streams:
-            refused = RequestOutput("x", 0, [], FinishReason.ERROR, "unclosed group", is_invalid=True)
+            refused = RequestOutput(
+                "x", 0, [], FinishReason.ERROR, "unclosed group", error_code="invalid_value"
+            )
             stream.accept(refused, now=1.0)
 
     async with asgi_client(replica) as client:
@@ -240,3 +242,28 @@ async def test_the_engines_refusal_is_a_400_that_names_the_field(path: str, is_s
     assert error["param"] == "guided_regex" and error["message"] == "guided_regex: unclosed group"
     assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
     assert [submit.grammar for submit in engine.submitted] == [GrammarSpec(GrammarKind.REGEX, "(")] * 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_grammar_that_turns_out_too_complex_is_the_requests_error(has_begun: bool) -> None:
+    engine = FakeEngine(answer=None)
+    body = {"model": "default", "prompt": "p", "guided_regex": "a+", "stream": True}
+
+    async def fail() -> None:
+        await engine.arrived.wait()
+        (stream,) = engine.streams
+        if has_begun:
+            send(stream, b"a")
+            await asyncio.sleep(0.01)
+        failed = RequestOutput("x", int(has_begun), [], FinishReason.ERROR, "too many states")
+        failed.error_code = "grammar_too_complex"
+        stream.accept(failed, now=1.0)
+
+    async with asgi_client(fake_replica(engine)) as client:
+        response, _ = await asyncio.gather(client.post("/v1/completions", json=body), fail())
+    assert response.status_code == (200 if has_begun else 400)
+    *_, last = response.text.strip().removeprefix("data: ").split("\n\ndata: ")
+    error = json.loads(last)["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "grammar_too_complex")
+    assert (error["message"], error["param"]) == ("guided_regex: too many states", "guided_regex")

@@ -65,8 +65,9 @@ class GrammarSpec:
     """field names the parameter the text came from, for the error that says what is wrong with it.
 
     whitespace is a regular expression of the white space between the tokens of JSON; None: at most one space,
-    behind commas and colons only. calls: another answer that will do, calls of tools, in LARK. The budget
-    leaves the grammar as it is, which has to take what it forces.
+    behind commas and colons only. calls: another answer that will do, calls of tools, in LARK; calls_begin:
+    how they all begin, if no other answer may begin so. The budget leaves the grammar as it is, which has to
+    take what it forces.
     """
 
     kind: GrammarKind
@@ -74,5 +75,6 @@ class GrammarSpec:
     field: str | None = dataclasses.field(default=None, compare=False)
     whitespace: str | None = None
     calls: str | None = None
+    calls_begin: str | None = None
     reasoning: Reasoning | None = None
     budget: ReasoningBudget | None = None

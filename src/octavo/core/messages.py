@@ -90,7 +90,7 @@ class RequestOutput(msgspec.Struct, array_like=True, gc=False):
     prompt_logprobs: TokenLogprobs | None = None  # of prompt tokens from first_prompt_index on, as they come
     first_prompt_index: int = 1
     pooled: bytes | None = None  # little-endian fp32 [hidden size], with the finish_reason
-    is_invalid: bool = False  # error says what is wrong with the request's grammar
+    error_code: str | None = None  # of a request that is at fault itself; None: the engine failed it
 
 
 class EngineStats(msgspec.Struct, array_like=True):

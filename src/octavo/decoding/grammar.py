@@ -257,8 +257,10 @@ class _Library:
         self._executor = llguidance.LLExecutor(MAX_FILL_THREADS)
 
     def compile(self, spec: GrammarSpec) -> Grammar:
+        if spec.calls_begin is not None:
+            self._check_apart(spec, spec.calls_begin)
         text = to_lark(spec, self._control_ids)
-        matcher: Matcher = self._library.LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits)
+        matcher = self._matcher(text)
         grammar = Grammar(matcher, self._end_ids, _BASE_BYTES + _BYTES_PER_BYTE * len(text))
         # The first mask tells whether there is an answer at all, and is remembered for all requests.
         if not matcher.is_error():
@@ -267,6 +269,29 @@ class _Library:
         if matcher.is_error():
             raise InvalidRequestError(f"The grammar is refused: {_sentence(matcher.get_error())}.")
         return grammar
+
+    def _matcher(self, text: str) -> Matcher:
+        matcher: Matcher = self._library.LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits)
+        return matcher
+
+    def _check_apart(self, spec: GrammarSpec, calls_begin: str) -> None:
+        """Raises InvalidRequestError where a text may begin as calls do."""
+        alone = dataclasses.replace(spec, calls=None, calls_begin=None, reasoning=None)
+        matcher = self._matcher(to_lark(alone, self._control_ids))
+        spelled = self._spelled(calls_begin)
+        if spelled and not matcher.is_error() and matcher.consume_tokens(spelled):
+            raise InvalidRequestError(
+                f"An answer may begin with {calls_begin}, as calls do, and could not be told from them. "
+                "Send no tools, or tool_choice none, or leave answers no such beginning."
+            )
+
+    def _spelled(self, text: str) -> list[int]:
+        """Tokens for it, whichever: a grammar does not care. Empty where the vocabulary has none."""
+        if text in self._control_ids:
+            return [self._control_ids[text]]
+        spelled = [bytes((byte,)) for byte in text.encode()]
+        ids = {piece: token_id for token_id, piece in enumerate(self.token_bytes) if piece in spelled}
+        return [ids[piece] for piece in spelled] if len(ids) == len(set(spelled)) else []
 
     def fill_masks(self, states: Sequence[tuple[GrammarState, int]], masks: Masks) -> None:
         """Each state's into its row."""

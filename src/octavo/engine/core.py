@@ -132,7 +132,8 @@ class EngineCore:
             output = RequestOutput(submit.request_id, len(submit.token_ids) - submit.num_prompt_tokens, [])
             if isinstance(grammar, OctavoError):
                 output.finish_reason, output.error = FinishReason.ERROR, str(grammar)
-                output.is_invalid = isinstance(grammar, InvalidRequestError)
+                if isinstance(grammar, InvalidRequestError):
+                    output.error_code = grammar.code or "invalid_value"
                 self._outputs.append(output)
                 continue
             constraint = grammar.start(ignores_end=submit.sampling.ignore_eos)

@@ -214,8 +214,8 @@ class LLM:
         answer = live.get(output.request_id)
         if answer is None:
             return  # a stop string ended it while this was computed
-        if output.error is not None and output.is_invalid:
-            raise InvalidRequestError(output.error, param="grammar")
+        if output.error is not None and output.error_code is not None:
+            raise InvalidRequestError(output.error, param="grammar", code=output.error_code)
         if output.error is not None:
             raise EngineError(output.error)
         answer.take(output)

@@ -158,7 +158,7 @@ class RequestStream:
             last = self.num_output_tokens - 1
             raise TokenGap(f"token {output.first_index} of request {self.request_id} came after token {last}")
         if output.error is not None:
-            self.fail(self._error_of(output.error, output.is_invalid))
+            self.fail(self._error_of(output.error, output.error_code))
             return
         if num_known:
             output.token_ids = output.token_ids[num_known:]
@@ -200,12 +200,13 @@ class RequestStream:
             raise TokenGap(f"logprobs of prompt tokens of request {self.request_id} are missing")
         self._prompt_logprobs.extend(logprobs.beyond(num_known))
 
-    def _error_of(self, message: str, is_invalid: bool) -> OctavoError:
-        if not is_invalid:
+    def _error_of(self, message: str, code: str | None) -> OctavoError:
+        if code is None:
             return EngineError(message)
         grammar = self._submission.grammar
         field = None if grammar is None else grammar.field
-        return InvalidRequestError(message if field is None else f"{field}: {message}", param=field)
+        message = message if field is None else f"{field}: {message}"
+        return InvalidRequestError(message, param=field, code=code)
 
     def fail(self, error: OctavoError) -> None:
         """The request cannot be completed; its consumer gets the tokens so far, then the error."""

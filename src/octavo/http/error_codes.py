@@ -47,6 +47,16 @@ ERROR_CODES = {
     "context_length_exceeded": ErrorCode(
         400, "prompt and `max_tokens` do not fit the context", "shorten the prompt, or ask for less"
     ),
+    "grammar_too_complex": ErrorCode(
+        400,
+        "following the grammar took more than its limits, at some point of the answer",
+        "simplify it: fewer repetitions of repetitions; the message says which limit",
+    ),
+    "no_token_allowed": ErrorCode(
+        400,
+        "grammar, `allowed_token_ids`, bad words, `logit_bias` and `min_tokens` together exclude every token",
+        "allow more",
+    ),
     "invalid_http": ErrorCode(400, "what came is not HTTP/1.1", "look at the client or the proxy between"),
     "invalid_host": ErrorCode(
         400,

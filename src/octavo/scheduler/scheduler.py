@@ -35,7 +35,6 @@ NOT_FINITE_ERROR = "The model's output for this request is not a finite number; 
 NO_TOKEN_ERROR = (
     "No token may come next: allowed_token_ids, bad words, min_tokens and grammar together exclude every one."
 )
-_ROW_ERRORS = {RowStatus.NOT_FINITE: NOT_FINITE_ERROR, RowStatus.NO_TOKEN: NO_TOKEN_ERROR}
 
 
 class Scheduler:
@@ -327,12 +326,17 @@ class Scheduler:
         outputs = []
         for request, status in zip(plan.outputs.owners(), output.status.tolist(), strict=True):
             if status != RowStatus.OK and request.status is RequestStatus.RUNNING:
-                error = _ROW_ERRORS[RowStatus(status)]
-                if status == RowStatus.NO_TOKEN and request.constraint is not None:
-                    error = request.constraint.failure or error
-                outputs.append(self._output(request, [], FinishReason.ERROR, error))
+                outputs.append(self._failure(request, RowStatus(status)))
                 self._end(request, is_poisoned=status == RowStatus.NOT_FINITE)
         return outputs
+
+    def _failure(self, request: Request, status: RowStatus) -> RequestOutput:
+        if status is RowStatus.NOT_FINITE:
+            return self._output(request, [], FinishReason.ERROR, NOT_FINITE_ERROR)
+        failure = None if request.constraint is None else request.constraint.failure
+        output = self._output(request, [], FinishReason.ERROR, failure or NO_TOKEN_ERROR)
+        output.error_code = "no_token_allowed" if failure is None else "grammar_too_complex"
+        return output
 
     def _advance(self, request: Request, num_computed_tokens: int) -> None:
         first, end = request.num_computed_tokens // BLOCK_SIZE, num_computed_tokens // BLOCK_SIZE

@@ -72,6 +72,8 @@ class AnswerForm:
         parser = functools.partial(ToolCallParser, names=use.schemas, is_parallel=use.is_parallel)
         if self.wanted is None or use.is_forced:
             return parser(form, is_exact=use.is_exact, is_forced=use.is_forced)
+        if self.wanted.kind not in _JSON:
+            return MarkedOrNot(form.telltale, parser(form.telling, is_exact=True), PlainAnswer())
         bare = parser(form.bare, is_exact=True)
         if form == form.bare and form.has_list:
             return bare
@@ -89,14 +91,15 @@ class AnswerForm:
         if not self.use.schemas:
             return wanted
         form = self.abilities.tool_format
-        if wanted.kind not in _JSON or (form.has_list and not _is_object(wanted)):
-            also = " whose type is 'object': this model writes calls as lists" if form.has_list else ""
+        grammar = self._tool_grammar(form, Thinking.NEVER)
+        if wanted.kind not in _JSON:
+            return dataclasses.replace(wanted, calls=grammar.apart(), calls_begin=form.telltale)
+        if form.has_list and not _is_object(wanted):
             raise InvalidRequestError(
-                f"{wanted.field} leaves no room for a call. With tools an answer may be held to json_object "
-                f"or a schema{also}; or send no tools, or tool_choice none.",
+                f"{wanted.field} leaves no room for a call: this model writes calls as lists. With tools a "
+                "schema's type has to be 'object'; or send no tools, or tool_choice none.",
                 param=wanted.field,
             )
-        grammar = self._tool_grammar(form, Thinking.NEVER)
         return dataclasses.replace(wanted, calls=grammar.optional(is_spaced=wanted.whitespace is not None))
 
     def _tool_grammar(self, form: ToolFormat, thinking: Thinking) -> ToolGrammar:

@@ -8,6 +8,8 @@ import dataclasses
 
 from octavo.text.vocabulary import Vocabulary
 
+CALL_HEAD = '{"name": "'
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ToolFormat:
@@ -36,6 +38,16 @@ class ToolFormat:
     def bare(self) -> "ToolFormat":
         """Calls without it; one call only, unless the model writes them so anyway."""
         return self if self.is_bare else dataclasses.replace(self, is_bare=True, has_list=False)
+
+    @property
+    def telling(self) -> "ToolFormat":
+        """The same with calls that begin as no other text would: without the opening only as a list."""
+        return self if self.is_bare and self.has_list else self.marked
+
+    @property
+    def telltale(self) -> str:
+        """How these begin."""
+        return f"[{CALL_HEAD}" if self.telling.is_bare else self.opening
 
     @property
     def beginning(self) -> str:

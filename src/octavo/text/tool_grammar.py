@@ -7,11 +7,11 @@ import dataclasses
 import enum
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from octavo.text.reasoning import ReasoningTags
-from octavo.text.tool_formats import ToolFormat
+from octavo.text.tool_formats import CALL_HEAD, ToolFormat
 
 MAX_CALLS = 32  # in a row: a model that is held to calls may not know when to end
 
@@ -47,9 +47,17 @@ class ToolGrammar:
     def optional(self, *, is_spaced: bool) -> str:
         """Calls in place of an answer that is JSON: with their opening, or one call without. is_spaced: the
         answer may have other white space than calls, and both could not begin alike."""
-        form = self.form
-        calls = self._inside() if form.is_bare and form.has_list else self._marked()
+        calls = self._inside() if self.form.telling.is_bare else self._marked()
         return self._text(calls if is_spaced else f"({calls} | call)", is_split=True)
+
+    def apart(self) -> str:
+        """Calls in place of an answer that does not begin as they do (ToolFormat.telltale). All of that is in
+        their first lexeme, or the lexer could not tell them from it."""
+        if not self.form.telling.is_bare:
+            return self._text(self._marked())
+        heads = [json.dumps(f"[{self._head(name)}") for name in self.schemas]
+        calls = self._repeated("call", ", ", first="first")
+        return self._text(f'{calls} "]"', *self._rules("first", "first_tool", heads))
 
     def allowed(self) -> str:
         """Any text; but whatever the parser takes for a call (is_exact) is one, with valid arguments."""
@@ -64,18 +72,26 @@ class ToolGrammar:
 
     def _text(self, start: str, *rules: str, is_split: bool = False) -> str:
         """is_split: into the lexemes of JSON, as a lexer has to tell calls from other JSON."""
-        names = [f"tool_{index}" for index in range(len(self.schemas))]
-        calls = [
-            f'{rule}: {self._head(name, is_split)} %json {json.dumps({"type": "object", **schema})} "}}"'
-            for rule, (name, schema) in zip(names, self.schemas.items(), strict=True)
+        heads = [
+            self._split_head(name) if is_split else json.dumps(self._head(name)) for name in self.schemas
         ]
         tags = [] if self.tags is None else [_lazy("think", self.tags.closing)]
-        return "\n".join((f"start: {start}", f"call: {' | '.join(names)}", *calls, *rules, *tags, _ANY))
+        return "\n".join((f"start: {start}", *self._rules("call", "tool", heads), *rules, *tags, _ANY))
 
-    def _head(self, name: str, is_split: bool) -> str:
-        """A call up to its arguments."""
-        if not is_split:
-            return json.dumps(f'{{"name": "{name}", "{self.form.arguments_key}": ')
+    def _rules(self, rule: str, member: str, heads: Sequence[str]) -> list[str]:
+        """The rule of a call, and of each tool's a member. heads: up to the arguments."""
+        names = [f"{member}_{index}" for index in range(len(heads))]
+        schemas = [json.dumps({"type": "object", **schema}) for schema in self.schemas.values()]
+        calls = zip(names, heads, schemas, strict=True)
+        return [
+            f"{rule}: {' | '.join(names)}",
+            *(f'{name}: {head} %json {schema} "}}"' for name, head, schema in calls),
+        ]
+
+    def _head(self, name: str) -> str:
+        return f'{CALL_HEAD}{name}", "{self.form.arguments_key}": '
+
+    def _split_head(self, name: str) -> str:
         key, value, arguments = (json.dumps(f'"{it}"') for it in ("name", name, self.form.arguments_key))
         return f'"{{" {key} /: ?/ {value} /, ?/ {arguments} /: ?/'
 
@@ -114,9 +130,10 @@ class ToolGrammar:
             return f'"[" {self._repeated("call", ", ")} "]"'
         return self._repeated("call", f"{form.separator} ") if form.separator else "call"
 
-    def _repeated(self, rule: str, separator: str) -> str:
+    def _repeated(self, rule: str, separator: str, *, first: str | None = None) -> str:
+        """first: another rule for the first."""
         others = f"({json.dumps(separator)} {rule}){{0,{MAX_CALLS - 1}}}"
-        return f"{rule} {others}" if self.is_parallel else rule
+        return f"{first or rule} {others}" if self.is_parallel else first or rule
 
     def _mark(self, mark: str) -> str:
         token_id = self.control_ids.get(mark)
