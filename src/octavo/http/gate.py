@@ -96,7 +96,7 @@ def _check_size(scope: Scope) -> None:
     fields: list[tuple[bytes, bytes]] = scope["headers"]
     if len(fields) > MAX_HEADERS:
         raise HttpError("headers_too_large", f"More than {MAX_HEADERS} header fields.")
-    if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
+    if sum([len(name) + len(value) for name, value in fields]) > MAX_HEAD_BYTES:
         raise HttpError("headers_too_large", f"The header fields are longer than {MAX_HEAD_BYTES} bytes.")
 
 

@@ -173,4 +173,5 @@ def _rate(record: RequestRecord, total: float) -> float | None:
 
 def _printable(path: str) -> str:
     """A client's path on one line of a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in path[:200])
+    path = path[:200]
+    return path if path.isprintable() else "".join(one if one.isprintable() else "?" for one in path)

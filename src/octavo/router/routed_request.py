@@ -25,6 +25,7 @@ MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
 
 
 QUEUE_SECONDS_HEADER = b"x-octavo-queue-seconds"
+POLICY_HEADER = b"x-octavo-policy"
 
 Value = TypeVar("Value")
 Resolve = Callable[[str, Callable[[], bytes]], str]
@@ -98,6 +99,7 @@ class RequestReader:
         self._decoder = msgspec.json.Decoder(_Fields)
         self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._session_key = session_key.lower().encode() if session_key else None
+        self._read_headers = {POLICY_HEADER, QUEUE_SECONDS_HEADER, self._session_key}
         self._resolve = resolve
 
     def read(
@@ -116,7 +118,8 @@ class RequestReader:
             body = self._renamed(body, deployment)
         fields = _decode(self._decoder, body)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
-        session = self._header(headers, self._session_key)
+        given = {name: value.decode("latin-1") for name, value in headers if name in self._read_headers}
+        session = None if self._session_key is None else given.get(self._session_key)
         model = self._resolve(
             fields.model, lambda: session.encode() if session is not None else fields.end_user or prompt
         )
@@ -131,10 +134,10 @@ class RequestReader:
             num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
             prefix=prefix_hashes(bytes(fields.tools) + prompt, root),
             session=session,
-            policy=self._header(headers, b"x-octavo-policy"),
+            policy=given.get(POLICY_HEADER),
             tenant=tenant,
             priority=max(0, fields.priority or 0),
-            queue_seconds=_seconds(self._header(headers, QUEUE_SECONDS_HEADER)),
+            queue_seconds=_seconds(given.get(QUEUE_SECONDS_HEADER)),
         )
 
     def _renamed(self, body: bytes, model: str) -> bytes:
@@ -142,9 +145,6 @@ class RequestReader:
         fields = _decode(self._fields, body)
         fields["model"] = msgspec.Raw(msgspec.json.encode(model))
         return msgspec.json.encode(fields)
-
-    def _header(self, headers: Sequence[tuple[bytes, bytes]], name: bytes | None) -> str | None:
-        return next((value.decode("latin-1") for key, value in headers if key == name), None)
 
 
 def _decode(decoder: msgspec.json.Decoder[Value], body: bytes) -> Value:
