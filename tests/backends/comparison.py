@@ -53,9 +53,23 @@ class Comparison:
         """Of each step: whether its margin exceeds twice this error."""
         return np.concatenate(self._margins) > 2 * error
 
-    def check_bounds(self, *, max_error: float = MAX_ERROR) -> None:
+    def check(
+        self,
+        error: float | np.ndarray,
+        *,
+        max_error: float = MAX_ERROR,
+        min_decisive: float = 0.0,
+        min_agreed: float = 0.0,
+    ) -> None:
+        """That errors are small, that steps that are decisive by this error have the oracle's argmax, and
+        that there are as many of these, and as many with its argmax, as a share says."""
+        decisive = self.decisive(error)
+        print(f"{self}, decisive {decisive.mean():.1%} of {len(decisive)}")
         assert self.relative_error <= max_error
         assert self.divergence <= MAX_KL
+        assert self.agreed[decisive].all()
+        assert decisive.mean() >= min_decisive
+        assert self.agreed.mean() >= min_agreed
 
     def __str__(self) -> str:
         return (

@@ -22,9 +22,8 @@ def raw(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
 def safetensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> bytes:
     """uint16 arrays hold bits of BF16."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    data = b""
+    end = 0
     for name, tensor in tensors.items():
-        end = len(data) + tensor.nbytes
-        header[name] = entry(_DTYPES[tensor.dtype.name], list(tensor.shape), len(data), end)
-        data += tensor.tobytes()
-    return raw(header, data)
+        start, end = end, end + tensor.nbytes
+        header[name] = entry(_DTYPES[tensor.dtype.name], list(tensor.shape), start, end)
+    return raw(header, b"".join(tensor.tobytes() for tensor in tensors.values()))

@@ -7,12 +7,10 @@ steps are those at which the engine chose a token: 200 of each answer.
 import pathlib
 
 import pytest
-import torch
 
 from octavo import LLM, SamplingParams
 from octavo.engine.model_files import open_model
-from tests.backends.comparison import Comparison
-from tests.backends.cpu.test_transformers import all_logits, backend_of, oracle_of
+from tests.backends.whole_models import compared, oracle_of
 
 NUM_STEPS = 200  # tokens of an answer
 MAX_LENGTH = 288  # of question and answer
@@ -56,19 +54,7 @@ def answers(questions: tuple[str, ...]) -> list[tuple[list[int], list[int]]]:
 @pytest.mark.timeout(600)
 def test_most_steps_of_an_answer_are_beyond_doubt(smollm2_path: pathlib.Path) -> None:
     model = open_model(smollm2_path)
-    oracle = oracle_of(model)
-    backend = backend_of(model.program, model.checkpoint.parts, MAX_LENGTH)
-    comparison = Comparison()
-    for prompt, answer in answers(QUESTIONS):
-        token_ids = prompt + answer[:-1]
-        with torch.no_grad():
-            theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
-        ours = all_logits(backend, token_ids)
-        comparison.add(ours[-NUM_STEPS:], theirs[-NUM_STEPS:])
-    backend.close()
-    decisive = comparison.decisive(comparison.errors.max())
-    print(f"{comparison}; beyond doubt {decisive.mean():.1%} of {len(decisive)} steps")
-    comparison.check_bounds()
-    assert len(decisive) == NUM_STEPS * len(QUESTIONS)
-    assert comparison.agreed[decisive].all()
-    assert decisive.mean() >= MIN_DECISIVE
+    texts = [prompt + answer[:-1] for prompt, answer in answers(QUESTIONS)]
+    comparison = compared(model, oracle_of(model), texts, MAX_LENGTH, last=NUM_STEPS)
+    assert len(comparison.errors) == NUM_STEPS * len(QUESTIONS)
+    comparison.check(comparison.errors.max(), min_decisive=MIN_DECISIVE)

@@ -15,8 +15,7 @@ from octavo.config import Environment
 from octavo.engine.model_files import open_model, open_text
 from octavo.models.catalog import GEMMA3, QWEN25_CODER, NamedModel
 from octavo.models.source import resolve
-from tests.backends.comparison import Comparison
-from tests.backends.cpu.test_transformers import all_logits, backend_of, passages
+from tests.backends.whole_models import compared, passages
 
 NUM_PASSAGES = 20
 LENGTH = 100  # tokens of a passage
@@ -35,22 +34,12 @@ def test_every_step_is_the_oracle_s(named: NamedModel) -> None:
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
     model = open_model(path)
-    backend = backend_of(model.program, model.checkpoint.parts, LENGTH + 12)
     start = open_text(path).tokenizer.encode_prompt("a")[:-1]  # gemma's <bos>, without which it is lost
-    comparison = Comparison()
-    for passage in passages(path, NUM_PASSAGES, LENGTH):
-        token_ids = start + passage
-        with torch.no_grad():
-            theirs = oracle(torch.tensor([token_ids])).logits[0].numpy()
-        comparison.add(all_logits(backend, token_ids, len(model.program.kv_groups)), theirs)
-    backend.close()
+    texts = [start + passage for passage in passages(path, NUM_PASSAGES, LENGTH)]
+    comparison = compared(model, oracle, texts, LENGTH + 12)
     del oracle
     gc.collect()
-    decisive = comparison.decisive(comparison.errors)
-    print(f"{named.name}: {comparison}, decisive {decisive.mean():.1%}")
-    comparison.check_bounds(max_error=MAX_ERROR)
-    assert comparison.agreed[decisive].all()
-    assert comparison.agreed.mean() >= MIN_AGREED
+    comparison.check(comparison.errors, max_error=MAX_ERROR, min_agreed=MIN_AGREED)
 
 
 @models
