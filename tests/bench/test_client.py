@@ -25,6 +25,7 @@ class RawServer:
     def __init__(self) -> None:
         self.answer = b""
         self.is_closing = False
+        self.hangs_up_on: set[int] = set()  # requests, by number
         self.requests: list[bytes] = []
         self.num_connections = 0
         self.writers: list[asyncio.StreamWriter] = []
@@ -37,6 +38,8 @@ class RawServer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
                 self.requests.append(head + await reader.readexactly(length))
+                if len(self.requests) in self.hangs_up_on:
+                    return writer.close()
                 writer.write(self.answer)
                 if self.is_closing:
                     writer.close()
@@ -86,6 +89,21 @@ async def test_a_connection_is_used_again(raw: tuple[RawServer, Client]) -> None
     await post(client)
     assert await post(client) == [b"one", b"two", b"three"]
     assert server.num_connections == 2
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_the_server_closes_when_it_is_used_again_costs_no_request(
+    raw: tuple[RawServer, Client],
+) -> None:
+    server, client = raw
+    server.answer = STREAM
+    await post(client)
+    server.hangs_up_on = {2}
+    assert await post(client) == [b"one", b"two", b"three"]
+    assert server.num_connections == 2
+    server.hangs_up_on = {4, 5}
+    with pytest.raises(ExchangeError, match="cut"):  # a new connection as well
+        await post(client)
 
 
 @pytest.mark.asyncio

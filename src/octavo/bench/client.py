@@ -77,9 +77,18 @@ class Client:
 
     async def _exchange(self, method: str, path: str, body: bytes, on_event: OnEvent | None) -> bytes:
         head = f"{method} {self._base.path}{path} HTTP/1.1\r\n{self._head}content-length: {len(body)}\r\n\r\n"
-        connection = self._take_idle() or await self._connect()
+        data = head.encode() + body
+        if (idle := self._take_idle()) is not None:
+            try:
+                return await self._exchange_on(idle, data, on_event)
+            except ExchangeError:
+                if idle.has_answered:
+                    raise  # else the server has closed it meanwhile, as it may: on a new one then
+        return await self._exchange_on(await self._connect(), data, on_event)
+
+    async def _exchange_on(self, connection: "_Connection", data: bytes, on_event: OnEvent | None) -> bytes:
         try:
-            answer = await connection.exchange(head.encode() + body, on_event)
+            answer = await connection.exchange(data, on_event)
         except BaseException:
             connection.close()
             raise
@@ -114,10 +123,11 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self.can_be_reused = False
+        self.has_answered = False  # with a byte at least, to the last exchange
 
     async def exchange(self, data: bytes, on_event: OnEvent | None) -> bytes:
         assert self._transport is not None
-        self.can_be_reused = False
+        self.can_be_reused = self.has_answered = False
         self._parser = httptools.HttpResponseParser(self)
         self._events = EventParser()
         self._on_event = on_event
@@ -140,6 +150,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._now = self._clock()
+        self.has_answered = True
         if self._answer is None or self._answer.done():
             return self.close()
         try:
