@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -165,6 +166,27 @@ async def test_an_answer_that_nobody_reads_is_cut_off() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(GET)
         await app.was_cut_off.wait()
+
+
+@pytest.mark.parametrize("close", (b"", b"Connection: close\r\n"))
+async def test_the_rest_of_an_answer_that_nobody_reads_does_not_stay(close: bytes) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"50000")]})
+        await send({"type": "http.response.body", "body": b"x" * 50_000})
+
+    limits = ConnectionLimits(stall_seconds=0.2)
+    async with over_socket(answer, limits, send_buffer_bytes=4096) as served:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", served.port))
+        await loop.sock_sendall(client, GET[:-2] + close + b"\r\n")
+        while not served.state.connections:
+            await asyncio.sleep(0)
+        while served.state.connections:
+            await asyncio.sleep(0.01)
+        client.close()
 
 
 async def test_an_answer_that_is_read_in_time_is_not_cut_off() -> None:

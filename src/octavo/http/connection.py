@@ -27,7 +27,7 @@ class ConnectionLimits:
     max_head_bytes: int = 1 << 16  # that neither end a head nor bring a body, beyond the packet that did
     head_seconds: float = 30.0  # from a connection's start, or a request's first byte, to its whole head
     linger_seconds: float = 2.0  # that a client may go on sending to a connection that is closed
-    stall_seconds: float = 60.0  # how long a client may leave an answer unread once the send buffer is full
+    stall_seconds: float = 60.0  # that a full send buffer, or an ended answer's rest, may be left unread
 
 
 class Deadline:
@@ -58,7 +58,7 @@ class HttpConnection(HttpToolsProtocol):
     """One client's connection. Between two requests uvicorn's keep-alive time applies.
 
     connected, or bytes without an answer under way     head_seconds, then 408 and closed
-    send buffer full                                    stall_seconds, then cut off: the request is aborted
+    send buffer full, or not empty after an answer      stall_seconds, then cut off: the request is aborted
     """
 
     def __init__(
@@ -157,6 +157,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._is_in_head:
             self._head_deadline.start()
+        if self.transport.get_write_buffer_size():  # no more writing will tell whether it is read
+            self.transport.set_write_buffer_limits(high=0)
 
     def _on_no_head(self) -> None:
         if self._is_answering or self.transport.is_closing():
@@ -200,6 +202,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         self._stall_deadline.stop()
+        self.transport.set_write_buffer_limits()
         super().resume_writing()
         if self._outlet is not None:
             self._outlet.is_behind = False
