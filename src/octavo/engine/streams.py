@@ -167,26 +167,23 @@ class RequestStream:
         if output.prompt_logprobs is not None:
             self._take_prompt_logprobs(output.prompt_logprobs, output.first_prompt_index)
             output.prompt_logprobs = None
+        if output.finish_reason is not None:
+            self.has_ended = True
+        elif not output.token_ids:
+            return
+        if self.admission is None:
+            self._admit(output)
         if output.token_ids:
             self._token_ids += output.token_ids
             self.num_steps += 1
-        elif output.finish_reason is None:
-            return
-        self._put(output)
-        self.last_progress = now
-
-    def _put(self, output: RequestOutput) -> None:
-        """Once more for the consumer: what it has not taken yet goes on."""
-        if self.admission is None:
-            self._admit(output)
         self._num_preemptions = output.num_preemptions
-        if output.finish_reason is not None:
-            self.has_ended = True
-        if self._waiting is None:
-            self._waiting = output
-            self._announce()
-        else:
+        self.last_progress = now
+        if self._waiting is not None:
             _extend(self._waiting, output)
+            return
+        self._waiting = output
+        if self._listener is not None:
+            self._deliveries.add(self._listener)
 
     def _admit(self, output: RequestOutput) -> None:
         self.admission = Admission(output.num_cached_tokens, output.queue_seconds, output.prefill_seconds)
