@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from octavo.router.first_token_times import HALF_LIFE_SECONDS, FirstTokenTimes
+from octavo.router.first_token_times import HALF_LIFE_SECONDS, FirstTokenTimes, Work
 from tests.router.policies.some import endpoints
 
 
@@ -15,22 +15,25 @@ class Clock:
 
 
 def learn(times: FirstTokenTimes, slowness: dict, count: int = 300) -> None:
-    """A token to compute takes a millisecond, a request beside five."""
+    """A token to compute takes a millisecond, a prompt beside thirty, an answer five."""
     lots = random.Random(0)
     for _ in range(count):
         endpoint = lots.choice(list(slowness))
-        num_tokens, num_requests = lots.randrange(1, 3000), lots.randrange(20)
-        seconds = (0.02 + 0.001 * num_tokens + 0.005 * num_requests) * slowness[endpoint]
-        times.observe(endpoint, "m", num_tokens, num_requests, seconds * lots.uniform(0.8, 1.2))
+        work = Work(lots.randrange(1, 3000), lots.randrange(8), lots.randrange(20))
+        seconds = seconds_of(work) * slowness[endpoint]
+        times.observe(endpoint, "m", work, seconds * lots.uniform(0.8, 1.2))
 
 
-def test_it_learns_what_tokens_and_requests_cost() -> None:
+def seconds_of(work: Work) -> float:
+    return 0.02 + 0.001 * work.num_tokens + 0.03 * work.num_prompts + 0.005 * work.num_answers
+
+
+def test_it_learns_what_tokens_prompts_and_answers_cost() -> None:
     times, everybody = FirstTokenTimes(Clock()), endpoints(3)
     learn(times, dict.fromkeys(everybody, 1.0))
-    for num_tokens, num_requests in ((100, 0), (1000, 5), (3000, 20)):
-        expected = 0.02 + 0.001 * num_tokens + 0.005 * num_requests
-        predicted = times.rates(everybody[0], "m").predict(num_tokens, num_requests)
-        assert predicted == pytest.approx(expected, rel=0.25)
+    for work in (Work(100, 0, 0), Work(1000, 0, 5), Work(1000, 5, 0), Work(3000, 8, 20)):
+        predicted = times.rates(everybody[0], "m").predict(work)
+        assert predicted == pytest.approx(seconds_of(work), rel=0.25)
     assert times.rates(everybody[0], "m").per_token == pytest.approx(0.001, rel=0.2)
 
 
@@ -38,31 +41,38 @@ def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
     clock = Clock()
     times, (slow, *others) = FirstTokenTimes(clock), endpoints(4)
     learn(times, {slow: 4.0} | dict.fromkeys(others, 1.0), 800)
-    ratio = times.rates(slow, "m").predict(1000, 0) / times.rates(others[0], "m").predict(1000, 0)
+    ratio = times.rates(slow, "m").predict(Work(1000, 0, 0)) / times.rates(others[0], "m").predict(
+        Work(1000, 0, 0)
+    )
     assert ratio == pytest.approx(4, rel=0.25)
     clock.now += 10 * HALF_LIFE_SECONDS
-    assert times.rates(slow, "m").predict(1000, 0) / times.rates(others[0], "m").predict(1000, 0) < 1.05
+    assert (
+        times.rates(slow, "m").predict(Work(1000, 0, 0))
+        / times.rates(others[0], "m").predict(Work(1000, 0, 0))
+        < 1.05
+    )
 
 
 def test_one_that_is_new_is_like_the_others() -> None:
     times, (new, *others) = FirstTokenTimes(Clock()), endpoints(3)
+    work = Work(500, 1, 5)
     for _ in range(100):
         for endpoint in others:  # much quicker than the formula starts with
-            times.observe(endpoint, "m", 500, 6, 0.01)
-    usual = times.rates(others[0], "m").predict(500, 6)
-    assert times.rates(new, "m").predict(500, 6) == pytest.approx(usual, rel=0.1)
+            times.observe(endpoint, "m", work, 0.01)
+    usual = times.rates(others[0], "m").predict(work)
+    assert times.rates(new, "m").predict(work) == pytest.approx(usual, rel=0.1)
 
 
 def test_models_are_told_apart() -> None:
     times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
-    before = times.rates(one, "other").predict(1000, 0)
+    before = times.rates(one, "other").predict(Work(1000, 0, 0))
     learn(times, {one: 1.0}, 50)
     assert times.rates(one, "other").per_token == pytest.approx(before / 1000, rel=0.5)
-    assert times.rates(one, "m").predict(1000, 0) > 1.5 * before
+    assert times.rates(one, "m").predict(Work(1000, 0, 0)) > 1.5 * before
 
 
 def test_nonsense_is_survived() -> None:
     times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
     for seconds in (0.0, -1.0, 1e9, 1e-12) * 20:
-        times.observe(one, "m", 0, 0, seconds)
-        assert 0 <= times.rates(one, "m").predict(1000, 3) < float("inf")
+        times.observe(one, "m", Work(0, 0, 0), seconds)
+        assert 0 <= times.rates(one, "m").predict(Work(1000, 1, 2)) < float("inf")

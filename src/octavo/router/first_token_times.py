@@ -1,8 +1,8 @@
 """How long endpoints take to a first token: learned from what they took.
 
-One formula for all endpoints of a model (seconds, by the prompt tokens to compute and the requests beside)
-and one factor for each endpoint. What is not observed for a while is forgotten: one that was slow is tried
-again. One that is new is taken to be like the others.
+One formula for all endpoints of a model (seconds, by the prompt tokens to compute, and the prompts and the
+answers beside) and one factor for each endpoint. What is not observed for a while is forgotten: one that was
+slow is tried again. One that is new is taken to be like the others.
 """
 
 import math
@@ -14,24 +14,36 @@ from typing import NamedTuple
 from octavo.core.linear_fit import LinearFit
 from octavo.router.endpoints import Endpoint
 
-START = (0.01, 4e-4, 2e-3)  # seconds: of any request, of a token to compute, of a request beside
+START = (0.01, 4e-4, 1e-2, 2e-3)  # Rates before anything was observed
 RELATIVE_NOISE = 0.5
 SLOWNESS_WEIGHT = 0.1  # of one observation
 MAX_SLOWNESS = 16.0
 HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
 
 
+class Work(NamedTuple):
+    """What is in the way of a first token at an endpoint."""
+
+    num_tokens: float  # of prompts, to compute before it, its own prompt's among them
+    num_prompts: int  # others, that are being computed
+    num_answers: int  # under way
+
+
 class Rates(NamedTuple):
-    """What an endpoint takes for a model as of now, in seconds."""
+    """What an endpoint takes for a model as of now, in seconds.
+
+    A prompt beside another costs more than its tokens: engines give each a part of every step.
+    """
 
     base: float  # of any request
     per_token: float  # of a prompt that is not cached
-    per_request: float  # beside it
+    per_prompt: float
+    per_answer: float
 
-    def predict(self, num_tokens: float, num_requests: int) -> float:
-        """To the first token. num_tokens: to compute before, this prompt's among them; num_requests: under
-        way there."""
-        return self.base + self.per_token * num_tokens + self.per_request * num_requests
+    def predict(self, work: Work) -> float:
+        """To the first token."""
+        seconds = self.base + self.per_token * work.num_tokens
+        return seconds + self.per_prompt * work.num_prompts + self.per_answer * work.num_answers
 
 
 class FirstTokenTimes:
@@ -44,28 +56,27 @@ class FirstTokenTimes:
         self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
 
     def rates(self, endpoint: Endpoint, model: str) -> Rates:
-        base, per_token, per_request = self._fit(model).coefficients
         slowness = math.exp(self._log_slowness(endpoint))
-        return Rates(base * slowness, per_token * slowness, per_request * slowness)
+        return Rates(*[value * slowness for value in self._fit(model).coefficients])
 
-    def tokens_before(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int = 0) -> float:
-        """Of other prompts there, until one with num_tokens that is sent now is computed; see Load."""
-        return endpoint.load.tokens_before(
+    def work(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int) -> Work:
+        """For a prompt that is sent there now and has num_tokens to compute; num_pending: see Load."""
+        load = endpoint.load
+        num_before = load.tokens_before(
             num_tokens, num_pending, now=self._clock(), seconds_per_token=max(rates.per_token, 1e-6)
         )
+        return Work(num_tokens + num_before, load.num_prompts, load.num_requests - load.num_prompts)
 
-    def observe(
-        self, endpoint: Endpoint, model: str, num_tokens: float, num_requests: int, seconds: float
-    ) -> None:
-        """What rates were to predict took so long."""
+    def observe(self, endpoint: Endpoint, model: str, work: Work, seconds: float) -> None:
+        """It took so long."""
         log_slowness, fit = self._log_slowness(endpoint), self._fit(model)
-        usual = Rates(*fit.coefficients).predict(num_tokens, num_requests)
+        usual = Rates(*fit.coefficients).predict(work)
         limit = math.log(MAX_SLOWNESS)
         log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
-        fit.observe((1.0, num_tokens, num_requests), seconds / math.exp(log_slowness))
+        fit.observe((1.0, *work), seconds / math.exp(log_slowness))
 
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)

@@ -16,6 +16,11 @@ class Load:
         self._as_of: float | None = None
 
     @property
+    def num_prompts(self) -> int:
+        """Without a first token yet."""
+        return len(self._prompts)
+
+    @property
     def num_tokens(self) -> int:
         return self.num_prompt_tokens + ANSWERING_TOKENS * self.num_requests
 

@@ -9,6 +9,7 @@ import msgspec
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError, ModelNotFoundError, OverloadedError
 from octavo.router.decisions import Decision, DecisionLog
 from octavo.router.endpoints import Endpoint, EndpointSet
+from octavo.router.first_token_times import Work
 from octavo.router.knowledge import Knowledge
 from octavo.router.policies.base import RoutingPolicy, Score, pick
 from octavo.router.policies.cost import PredictedCost
@@ -32,13 +33,12 @@ def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """num_tokens: what the endpoint had to compute until this prompt was; num_requests: under way there."""
+    """work: what was in the way of the first token when the endpoint was chosen."""
 
     score: Score
     scores: list[Score]
     num_missing_tokens: int  # of the prompt, not cached
-    num_tokens: float
-    num_requests: int
+    work: Work
 
     @property
     def endpoint(self) -> Endpoint:
@@ -107,9 +107,8 @@ class Router:
         num_missing = request.num_prompt_tokens - chosen.num_cached_tokens
         times = self._knowledge.times
         rates = times.rates(chosen.endpoint, request.model)
-        num_before = times.tokens_before(chosen.endpoint, rates, num_missing, chosen.num_pending_tokens)
-        num_requests = chosen.endpoint.load.num_requests
-        return Route(chosen, scores, num_missing, num_missing + num_before, num_requests)
+        work = times.work(chosen.endpoint, rates, num_missing, chosen.num_pending_tokens)
+        return Route(chosen, scores, num_missing, work)
 
     def _with_place(self, candidates: list[Endpoint], *, may_crowd: bool) -> list[Endpoint]:
         """The limit on requests at an endpoint is the operator's, and hard. That it is busy it says itself:
@@ -131,8 +130,7 @@ class Router:
 
     def observe_first_token(self, route: Route, request: RoutedRequest, seconds: float) -> None:
         """The first token of an answer came so long after the request went out."""
-        work = route.num_tokens, route.num_requests
-        self._knowledge.times.observe(route.endpoint, request.model, *work, seconds)
+        self._knowledge.times.observe(route.endpoint, request.model, route.work, seconds)
         self._knowledge.prefixes.computed(route.endpoint, request)
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:

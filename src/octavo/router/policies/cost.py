@@ -30,9 +30,9 @@ class PredictedCost:
         rates, num_requests = self._times.rates(endpoint, request.model), endpoint.load.num_requests
         num_cached, num_pending = self._prefixes.find(endpoint, request)
         num_missing = request.num_prompt_tokens - num_cached
-        num_tokens = num_missing + self._times.tokens_before(endpoint, rates, num_missing, num_pending)
         beside = num_requests * (OTHERS_WEIGHT * num_missing + SHARING_TOKENS)
-        seconds = rates.predict(num_tokens, num_requests) + beside * rates.per_token
+        work = self._times.work(endpoint, rates, num_missing, num_pending)
+        seconds = rates.predict(work) + beside * rates.per_token
         return Score(endpoint, seconds, num_cached, num_pending)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
