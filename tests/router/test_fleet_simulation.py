@@ -8,7 +8,7 @@ import pytest
 from octavo.config import ROUTING_POLICIES
 from tools.fleet_simulation.baselines import BASELINES
 from tools.fleet_simulation.fleet import Figures, Simulation
-from tools.fleet_simulation.workloads import OUTPUT_TOKENS, WORKLOADS, shared_prefixes
+from tools.fleet_simulation.workloads import OUTPUT_TOKENS, WORKLOADS, hot_prefix, shared_prefixes
 
 
 def run(policy: str, *, slowness: float = 1.0) -> Figures:
@@ -33,6 +33,15 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 def test_a_slow_replica_is_felt() -> None:
     assert run("round-robin", slowness=4.0).p99 > run("round-robin").p99
+
+
+@pytest.mark.parametrize(("arrivals", "rate"), [(hot_prefix, 6.0), (shared_prefixes, 5.0)])
+def test_one_that_joins_has_its_share_within_ten_seconds(arrivals, rate: float) -> None:
+    """Though the others' caches hold what is asked for, and its own holds nothing."""
+    until_end = itertools.takewhile(lambda one: one.seconds < 18, arrivals(random.Random(0), 3, 3 * rate))
+    figures = Simulation("cost", 3, slowness=1.0, seed=0, last_joins_at=8.0).run(until_end)
+    routed = [endpoint for seconds, endpoint in figures.routes if 8 <= seconds < 18]
+    assert routed.count("r2") > 0.6 * len(routed) / 3
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)

@@ -21,6 +21,7 @@ from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.cache_watch import apply
+from octavo.router.demand import Demand
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.knowledge import Knowledge
@@ -157,10 +158,11 @@ class Simulation:
         when the last replica is there."""
         self._has_events = has_events
         lots = random.Random(seed)
-        knowledge = Knowledge(FirstTokenTimes(lambda: self._now), CachedPrefixes(clock=lambda: self._now))
+        self._now = 0.0
+        clock = lambda: self._now  # noqa: E731
+        knowledge = Knowledge(FirstTokenTimes(clock), CachedPrefixes(clock=clock), Demand(clock))
         self._prefixes = knowledge.prefixes
         policy = (all_policies(knowledge) | {name: make() for name, make in BASELINES.items()})[policy_name]
-        self._now = 0.0
         replicas = [Replica(number, lots, slowness if number == 0 else 1.0) for number in range(num_replicas)]
         self._replicas = {replica.endpoint: replica for replica in replicas}
         endpoints = EndpointSet([replica.endpoint for replica in replicas])

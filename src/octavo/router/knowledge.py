@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from octavo.router.demand import Demand
 from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.prefix_index import CachedPrefixes
 
@@ -10,3 +11,4 @@ from octavo.router.prefix_index import CachedPrefixes
 class Knowledge:
     times: FirstTokenTimes = dataclasses.field(default_factory=FirstTokenTimes)
     prefixes: CachedPrefixes = dataclasses.field(default_factory=CachedPrefixes)
+    demand: Demand = dataclasses.field(default_factory=Demand)

@@ -104,6 +104,7 @@ class Router:
         chosen = pick(scores, self._lots)
         policy.chosen(chosen.endpoint, request)
         self._knowledge.prefixes.sent(chosen.endpoint, request)
+        self._knowledge.demand.routed(chosen.endpoint, request)
         num_missing = request.num_prompt_tokens - chosen.num_cached_tokens
         times = self._knowledge.times
         rates = times.rates(chosen.endpoint, request.model)

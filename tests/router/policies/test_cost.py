@@ -24,14 +24,36 @@ def test_it_stays_with_the_cache_until_waiting_there_takes_longer() -> None:
     assert at_home.value > elsewhere.value
 
 
-def test_a_beginning_that_is_computed_in_one_place_is_computed_in_a_second_one() -> None:
+def test_a_beginning_that_two_wait_for_is_computed_in_a_second_place() -> None:
     knowledge = Knowledge()
     policy, (home, other) = PredictedCost(knowledge), endpoints(2)
-    knowledge.prefixes.sent(home, LONG)
-    Reservation(home.load, LONG.num_prompt_tokens)
+    for num_tokens in (LONG.num_prompt_tokens, 100):
+        knowledge.prefixes.sent(home, LONG)
+        knowledge.demand.routed(home, LONG)
+        Reservation(home.load, num_tokens)
     at_home, elsewhere = policy.score([home, other], LONG)
     assert (at_home.num_cached_tokens, at_home.num_pending_tokens) == (6400, 6400)
     assert at_home.value > elsewhere.value
+
+
+def test_what_many_ask_for_is_computed_where_requests_are_missing() -> None:
+    knowledge = Knowledge()
+    policy, (home, other) = PredictedCost(knowledge), endpoints(2)
+    for _ in range(2):
+        knowledge.prefixes.sent(home, LONG)
+        knowledge.prefixes.computed(home, LONG)
+        knowledge.demand.routed(home, LONG)
+    Reservation(home.load, 0)  # what is left to do there is little
+    at_home, elsewhere = policy.score([home, other], LONG)
+    assert at_home.value < elsewhere.value
+    for _ in range(200):
+        knowledge.demand.routed(home, LONG)
+    at_home, elsewhere = policy.score([home, other], LONG)
+    assert at_home.value > elsewhere.value
+    for _ in range(200):
+        knowledge.demand.routed(other, request())  # it has enough to do with others
+    at_home, elsewhere = policy.score([home, other], LONG)
+    assert at_home.value < elsewhere.value
 
 
 def test_among_cold_ones_the_less_loaded_is_better() -> None:

@@ -1,19 +1,26 @@
-"""The predicted seconds to the first token, and what the others there wait meanwhile: the lowest sum.
+"""The predicted seconds to the first token, and what others wait meanwhile: the lowest sum.
 
 Affinity to a cache and balance of load are one thing here, seconds: a prompt stays with its beginning as long
-as waiting there is shorter than computing it anew elsewhere. The weights are those that did best with all
-workloads of tools/fleet_simulation together.
+as waiting there is shorter than computing it anew elsewhere. What many ask for is computed for all of them:
+where an endpoint gets less than its share, the part of a beginning that it lacks counts as shared with those
+who will come for it. So one that has joined, or begun behind the others, catches up.
+
+The weights are those that did best with all workloads of tools/fleet_simulation together.
 """
 
 from collections.abc import Sequence
 
 from octavo.router.endpoints import Endpoint
+from octavo.router.first_token_times import Rates
 from octavo.router.knowledge import Knowledge
 from octavo.router.policies.base import Score
+from octavo.router.prefix_index import TOKENS_PER_CHUNK
 from octavo.router.routed_request import RoutedRequest
 
+LATER_WEIGHT = 0.3  # of a second of computing: those who come later wait for it
 OTHERS_WEIGHT = 0.05  # of a second that another request there waits, beside one of this request
 SHARING_TOKENS = 25  # of a prompt: what each request beside it costs the answer that follows
+USE_WINDOWS = 6  # of demand: how long a beginning that is computed now is counted on
 
 
 class PredictedCost:
@@ -22,18 +29,52 @@ class PredictedCost:
     def __init__(self, knowledge: Knowledge) -> None:
         self._times = knowledge.times
         self._prefixes = knowledge.prefixes
+        self._demand = knowledge.demand
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
-        return [self._score(endpoint, request) for endpoint in candidates]
+        rates = [self._times.rates(endpoint, request.model) for endpoint in candidates]
+        found = [self._prefixes.find(endpoint, request) for endpoint in candidates]
+        num_cached = [cached for cached, _ in found]
+        shared = self._tokens_for_others(candidates, rates, request, num_cached)
+        return [
+            self._score(*row, request.num_prompt_tokens)
+            for row in zip(candidates, rates, found, shared, strict=True)
+        ]
 
-    def _score(self, endpoint: Endpoint, request: RoutedRequest) -> Score:
-        rates, num_requests = self._times.rates(endpoint, request.model), endpoint.load.num_requests
-        num_cached, num_pending = self._prefixes.find(endpoint, request)
-        num_missing = request.num_prompt_tokens - num_cached
-        beside = num_requests * (OTHERS_WEIGHT * num_missing + SHARING_TOKENS)
+    def _tokens_for_others(
+        self,
+        candidates: Sequence[Endpoint],
+        rates: Sequence[Rates],
+        request: RoutedRequest,
+        num_cached: Sequence[int],
+    ) -> list[float]:
+        """Of what each lacks and another one has: as much as those who will come for it would account for."""
+        most = max(num_cached)
+        num_chunks = min(most // TOKENS_PER_CHUNK, len(request.prefix))
+        if not num_chunks or most == min(num_cached):
+            return [0.0] * len(candidates)
+        speeds = [1 / max(rate.per_token, 1e-6) for rate in rates]
+        takeovers = self._demand.num_takeovers(candidates, speeds, request, num_chunks)
+        return [
+            (most - cached) * (1 - 1 / (1 + USE_WINDOWS * takeover))
+            for cached, takeover in zip(num_cached, takeovers, strict=True)
+        ]
+
+    def _score(
+        self,
+        endpoint: Endpoint,
+        rates: Rates,
+        found: tuple[int, int],
+        num_for_others: float,
+        num_prompt_tokens: int,
+    ) -> Score:
+        num_cached, num_pending = found
+        num_missing = num_prompt_tokens - num_cached
+        num_own = num_missing - num_for_others
+        beside = endpoint.load.num_requests * (OTHERS_WEIGHT * num_missing + SHARING_TOKENS)
+        num_tokens = LATER_WEIGHT * num_own - num_for_others + beside  # beside those until the first token
         work = self._times.work(endpoint, rates, num_missing, num_pending)
-        seconds = rates.predict(work) + beside * rates.per_token
-        return Score(endpoint, seconds, num_cached, num_pending)
+        return Score(endpoint, rates.predict(work) + num_tokens * rates.per_token, num_cached, num_pending)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
         pass
