@@ -4,6 +4,7 @@ import copy
 import json
 import pathlib
 import random
+import shutil
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,7 @@ from tests.weights.gguf_bytes import (
     value,
 )
 from tests.weights.safetensors_bytes import raw, safetensors
+from tests.weights.split_bytes import split_keys, write_split
 
 EXTREME = (0, 1, 3, 31, 33, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63, 2**64 - 1)
 TEXTS = (b"", b"\xff\xfe", b"x" * 70_000, b"llama", b"{% for x in y %}", b"{{ a", b"\0")
@@ -35,26 +37,57 @@ CONFIG_KEYS = (
     *CONFIG, "model_type", "rope_scaling", "rope_parameters", "rope_theta", "rms_norm_eps", "head_dim",
     "hidden_act", "attention_bias", "sliding_window", "layer_types", "num_experts", "eos_token_id",
 )  # fmt: skip
+SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count", "general.name")
+PART_NAMES = (
+    "big-00000-of-00003.gguf", "big-00001-of-00001.gguf", "big-00001-of-99999.gguf", "big-1-of-3.gguf",
+    "big.gguf", "-00001-of-00002.gguf",
+)  # fmt: skip
 SHARD_NAMES = (
     "../x.safetensors", "/etc/passwd", "", None, 5, "a/b.safetensors", "..safetensors", "no.safetensors",
 )  # fmt: skip
 
 
 def corpus(folder: pathlib.Path, seed: int, count: int) -> Iterator[pathlib.Path]:
-    """count models, one after the other in one place: GGUF files and directories by turns."""
+    """count models, one after the other in one place: directories, GGUF files whole and split, by turns."""
     rng = random.Random(seed)
     files = _good_files(folder)
-    directory, file = folder / "model", folder / "model.gguf"
+    directory, file, split = folder / "model", folder / "model.gguf", folder / "split"
     directory.mkdir()
     for i in range(count):
-        if i % 2:
+        if i % 4 == 1:
             file.write_bytes(_gguf(rng))
             yield file
+        elif i % 4 == 3:
+            yield _bad_split(rng, split)
+            shutil.rmtree(split)
         else:
             for name, content in {**files, **_bad_files(rng, files)}.items():
                 (directory / name).write_bytes(content)
             yield directory
             (directory / "model.safetensors.index.json").unlink(missing_ok=True)
+
+
+def _bad_split(rng: random.Random, folder: pathlib.Path) -> pathlib.Path:
+    """One of the parts of a split model, of which one is missing, another's, or mutated."""
+    folder.mkdir()
+    parts = write_split(folder, tiny_metadata(), tiny_tensors(), rng.randint(2, 4))
+    victim, other = rng.sample(parts, 2)
+    data = bytearray(victim.read_bytes())
+    match rng.randrange(6):
+        case 0:
+            victim.unlink()
+        case 1:
+            victim.write_bytes(other.read_bytes())
+        case 2:
+            victim.write_bytes(data[: rng.randrange(len(data))])
+        case 3:
+            number, key = rng.randrange(len(parts)), rng.choice(SPLIT_KEYS)
+            keys = split_keys(number, len(parts), len(tiny_tensors())) | {key: _metadata_value(rng)}
+            own = dict(rng.sample(list(tiny_tensors().items()), 3))
+            victim.write_bytes(model_file(keys | (tiny_metadata() if victim == parts[0] else {}), own))
+        case 4:
+            victim.rename(folder / rng.choice(PART_NAMES))
+    return rng.choice(list(folder.iterdir()))
 
 
 def _gguf(rng: random.Random) -> bytes:

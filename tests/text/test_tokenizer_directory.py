@@ -64,6 +64,15 @@ def test_the_begin_token_comes_from_flag_or_post_processor(tmp_path: pathlib.Pat
     assert tiny_sentencepiece.BOS not in prompt(tiny_directory.gemma(), add_bos_token=True, bos_token=None)
 
 
+def test_a_post_processor_that_names_no_token_is_refused(tmp_path: pathlib.Path) -> None:
+    path = tiny_directory.write(tmp_path, tiny_directory.llama3()) / "tokenizer.json"
+    fields = json.loads(path.read_text())
+    fields["post_processor"]["special_tokens"] = {}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ModelFileError, match=r"tokenizer.json: .*(post_processor|cannot be built)"):
+        Tokenizer.of_directory(tmp_path)
+
+
 def test_special_tokens_may_have_a_file_of_their_own(gemma: pathlib.Path) -> None:
     put(gemma, "tokenizer_config.json", {})
     assert Tokenizer.of_directory(gemma).vocabulary.bos_id is None

@@ -86,9 +86,10 @@ class TokenizerDirectory:
                 rstrip_ids=(token.id for token in added if token.special and token.rstrip),
                 spelling=json.spelling(),
             )
+            begins = json.adds_token_in_front(encoder, vocabulary.bos_id)
         except ValueError as error:
             raise ModelFileError(f"{source}: {error}") from error
-        adds_bos = self._config.flag("add_bos_token", json.adds_token_in_front(encoder, vocabulary.bos_id))
+        adds_bos = self._config.flag("add_bos_token", begins)
         return TokenizerParts(vocabulary, encoder, later_encoder, adds_bos)
 
     def _read_sentencepiece(self) -> TokenizerParts:
