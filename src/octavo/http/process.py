@@ -22,6 +22,7 @@ from octavo.http.tls import Tls
 CLOSING_SECONDS = 5  # for the last bytes of answers to leave
 KEEP_ALIVE_SECONDS = 65  # longer than the minute after which balancers drop an idle connection
 COLLECT_AFTER = 20_000  # containers more than before: what a token makes ends without the collector
+COLLECT_OLDER_AFTER = (5, 2)  # collections of the next younger generation
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -41,10 +42,12 @@ def allow_connections() -> None:
 
 def spare_the_collector() -> None:
     """What is loaded now stays: no garbage collection need look at it again, nor be made as often as Python
-    makes them, whose programs have less under way at a time."""
+    makes them, whose programs have less under way at a time. Older generations have little in them then, and
+    are collected sooner: each collection moves the requests under way there, which would wait for thousands
+    of others."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    gc.set_threshold(COLLECT_AFTER, *COLLECT_OLDER_AFTER)
 
 
 class StopSignals:
