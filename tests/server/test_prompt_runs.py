@@ -46,11 +46,29 @@ async def test_one_that_fails_ends_all() -> None:
     engine = SilentEngine(None)
     async with asgi_client(fake_replica(engine)) as client:
         asking = asyncio.create_task(client.post("/v1/embeddings", json=BODY))
-        await engine.arrived.wait()
+        while len(engine.streams) < 2:
+            await asyncio.sleep(0)
         engine.streams[1].fail(EngineError("It broke."))
         response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (500, "It broke.")
     assert all(stream.has_ended for stream in engine.streams)
+
+
+async def test_between_two_prompts_others_have_their_turn() -> None:
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            seen.append(len(engine.submitted))
+            await asyncio.sleep(0)
+
+    engine = FakeEngine()
+    watching = asyncio.create_task(watch())
+    async with asgi_client(fake_replica(engine)) as client:
+        response = await client.post("/v1/embeddings", json={**BODY, "input": ["ab"] * 50})
+    watching.cancel()
+    assert response.status_code == 200
+    assert set(seen) == set(range(51))
 
 
 async def test_a_draining_server_takes_none() -> None:

@@ -1,5 +1,6 @@
 """Prompts become token ids that fit the context; answers get what is left of it."""
 
+import asyncio
 import dataclasses
 from typing import Any, cast
 
@@ -134,3 +135,24 @@ def test_words_are_banned_as_tokens() -> None:
     assert encoder().without(["ab"], sampling) == dataclasses.replace(
         sampling, bad_words_token_ids=((97, 98),)
     )
+
+
+@pytest.mark.asyncio
+async def test_between_two_texts_others_have_their_turn() -> None:
+    class Tokenizer(ByteTokenizer):
+        num_calls = 0
+
+        def encode_prompt(self, text: str) -> list[int]:
+            self.num_calls += 1
+            return super().encode_prompt(text)
+
+    async def watch() -> None:
+        while True:
+            seen.add(tokenizer.num_calls)
+            await asyncio.sleep(0)
+
+    tokenizer, seen = Tokenizer(), set[int]()
+    watching = asyncio.create_task(watch())
+    await encoder(tokenizer).encode_prompts(["a"] * 50)
+    watching.cancel()
+    assert seen >= set(range(1, 50))

@@ -3,6 +3,7 @@
 An ASGI application: a JSON body in, one JSON body out.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic
@@ -71,6 +72,7 @@ class PromptRunner:
                 started.append([])
                 for run in group:
                     started[-1].append(self._start(run, started[-1]))
+                await asyncio.sleep(0)  # to hand over many long prompts holds up nobody's stream
             await run_all([generation for group in started for generation in group], _Unheard())
         except OctavoError as error:
             if isinstance(error, OverloadedError):

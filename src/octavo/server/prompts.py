@@ -90,7 +90,11 @@ class PromptEncoder:
             raise InvalidRequestError(
                 f"{param} holds {len(one_by_one)} prompts; allowed: {allowed}.", param=param
             )
-        return [await self._encode_prompt(item, name, suffix, num_kept) for name, item in one_by_one.items()]
+        encoded = []
+        for name, item in one_by_one.items():
+            encoded.append(await self._encode_prompt(item, name, suffix, num_kept))
+            await asyncio.sleep(0)  # many short texts hold up nobody's stream
+        return encoded
 
     async def echoes(
         self, prompt: Prompts, encoded: Sequence[list[int]], num_kept: int | None
