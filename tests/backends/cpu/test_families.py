@@ -214,3 +214,14 @@ def test_a_gguf_file(name: str, tmp_path: pathlib.Path) -> None:
     """The same weights under llama.cpp's names."""
     tiny = TINIES[name]
     check(of_gguf(tiny, oracle_of(name)[0], tmp_path), name, ISAS[-1:])
+
+
+@pytest.mark.parametrize("name", [name for name, tiny in TINIES.items() if not tiny.is_permuted])
+def test_both_forms_give_the_same_bits(name: str, tmp_path: pathlib.Path) -> None:
+    """Where a GGUF file keeps the rows of q and k as they are."""
+    oracle, token_ids, _ = oracle_of(name)
+    by_form = []
+    for program, tensors in (of_config(oracle, tmp_path), of_gguf(TINIES[name], oracle, tmp_path)):
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2)
+        by_form.append(logits(backend, program, token_ids))
+    np.testing.assert_array_equal(*(found.view(np.uint32) for found in by_form))
