@@ -3,7 +3,6 @@
 #pragma once
 #include "attention_block.h"
 #include "attention_vector.h"
-#include "parts.h"
 #include "quantize.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
@@ -97,7 +96,8 @@ OCTAVO_INLINE void weigh_int8_block(const uint8_t *values, const uint8_t *ahead,
 #pragma GCC unroll 4
     for (int token = 0; token < BLOCK_SIZE; token += QUAD) {
       const Quads v = load_quads(values + head_dim * token + QUAD * dim);
-      __builtin_prefetch(ahead + head_dim * token + QUAD * dim, 0, INTO_L2);
+      if (dim % LANES == 0)
+        __builtin_prefetch(ahead + head_dim * token + QUAD * dim, 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         sum[n] = add_products(sum[n], v.even, weights + n * PIECE + token);
         sum[n] = add_products(sum[n], v.odd, weights + n * PIECE + token + 2);

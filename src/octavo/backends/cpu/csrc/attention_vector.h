@@ -2,6 +2,7 @@
 // for all.
 #pragma once
 #include "attention_block.h"
+#include "parts.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
@@ -13,51 +14,68 @@ constexpr size_t vector_scratch_bytes(size_t head_dim) {
   return sizeof(float) * VECTOR_BATCH * (PIECE + 2 * head_dim);
 }
 
+// Halves of the words of a slab: the even and the odd dim of a key, or token of values.
+struct Pairs {
+  FloatPart even, odd;
+};
+
+OCTAVO_INLINE Pairs load_pairs(const uint8_t *p) {
+  BitsPart words;
+  memcpy(&words, p, sizeof words);
+  return {(FloatPart)(words << 16), (FloatPart)(words & 0xffff0000u)};
+}
+
+OCTAVO_INLINE FloatPart splat_part(float x) { return x - FloatPart{}; }
+
 // dots[n][token] of one block: per 32 dims an even and an odd chain. Meanwhile a slab ahead is fetched:
 // blocks lie too far apart for the hardware to see them coming.
 template <int N>
 OCTAVO_INLINE void score_block(const uint8_t *keys, const uint8_t *ahead, int head_dim, const float *q,
                                float *dots) {
   const int num_pairs = head_dim / 2;
-  f32x16 total[N] = {};
-  for (int first = 0; first < num_pairs; first += CHUNK / 2) {
-    f32x16 even[N] = {}, odd[N] = {};
-    const int end = first + CHUNK / 2 < num_pairs ? first + CHUNK / 2 : num_pairs;
+  for (int part = 0; part < PARTS; part++) {
+    FloatPart total[N] = {};
+    for (int first = 0; first < num_pairs; first += CHUNK / 2) {
+      FloatPart even[N] = {}, odd[N] = {};
+      const int end = first + CHUNK / 2 < num_pairs ? first + CHUNK / 2 : num_pairs;
 #pragma GCC unroll 4
-    for (int pair = first; pair < end; pair++) {
-      u32x16 k = load<u32x16>(keys + 64 * pair);
-      __builtin_prefetch(ahead + 64 * pair, 0, INTO_L2);
-      for (int n = 0; n < N; n++) {
-        even[n] = fma(even_of(k), splat(q[n * head_dim + 2 * pair]), even[n]);
-        odd[n] = fma(odd_of(k), splat(q[n * head_dim + 2 * pair + 1]), odd[n]);
+      for (int pair = first; pair < end; pair++) {
+        const Pairs k = load_pairs(keys + 64 * pair + 4 * PART_LANES * part);
+        if (part == 0)
+          __builtin_prefetch(ahead + 64 * pair, 0, INTO_L2);
+        for (int n = 0; n < N; n++) {
+          even[n] = fma_part(k.even, splat_part(q[n * head_dim + 2 * pair]), even[n]);
+          odd[n] = fma_part(k.odd, splat_part(q[n * head_dim + 2 * pair + 1]), odd[n]);
+        }
       }
+      for (int n = 0; n < N; n++)
+        total[n] = total[n] + (even[n] + odd[n]);
     }
     for (int n = 0; n < N; n++)
-      total[n] = total[n] + (even[n] + odd[n]);
+      store(dots + n * PIECE + PART_LANES * part, total[n]);
   }
-  for (int n = 0; n < N; n++)
-    store(dots + n * PIECE, total[n]);
 }
 
 // Adds one block's values to o[n][head_dim]: an even and an odd chain over its tokens.
 template <int N>
 OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *ahead, int head_dim,
                                const float *weights, float *o) {
-  for (int dim = 0; dim < head_dim; dim += LANES) {
-    f32x16 even[N] = {}, odd[N] = {};
+  for (int dim = 0; dim < head_dim; dim += PART_LANES) {
+    FloatPart even[N] = {}, odd[N] = {};
 #pragma GCC unroll 8
     for (int pair = 0; pair < BLOCK_SIZE / 2; pair++) {
-      u32x16 v = load<u32x16>(values + 4 * (head_dim * pair + dim));
-      __builtin_prefetch(ahead + 4 * (head_dim * pair + dim), 0, INTO_L2);
+      const Pairs v = load_pairs(values + 4 * (head_dim * pair + dim));
+      if (dim % LANES == 0)
+        __builtin_prefetch(ahead + 4 * (head_dim * pair + dim), 0, INTO_L2);
       for (int n = 0; n < N; n++) {
         const float *w = weights + n * PIECE + 2 * pair;
-        even[n] = fma(splat(w[0]), even_of(v), even[n]);
-        odd[n] = fma(splat(w[1]), odd_of(v), odd[n]);
+        even[n] = fma_part(splat_part(w[0]), v.even, even[n]);
+        odd[n] = fma_part(splat_part(w[1]), v.odd, odd[n]);
       }
     }
     for (int n = 0; n < N; n++) {
       float *at = o + n * head_dim + dim;
-      store(at, load<f32x16>(at) + (even[n] + odd[n]));
+      store(at, load_part(at) + (even[n] + odd[n]));
     }
   }
 }

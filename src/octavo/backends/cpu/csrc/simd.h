@@ -1,8 +1,5 @@
 // Sixteen lanes of fp32 or 32-bit integers as 1, 2 or 4 machine registers, for the linear kernels.
-//
-// vec16.h serves everything else; its 64-byte GCC vectors pass through memory where registers are narrower,
-// which only the innermost loops of a linear layer notice. Every function gives the same bits under every
-// instruction set.
+// Every function gives the same bits under every instruction set.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -69,27 +66,7 @@ OCTAVO_INLINE Vec multiply(const Vec &a, const Vec &b) {
   return r;
 }
 
-OCTAVO_INLINE FloatPart fma_part(FloatPart a, FloatPart b, FloatPart c) {
-#if defined(__AVX512F__)
-  return (FloatPart)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-  return (FloatPart)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#elif defined(__SSE2__)
-  __m128 x = (__m128)a, y = (__m128)b, z = (__m128)c;
-  __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z));
-  x = _mm_movehl_ps(x, x), y = _mm_movehl_ps(y, y), z = _mm_movehl_ps(z, z);
-  __m128d high = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(x), _mm_cvtps_pd(y)), _mm_cvtps_pd(z));
-  return (FloatPart)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
-#else
-  FloatPart r;
-  for (int lane = 0; lane < PART_LANES; lane++)
-    r[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
-  return r;
-#endif
-}
-
-// a * b + c, rounded once. Without the instruction: the product of two bf16 is exact in double, and the
-// double sum of two numbers of 24 bits rounds to fp32 as the exact sum does (53 >= 2 * 24 + 1 bits).
+// a * b + c, rounded once.
 OCTAVO_INLINE Vec fma(const Vec &a, const Vec &b, const Vec &c) {
   Vec r;
   OCTAVO_EACH_PART r.part[i] = fma_part(a.part[i], b.part[i], c.part[i]);

@@ -1,8 +1,8 @@
 // 16 lanes of fp32 and int32 on GCC vector types: the same source gives the same bits under every instruction
 // set.
 //
-// Only + - * / compare, select and integer operations, and fma where the order of operations says fma. No
-// libm.
+// Only + - * / compare, select and integer operations. No libm. Where registers are narrower the vectors pass
+// through memory, which only innermost loops notice: those of linear layers and attention use parts.h.
 #pragma once
 #include "parts.h"
 
@@ -11,7 +11,6 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 constexpr int LANES = 16;
 constexpr float EXP_FLOOR = -86.0f;
 typedef float f32x16 __attribute__((vector_size(64)));
-typedef double f64x16 __attribute__((vector_size(128)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
@@ -41,35 +40,6 @@ OCTAVO_INLINE u32x16 as_bits(f32x16 x) { return (u32x16)x; }
 OCTAVO_INLINE f32x16 maximum(f32x16 a, f32x16 b) { return a > b ? a : b; }
 OCTAVO_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return a < b ? a : b; }
 
-// Rounded once. Without hardware fma: the product of two fp32 numbers is exact in double, and rounding the
-// double sum to fp32 equals rounding the exact sum (53 >= 2 * 24 + 2 bits) for the bf16 operands these
-// kernels multiply.
-OCTAVO_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
-#if defined(__AVX512F__)
-  return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-  f32x16 r;
-  for (int half = 0; half < 2; half++) {
-    __m256 x, y, z;
-    memcpy(&x, (const char *)&a + 32 * half, 32);
-    memcpy(&y, (const char *)&b + 32 * half, 32);
-    memcpy(&z, (const char *)&c + 32 * half, 32);
-    z = _mm256_fmadd_ps(x, y, z);
-    memcpy((char *)&r + 32 * half, &z, 32);
-  }
-  return r;
-#elif defined(__aarch64__)
-  f32x16 r;
-  for (int lane = 0; lane < LANES; lane++)
-    r[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
-  return r;
-#else
-  f64x16 sum = __builtin_convertvector(a, f64x16) * __builtin_convertvector(b, f64x16);
-  sum += __builtin_convertvector(c, f64x16);
-  return __builtin_convertvector(sum, f32x16);
-#endif
-}
-
 // Lane j takes lane j + 8, then j + 4, j + 2, j + 1.
 OCTAVO_INLINE float tree_sum(f32x16 v) {
   float lane[LANES];
@@ -89,10 +59,7 @@ OCTAVO_INLINE float tree_max(f32x16 v) {
   return lane[0];
 }
 
-// bf16 <-> fp32. Pairs are 32-bit words: the low half is the even element. Rounding is to nearest even; NaN
-// stays NaN.
-OCTAVO_INLINE f32x16 even_of(u32x16 pairs) { return as_float(pairs << 16); }
-OCTAVO_INLINE f32x16 odd_of(u32x16 pairs) { return as_float(pairs & 0xffff0000u); }
+// bf16 <-> fp32. Rounding is to nearest even; NaN stays NaN.
 OCTAVO_INLINE f32x16 from_bf16(u16x16 x) { return as_float(__builtin_convertvector(x, u32x16) << 16); }
 OCTAVO_INLINE u32x16 round_number_to_bf16_bits(f32x16 x) {
   u32x16 bits = as_bits(x);
