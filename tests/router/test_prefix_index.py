@@ -21,15 +21,16 @@ def test_memory_is_bounded_and_a_prompt_is_forgotten_from_its_end() -> None:
     index.insert((1, 2, 3), 0.0)
     index.insert((7, 8), 0.0)
     assert len(index) == 4
-    assert [index.holds(chunk) for chunk in (1, 2, 3, 7, 8)] == [True, True, False, True, True]
+    assert [index.until(chunk) for chunk in (1, 2, 3, 7, 8)] == [0.0, 0.0, None, 0.0, 0.0]
     index.insert(tuple(range(100, 200)), 0.0)
-    assert len(index) == 4 and all(index.holds(chunk) for chunk in range(100, 104))
+    assert len(index) == 4 and all(index.until(chunk) == 0.0 for chunk in range(100, 104))
 
 
-def test_what_was_sent_is_expected_for_a_while() -> None:
+def test_what_is_sent_again_is_expected_for_longer() -> None:
     index = PrefixIndex()
-    index.insert((1,), 5.0)
-    assert index.expects(1, 4.9) and not index.expects(1, 5.0) and not index.expects(2, 0.0)
+    index.insert((1, 2), 5.0)
+    index.insert((1,), 6.0)
+    assert (index.until(1), index.until(2), index.until(3)) == (6.0, 5.0, None)
 
 
 class Clock:

@@ -34,28 +34,19 @@ class PrefixIndex:
     def __init__(self, max_chunks: int = MAX_CHUNKS_PER_ENDPOINT) -> None:
         self._max_chunks = max_chunks
         self._until: collections.OrderedDict[int, float] = collections.OrderedDict()
+        self.until = self._until.get  # of a chunk, whose hash covers all before it; None: it was not sent
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def holds(self, chunk: int) -> bool:
-        """A chunk's hash covers all that comes before it."""
-        return chunk in self._until
-
-    def expects(self, chunk: int, now: float) -> bool:
-        return self._until.get(chunk, now) > now
-
-    def is_pending(self, chunk: int, now: float) -> bool:
-        """It was sent, and has not been computed as far as is known."""
-        return self._until.get(chunk, now) > now + TELLING_SECONDS
-
     def insert(self, prefix: Sequence[int], until: float) -> None:
         """Last chunks first, so that a long prompt is forgotten from its end."""
+        chunks = self._until
         for chunk in reversed(prefix[: self._max_chunks]):
-            self._until[chunk] = until
-            self._until.move_to_end(chunk)
-        while len(self._until) > self._max_chunks:
-            self._until.popitem(last=False)
+            chunks[chunk] = until
+            chunks.move_to_end(chunk)
+        while len(chunks) > self._max_chunks:
+            chunks.popitem(last=False)
 
 
 class BlocksOfChunks:
@@ -125,10 +116,11 @@ class CachedPrefixes:
         num_chunks = num_computed = 0  # of its beginning
         for chunk in request.prefix:
             blocks = None if cached is None else self._blocks.get(chunk)
+            until = None if index is None else index.until(chunk)
             if blocks and cached is not None and cached.issuperset(blocks):
                 is_computed = True
-            elif index is not None and (index.expects(chunk, now) if blocks else index.holds(chunk)):
-                is_computed = not index.is_pending(chunk, now)
+            elif until is not None and (until > now or not blocks):
+                is_computed = until <= now + TELLING_SECONDS  # else it is still pending
             else:
                 break
             if is_computed and num_computed == num_chunks:
