@@ -56,7 +56,7 @@ async def test_one_that_says_no_gets_nothing_new_and_loses_nothing() -> None:
         probed = Probed(server)
         await probed.probe.run()
         server.is_ready = False
-        async with probed.endpoint.lifeline():
+        with probed.endpoint.lifeline():
             for _ in range(5):
                 await probed.probe.run()
         assert not probed.endpoint.is_available and probed.endpoint.complaint == "its /health answers 503"
@@ -75,7 +75,7 @@ async def test_one_that_says_nothing_is_lost_after_a_few_times(is_silent: bool) 
             await server.stop()
 
         async def work() -> None:
-            async with probed.endpoint.lifeline():
+            with probed.endpoint.lifeline():
                 await asyncio.Event().wait()
 
         working = asyncio.create_task(work())

@@ -52,7 +52,7 @@ async def test_who_drifts_gets_nothing_more_until_it_is_right_again() -> None:
         engines[1].answer = b"Pariz"
 
         async def work() -> None:
-            async with other.lifeline():
+            with other.lifeline():
                 await asyncio.Event().wait()
 
         working = asyncio.create_task(work())
