@@ -17,7 +17,7 @@ from octavo.router.policies.base import Score
 from octavo.router.prefix_index import TOKENS_PER_CHUNK
 from octavo.router.routed_request import RoutedRequest
 
-LATER_WEIGHT = 0.3  # of a second of computing: those who come later wait for it
+LATER_WEIGHT = 0.6  # of a second of computing: those who come later wait for it
 OTHERS_WEIGHT = 0.05  # of a second that another request there waits, beside one of this request
 SHARING_TOKENS = 25  # of a prompt: what each request beside it costs the answer that follows
 USE_WINDOWS = 6  # of demand: how long a beginning that is computed now is counted on
