@@ -1,6 +1,8 @@
 """A choice's tokens become text, once each; what it took is accounted for, once."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -225,6 +227,21 @@ async def test_closing_early_frees_the_engine_and_counts_an_abort() -> None:
     made.close(log)
     assert stream.has_ended
     assert log.finish_reason == "abort"
+
+
+async def test_what_is_closed_waits_for_no_collection() -> None:
+    made, stream = generation()
+    send(stream, b"a", FinishReason.STOP)
+    gc.disable()
+    try:
+        assert await texts_of(made) == ["a"]
+        made.close(record())
+        left = weakref.ref(made)
+        del made, stream
+        await asyncio.sleep(0)
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_usage_adds_up_the_choices() -> None:

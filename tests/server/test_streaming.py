@@ -165,13 +165,17 @@ async def test_what_comes_later_is_written_at_once() -> None:
 
 
 async def test_when_there_is_room_again_the_choices_go_on() -> None:
-    async with streaming() as (sent, (choice,), answer, _):
+    async with streaming() as (sent, (choice,), answer, task):
         choice.say("a")
         await turns()
         sent.is_behind = True
         assert answer.is_behind
         sent.is_behind = False
         count = choice.num_advances
+        sent.on_room()
+        assert choice.num_advances == count + 1
+        choice.say("b", FinishReason.STOP)
+        await task
         sent.on_room()
         assert choice.num_advances == count + 1
 

@@ -134,7 +134,7 @@ class RequestStream:
         if not self.has_ended:
             self._end()
             self._on_abort(self)
-        self._waiting = None
+        self._waiting = self._listener = None
 
     def submission(self, wire_id: str, *, is_suspect: bool, fork_of: str | None = None) -> Submit:
         """The request with the tokens so far (the list itself), for an engine that has not seen it.

@@ -72,12 +72,19 @@ class StreamedAnswer:
                 await self._send_head()
                 held, self._held = self._held, b""
                 await self._send({"type": "http.response.body", "body": held, "more_body": True})
-            self._is_flowing = True
-            self._outlet.on_room = self._advance
-            self._advance()
-            await whole
+            await self._flow(whole)
         await self._send_head()
         await self._send({"type": "http.response.body", "body": self._held})
+
+    async def _flow(self, whole: asyncio.Future[None]) -> None:
+        """While emit() writes."""
+        before, self._outlet.on_room = self._outlet.on_room, self._advance
+        self._is_flowing = True
+        self._advance()
+        try:
+            await whole
+        finally:
+            self._outlet.on_room = before  # the connection outlives the answer
 
     async def _wait_for_something(self, whole: asyncio.Future[None]) -> None:
         """For a token, or for the end of it all; with heartbeats meanwhile."""
