@@ -61,16 +61,14 @@ async def test_who_never_reads_holds_a_bounded_buffer_and_harms_nobody() -> None
         replica = fake_replica(engine)
         limits = ConnectionLimits(stall_seconds=2.0)
         async with over_socket(replica.app, limits, send_buffer_bytes=4096) as served, silent_clients(served):
-            largest, num_full, number = 0, 0, 0
-            while len(served.state.connections) or not number:
+            largest, number = 0, 0
+            while served.state.connections or not number:
                 await asyncio.gather(*(witness(served, number + i) for i in range(4)))
                 number += 4
                 sizes = [one.transport.get_write_buffer_size() for one in served.state.connections]
                 largest = max([largest, *sizes])
-                num_full = max(num_full, sum(size > HIGH_WATER_LIMIT for size in sizes))
             assert engine.num_live == 0
-    assert num_full > NUM_SILENT / 4
-    assert largest < HIGH_WATER_LIMIT + MAX_EVENTS_BYTES
+    assert HIGH_WATER_LIMIT < largest < HIGH_WATER_LIMIT + MAX_EVENTS_BYTES
     entries = [json.loads(line) for line in replica.log.getvalue().splitlines()]
     statuses = collections.Counter(entry["status"] for entry in entries if entry["path"] == CHAT)
     assert statuses == {200: NUM_SILENT // 2, 499: NUM_SILENT // 2}
