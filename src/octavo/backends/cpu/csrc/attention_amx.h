@@ -100,10 +100,10 @@ OCTAVO_INLINE void value_piece(const Context &context, const Piece &piece, const
 }
 
 // Weights rounded to bf16.
-OCTAVO_INLINE f32x16 take_bf16(bf16 *to, f32x16 weights) {
-  const u32x16 bits = round_number_to_bf16_bits(weights);
-  store(to, __builtin_convertvector(bits, u16x16));
-  return as_float(bits << 16);
+OCTAVO_INLINE FloatPart take_bf16(bf16 *to, FloatPart weights) {
+  const BitsPart bits = round_number_to_bf16_bits((BitsPart)weights);
+  store(to, __builtin_convertvector(bits, HalvesPart));
+  return (FloatPart)(bits << 16);
 }
 
 // Adds one piece to up to sixteen queries. Rows of unused ones hold what
@@ -123,7 +123,7 @@ void attend_on_tiles(const Context &context, const Piece &piece, Query *queries,
   float best[TILE_BATCH], sum[TILE_BATCH];
   for (int n = 0; n < count; n++) {
     bf16 *row = weights + n * PIECE;
-    const auto take = [row](int t, f32x16 weights) { return take_bf16(row + t, weights); };
+    const auto take = [row](int t, FloatPart weights) { return take_bf16(row + t, weights); };
     sum[n] = weigh(dots + n * PIECE, context.scale, context, piece, queries[n], take, &best[n]);
   }
   memory_barrier();

@@ -71,31 +71,40 @@ OCTAVO_INLINE Piece piece_at(int64_t start, int64_t first, int64_t last) {
   return {start, begin, (int)(end - begin)};
 }
 
+// The sixteen lanes that parts make up.
+OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) {
+  f32x16 lanes;
+  memcpy(&lanes, parts, sizeof lanes);
+  return lanes;
+}
+
 // From a query's scores, without their scale, to its weights e^(s - m), masked ones 0: all but tokens
-// [begin, end). take(t, weights) stores sixteen and returns what counts of them; that is summed. best takes
-// m.
+// [begin, end). take(t, weights) stores those of a part and returns what counts of them; that is summed, lane
+// by lane. best takes m.
 template <bool ALL_VISIBLE, class Take>
 OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens, int32_t begin, int32_t end,
                                  Take &&take, float *best) {
-  f32x16 largest = splat(-__builtin_inff());
-  for (int t = 0; t < num_tokens; t += LANES) {
-    f32x16 s = load<f32x16>(dots + t) * scale;
-    i32x16 visible = (lane_index() < splat(end - t)) & (lane_index() >= splat(begin - t));
-    if (!ALL_VISIBLE)
-      s = visible ? s : largest;
-    largest = maximum(largest, s);
-  }
-  const float m = tree_max(largest);
-  f32x16 sum = {};
-  for (int t = 0; t < num_tokens; t += LANES) {
-    i32x16 visible = (lane_index() < splat(end - t)) & (lane_index() >= splat(begin - t));
-    f32x16 weights = exp_up_to_88(load<f32x16>(dots + t) * scale - m);
-    if (!ALL_VISIBLE)
-      weights = visible ? weights : f32x16{};
-    sum = sum + take(t, weights);
-  }
+  const auto visible = [=](int t) {
+    const IntPart token = (IntPart)part_lane_index() + t;
+    return (token < end) & (token >= begin);
+  };
+  FloatPart largest[PARTS], sum[PARTS] = {};
+  OCTAVO_EACH_PART largest[i] = -__builtin_inff() - FloatPart{};
+  for (int first = 0; first < num_tokens; first += LANES)
+    OCTAVO_EACH_PART {
+      const int t = first + i * PART_LANES;
+      const FloatPart s = load_part(dots + t) * scale;
+      largest[i] = larger(largest[i], ALL_VISIBLE ? s : visible(t) ? s : largest[i]);
+    }
+  const float m = tree_max(joined(largest));
+  for (int first = 0; first < num_tokens; first += LANES)
+    OCTAVO_EACH_PART {
+      const int t = first + i * PART_LANES;
+      const FloatPart weights = exp_of_lanes(load_part(dots + t) * scale - m);
+      sum[i] = sum[i] + take(t, ALL_VISIBLE ? weights : visible(t) ? weights : FloatPart{});
+    }
   *best = m;
-  return tree_sum(sum);
+  return tree_sum(joined(sum));
 }
 
 template <class Take>

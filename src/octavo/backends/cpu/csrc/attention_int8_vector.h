@@ -17,7 +17,7 @@ constexpr size_t int8_vector_scratch_bytes(size_t head_dim) {
 }
 
 typedef int16_t ShortPart __attribute__((vector_size(4 * PART_LANES)));
-typedef int16_t i16x16 __attribute__((vector_size(32)));
+typedef int16_t HalfShortPart __attribute__((vector_size(2 * PART_LANES)));
 
 // Of every word bytes 0 and 2, and bytes 1 and 3.
 struct Quads {
@@ -31,9 +31,10 @@ OCTAVO_INLINE Quads load_quads(const uint8_t *p) {
 }
 
 // Digits in the order in which quads are multiplied: 0, 2, 1, 3.
-OCTAVO_INLINE void store_digits(int16_t *to, i32x16 digits) {
-  const i32x16 order = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};
-  store(to, __builtin_convertvector(__builtin_shuffle(digits, order), i16x16));
+OCTAVO_INLINE void store_digits(int16_t *to, IntPart digits) {
+  const IntPart lane = (IntPart)part_lane_index();
+  const IntPart order = (lane & ~3) | (lane & 1) << 1 | (lane >> 1 & 1);
+  store(to, __builtin_convertvector(__builtin_shuffle(digits, order), HalfShortPart));
 }
 
 // sum + a[0] * b[0] + a[1] * b[1] of the pairs in every word; b: one pair for all.
@@ -57,8 +58,10 @@ OCTAVO_INLINE IntPart add_products(IntPart sum, ShortPart a, const int16_t *b) {
 // The digits of a query; returns their unit.
 OCTAVO_INLINE float quantize_query(const bf16 *query, int head_dim, int16_t *digits) {
   const Scaling scaling = scaling_of(largest_of(query, head_dim), QUERY_DIGITS);
-  for (int d = 0; d < head_dim; d += LANES)
-    store_digits(digits + d, digits_of(from_bf16(load<u16x16>(query + d)), scaling));
+  for (int d = 0; d < head_dim; d += PART_LANES) {
+    const BitsPart bits = __builtin_convertvector(load<HalvesPart>(query + d), BitsPart) << 16;
+    store_digits(digits + d, digits_of((FloatPart)bits, scaling));
+  }
   return scaling.unit;
 }
 
@@ -112,18 +115,19 @@ OCTAVO_INLINE void weigh_int8_block(const uint8_t *values, const uint8_t *ahead,
 // e^(s - m), and in `scaling` what makes digits of the weights.
 OCTAVO_INLINE float weigh_int8(float *weights, float scale, const Context &context, const Piece &piece,
                                const Query &query, const float *value_units, float *best, Scaling *scaling) {
-  f32x16 largest = {};
-  const float sum = weigh(
-      weights, scale, context, piece, query,
-      [&](int t, f32x16 p) {
-        const f32x16 weight = p * load<f32x16>(value_units + t);
-        const f32x16 seen = p > f32x16{} ? weight : f32x16{};
-        largest = maximum(largest, seen);
-        store(weights + t, seen);
-        return p;
-      },
-      best);
-  *scaling = scaling_of(tree_max(largest), QUERY_DIGITS);
+  FloatPart largest = {};
+  const auto take = [&](int t, FloatPart p) {
+    const FloatPart weight = p * load_part(value_units + t);
+    const FloatPart seen = p > FloatPart{} ? weight : FloatPart{};
+    largest = larger(largest, seen);
+    store(weights + t, seen);
+    return p;
+  };
+  const float sum = weigh(weights, scale, context, piece, query, take, best);
+  float most = 0.0f;
+  for (int lane = 0; lane < PART_LANES; lane++)
+    most = largest[lane] > most ? largest[lane] : most;
+  *scaling = scaling_of(most, QUERY_DIGITS);
   return sum;
 }
 
@@ -152,8 +156,8 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
     Scaling scaling;
     sum[n] = weigh_int8(row, scale[n], context, piece, queries[n], value_units, &best[n], &scaling);
     unit[n] = scaling.unit;
-    for (int t = 0; t < piece.num_tokens(); t += LANES)
-      store_digits(digits + n * PIECE + t, digits_of(load<f32x16>(row + t), scaling));
+    for (int t = 0; t < piece.num_tokens(); t += PART_LANES)
+      store_digits(digits + n * PIECE + t, digits_of(load_part(row + t), scaling));
   }
   memset(o, 0, sizeof(int32_t) * N * head_dim);
   for (int b = 0; b < piece.num_blocks; b++)

@@ -81,8 +81,8 @@ OCTAVO_INLINE void weigh_block(const uint8_t *values, const uint8_t *ahead, int 
 }
 
 // Weights rounded to bf16, as fp32.
-OCTAVO_INLINE f32x16 take_rounded(float *to, f32x16 weights) {
-  const f32x16 rounded = as_float(round_number_to_bf16_bits(weights) << 16);
+OCTAVO_INLINE FloatPart take_rounded(float *to, FloatPart weights) {
+  const FloatPart rounded = (FloatPart)(round_number_to_bf16_bits((BitsPart)weights) << 16);
   store(to, rounded);
   return rounded;
 }
@@ -103,7 +103,7 @@ void attend_on_vectors(const Context &context, const Piece &piece, Query *querie
   float best[N], sum[N];
   for (int n = 0; n < N; n++) {
     float *row = weights + n * PIECE;
-    const auto take = [row](int t, f32x16 weights) { return take_rounded(row + t, weights); };
+    const auto take = [row](int t, FloatPart weights) { return take_rounded(row + t, weights); };
     sum[n] = weigh(row, context.scale, context, piece, queries[n], take, &best[n]);
   }
   memset(o, 0, sizeof(float) * N * head_dim);

@@ -25,10 +25,11 @@ OCTAVO_INLINE Scaling scaling_of(float largest, float max_digit) {
 }
 
 // Rounded to nearest even.
-OCTAVO_INLINE i32x16 digits_of(f32x16 x, const Scaling &scaling) {
+template <class V> OCTAVO_INLINE auto digits_of(V x, const Scaling &scaling) {
+  using Integers = decltype(x > x);
   const float magic = 12582912.0f; // 1.5 * 2^23: the sum's last bit is worth 1
-  const i32x16 digits = (i32x16)(x * scaling.per_unit + magic) - 0x4b400000;
-  return digits & splat(scaling.per_unit > 0.0f ? -1 : 0);
+  const Integers digits = (Integers)(x * scaling.per_unit + magic) - 0x4b400000;
+  return digits & (scaling.per_unit > 0.0f ? -1 : 0);
 }
 
 // The greatest magnitude of `count` values, a multiple of 16; NaN if one is.

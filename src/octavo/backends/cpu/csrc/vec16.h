@@ -36,8 +36,7 @@ OCTAVO_INLINE i32x16 lane_index() { return i32x16{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 
 OCTAVO_INLINE f32x16 as_float(u32x16 x) { return (f32x16)x; }
 OCTAVO_INLINE u32x16 as_bits(f32x16 x) { return (u32x16)x; }
 
-// max and min that take the second operand on a tie.
-OCTAVO_INLINE f32x16 maximum(f32x16 a, f32x16 b) { return a > b ? a : b; }
+// Takes the second operand on a tie.
 OCTAVO_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return a < b ? a : b; }
 
 // Lane j takes lane j + 8, then j + 4, j + 2, j + 1.
@@ -61,12 +60,11 @@ OCTAVO_INLINE float tree_max(f32x16 v) {
 
 // bf16 <-> fp32. Rounding is to nearest even; NaN stays NaN.
 OCTAVO_INLINE f32x16 from_bf16(u16x16 x) { return as_float(__builtin_convertvector(x, u32x16) << 16); }
-OCTAVO_INLINE u32x16 round_number_to_bf16_bits(f32x16 x) {
-  u32x16 bits = as_bits(x);
-  return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+template <class Bits> OCTAVO_INLINE Bits round_number_to_bf16_bits(Bits x) {
+  return (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
 }
 OCTAVO_INLINE u32x16 round_to_bf16_bits(f32x16 x) {
-  return x != x ? splat(0x7fc0u) : round_number_to_bf16_bits(x);
+  return x != x ? splat(0x7fc0u) : round_number_to_bf16_bits(as_bits(x));
 }
 OCTAVO_INLINE u16x16 to_bf16(f32x16 x) { return __builtin_convertvector(round_to_bf16_bits(x), u16x16); }
 OCTAVO_INLINE bf16 to_bf16(float x) {
