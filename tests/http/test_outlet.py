@@ -214,6 +214,22 @@ async def test_who_leaves_is_gone() -> None:
         assert app.raised is None
 
 
+async def test_who_leaves_before_the_answer_begins_is_sent_nothing() -> None:
+    is_gone = asyncio.Event()
+
+    async def answer(outlet: AnswerOutlet, send: Send) -> None:
+        outlet.on_gone = is_gone.set
+        await is_gone.wait()
+        await start(send)
+        await body(send, b"one", more=True)
+        await body(send, b"two")
+
+    async with asked(answer) as (_, writer, app):
+        writer.close()
+        await asyncio.wait_for(app.has_ended.wait(), 10)
+        assert app.raised is None
+
+
 async def test_a_request_is_whole_when_its_body_has_come() -> None:
     asked_half = asyncio.Event()
 

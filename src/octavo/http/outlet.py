@@ -61,14 +61,17 @@ class AnswerOutlet:
         return self._cycle is not None and not self._cycle.more_body
 
     async def send(self, message: Message) -> None:
-        """ASGI's. Raises RuntimeError: what is sent is no answer in HTTP."""
+        """ASGI's. Raises RuntimeError: what is sent is no answer in HTTP. Without effect once the client is
+        gone, also for an answer that begins then."""
         cycle, kind = self._cycle, message["type"]
+        if cycle is not None and cycle.disconnected:
+            return
         if cycle is None or (kind == "http.response.start") == cycle.response_started:
             raise RuntimeError(f"{kind} is out of order.")
-        if self.is_behind and not cycle.disconnected:
+        if self.is_behind:
             await cycle.flow.drain()
-        if cycle.disconnected:
-            return
+            if cycle.disconnected:
+                return
         if kind == "http.response.start":
             self._start(cycle, message["status"], message.get("headers", ()))
         else:
