@@ -67,7 +67,8 @@ async def test_who_never_reads_holds_a_bounded_buffer_and_harms_nobody() -> None
                 number += 4
                 sizes = [one.transport.get_write_buffer_size() for one in served.state.connections]
                 largest = max([largest, *sizes])
-            assert engine.num_live == 0
+            while engine.num_live:  # the last ones are being told that their clients are gone
+                await asyncio.sleep(0.01)
     assert HIGH_WATER_LIMIT < largest < HIGH_WATER_LIMIT + MAX_EVENTS_BYTES
     entries = [json.loads(line) for line in replica.log.getvalue().splitlines()]
     statuses = collections.Counter(entry["status"] for entry in entries if entry["path"] == CHAT)
