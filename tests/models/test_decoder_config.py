@@ -35,7 +35,7 @@ def test_windows_by_layer_types_or_by_the_familys_rule() -> None:
     assert layer_windows(settings(), [False, False]) == (None, None)
     with pytest.raises(ModelFileError, match="sliding_window is missing"):
         layer_windows(settings(), [True, False])
-    for wrong in (["full_attention"], ["full_attention", "linear_attention"], 2):
+    for wrong in (["full_attention"], ["full_attention", "linear_attention"], 2, ["full_attention", []]):
         with pytest.raises(ModelFileError, match="layer_types"):
             layer_windows(settings(layer_types=wrong), [False, False])
 

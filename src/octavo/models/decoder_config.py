@@ -116,7 +116,7 @@ def layer_windows(config: ModelMetadata, is_sliding: list[bool]) -> tuple[int | 
     types = config.values.get("layer_types")
     if types is not None:
         known = ("full_attention", "sliding_attention")
-        if not isinstance(types, list) or len(types) != len(is_sliding) or not set(types) <= set(known):
+        if not isinstance(types, list) or len(types) != len(is_sliding) or any(t not in known for t in types):
             raise config.error("layer_types", types, f"one of {' and '.join(known)} per layer")
         is_sliding = [kind == "sliding_attention" for kind in types]
     if not any(is_sliding):
