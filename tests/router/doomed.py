@@ -52,8 +52,10 @@ class DoomedEngine(PacedEngine):
 
 
 @contextlib.asynccontextmanager
-async def fleet(*dooms: tuple[int, str], **options: Any) -> AsyncIterator[tuple[list[DoomedEngine], Routed]]:
-    """Once dooms are over they are left in peace."""
+async def fleet(
+    *dooms: tuple[int, str], silence: float = SILENCE, **options: Any
+) -> AsyncIterator[tuple[list[DoomedEngine], Routed]]:
+    """Once dooms are over they are left in peace. silence: seconds until a replica counts as hung."""
     engines = [DoomedEngine() for _ in range(3)]
     shared = list(dooms)
     async with contextlib.AsyncExitStack() as stack:
@@ -62,7 +64,7 @@ async def fleet(*dooms: tuple[int, str], **options: Any) -> AsyncIterator[tuple[
             engine.proxy.target_port = int(url.rpartition(":")[2])
             await engine.proxy.start()
             stack.push_async_callback(engine.proxy.stop)
-        limits = DeliveryLimits(first_token=SILENCE, inter_token=SILENCE, total=20.0)
+        limits = DeliveryLimits(first_token=silence, inter_token=silence, total=20.0)
         urls = [engine.proxy.url for engine in engines]
         router = await stack.enter_async_context(routed(urls, secret=SECRET, limits=limits, **options))
         for engine in engines:

@@ -84,7 +84,7 @@ async def test_clients_that_leave_at_any_moment_leave_nothing_behind() -> None:
             async with asyncio.timeout(seconds):
                 await router.ask(stream=True)
 
-    async with fleet() as (engines, router):
+    async with fleet(silence=20.0) as (engines, router):
         undisturbed = await told(router)
         for _ in range(3):
             witness = asyncio.create_task(told(router))

@@ -73,7 +73,7 @@ def test_every_limit_has_its_part_in_the_plan() -> None:
     base = workspace_parts(program, tensors, LIMITS, 1)
     larger = {
         "max_num_seqs": {"buffers", "lists", "sampling"},
-        "max_num_batched_tokens": {"buffers", "lists"},
+        "max_num_batched_tokens": {"buffers", "lists", "scratch"},
         "max_model_len": {"rope_tables", "lists", "sampling"},
     }
     for field, expected in larger.items():
