@@ -53,6 +53,12 @@ def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
     )
 
 
+def test_luck_is_no_speed() -> None:
+    times, everybody = FirstTokenTimes(Clock()), endpoints(8)
+    learn(times, dict.fromkeys(everybody, 1.0))
+    assert len({times.rates(endpoint, "m") for endpoint in everybody}) == 1
+
+
 def test_one_that_is_new_is_like_the_others() -> None:
     times, (new, *others) = FirstTokenTimes(Clock()), endpoints(3)
     work = Work(500, 1, 5)

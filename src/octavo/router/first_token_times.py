@@ -17,6 +17,7 @@ from octavo.router.endpoints import Endpoint
 START = (0.01, 4e-4, 1e-2, 2e-3)  # Rates before anything was observed
 RELATIVE_NOISE = 0.5
 SLOWNESS_WEIGHT = 0.1  # of one observation
+SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
 MAX_SLOWNESS = 16.0
 HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
 
@@ -56,7 +57,7 @@ class FirstTokenTimes:
         self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
 
     def rates(self, endpoint: Endpoint, model: str) -> Rates:
-        slowness = math.exp(self._log_slowness(endpoint))
+        slowness = math.exp(self._significant(self._log_slowness(endpoint)))
         return Rates(*[value * slowness for value in self._fit(model).coefficients])
 
     def work(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int) -> Work:
@@ -83,6 +84,15 @@ class FirstTokenTimes:
         if fit is None:
             fit = self._fits[model] = LinearFit(START, relative_noise=RELATIVE_NOISE)
         return fit
+
+    def _significant(self, log_slowness: float) -> float:
+        """Shrunk to the usual one as far as it may be noise (James and Stein, "Estimation with quadratic
+        loss", 1961, the positive part), or of many that are alike the luckiest would get most.
+        """
+        deviation = log_slowness - self._usual_log_slowness
+        if abs(deviation) <= SLOWNESS_NOISE:
+            return self._usual_log_slowness
+        return self._usual_log_slowness + deviation * (1 - (SLOWNESS_NOISE / deviation) ** 2)
 
     def _log_slowness(self, endpoint: Endpoint) -> float:
         usual, known = self._usual_log_slowness, self._slowness.get(endpoint)
