@@ -86,10 +86,12 @@ def compare(figures: Mapping[str, Sequence[Figures]]) -> None:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How much more ours is: the mean over the pairs and its standard error."""
+    """How much more ours is: the mean over the pairs and, of several, its standard error."""
     ratios = [math.log(one / other) for one, other in zip(ours, theirs, strict=True)]
-    error = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
-    return f"{math.expm1(statistics.mean(ratios)):+.1%} ± {error:.1%}"
+    mean = f"{math.expm1(statistics.mean(ratios)):+.1%}"
+    if len(ratios) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(ratios) / math.sqrt(len(ratios)):.1%}"
 
 
 def with_error(values: Sequence[float]) -> str:
