@@ -1,6 +1,6 @@
 """What attention costs with a KV cache of bf16 and of int8: one thread's CPU time, the two by turns.
 
-python tools/attention_cost.py --isa amx
+.venv/bin/python -m tools.attention_cost --isa amx
 A program of attention alone, with SmolLM2's heads: as many requests as "rows" decode one token each at a
 context, or one request computes them as a chunk of its prompt behind it. Milliseconds for 30 layers.
 """

@@ -159,8 +159,9 @@ class Simulation:
         self._has_events = has_events
         lots = random.Random(seed)
         self._now = 0.0
-        clock = lambda: self._now  # noqa: E731
-        knowledge = Knowledge(FirstTokenTimes(clock), CachedPrefixes(clock=clock), Demand(clock))
+        knowledge = Knowledge(
+            FirstTokenTimes(self._clock), CachedPrefixes(clock=self._clock), Demand(self._clock)
+        )
         self._prefixes = knowledge.prefixes
         policy = (all_policies(knowledge) | {name: make() for name, make in BASELINES.items()})[policy_name]
         replicas = [Replica(number, lots, slowness if number == 0 else 1.0) for number in range(num_replicas)]
@@ -193,6 +194,9 @@ class Simulation:
             act(now)
             self._figures.end_seconds = now
         return self._figures
+
+    def _clock(self) -> float:
+        return self._now
 
     def _schedule(self, arrival: Arrival) -> None:
         self._at(arrival.seconds, lambda now: self._route(arrival, now))

@@ -182,8 +182,7 @@ class RequestStream:
             _extend(self._waiting, output)
             return
         self._waiting = output
-        if self._listener is not None:
-            self._deliveries.add(self._listener)
+        self._announce()
 
     def _admit(self, output: RequestOutput) -> None:
         self.admission = Admission(output.num_cached_tokens, output.queue_seconds, output.prefill_seconds)

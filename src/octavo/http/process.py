@@ -12,6 +12,7 @@ import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import prometheus_client
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -24,6 +25,13 @@ KEEP_ALIVE_SECONDS = 65  # longer than the minute after which balancers drop an 
 COLLECT_AFTER = 20_000  # containers more than before: what a token makes ends without the collector
 COLLECT_OLDER_AFTER = (5, 2)  # collections of the next younger generation
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def set_up(log_level: str) -> None:
+    """What a process that serves does first."""
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
+    set_up_logging(log_level)
+    allow_connections()
 
 
 def set_up_logging(level: str) -> None:

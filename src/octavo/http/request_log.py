@@ -54,6 +54,10 @@ class RequestRecord:
     outlet: Outlet | None = None  # for the body of a streamed answer; None: not a connection of ours
     endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
 
+    def stream_outlet(self) -> Outlet:
+        assert self.outlet is not None, "http/connection.py gives every request one"
+        return self.outlet
+
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:
         """What the request asked for without effect."""
         self.recorded = recorded

@@ -26,7 +26,7 @@ class ClientAnswer:
     def __init__(self, send: Send, outlet: Outlet) -> None:
         """outlet: of the same answer, for a stream's body."""
         self._send = send
-        self._outlet = outlet
+        self.outlet = outlet
         self.has_started = False
         self.has_ended = False
         self.is_event_stream = False
@@ -44,13 +44,13 @@ class ClientAnswer:
     def write(self, data: bytes) -> bool:
         """Some more of a stream. Returns whether the client keeps up; if not, there is to be room() first."""
         if data:
-            self._outlet.write(data)
-        return not self._outlet.is_behind
+            self.outlet.write(data)
+        return not self.outlet.is_behind
 
     async def room(self) -> None:
-        if self._outlet.is_behind and not self._outlet.is_gone:
+        if self.outlet.is_behind and not self.outlet.is_gone:
             room = asyncio.Event()
-            self._outlet.on_room = room.set
+            self.outlet.on_room = room.set
             await room.wait()
 
     async def end(self, data: bytes = b"") -> None:

@@ -12,7 +12,6 @@ from octavo.core.errors import OctavoError
 from octavo.http.body import ClientGone, read_json_body
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded
 from octavo.http.interruption import Interruption, Lifetimes
-from octavo.http.outlet import Outlet, outlet_of
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.http.responses import send_error
 from octavo.metrics.router_metrics import RouterMetrics
@@ -98,11 +97,9 @@ class Proxy:
             return
         self.num_running += 1
         self._is_idle.clear()
-        outlet = outlet_of(scope)
-        assert outlet is not None, "http/connection.py gives every request one"
-        client = ClientAnswer(send, outlet)
+        client = ClientAnswer(send, RequestRecord.of(scope).stream_outlet())
         try:
-            await self._serve(scope, receive, client, outlet)
+            await self._serve(scope, receive, client)
         except ClientGone:
             RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
         except Exception as error:
@@ -114,7 +111,7 @@ class Proxy:
             if not self.num_running:
                 self._is_idle.set()
 
-    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer, outlet: Outlet) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer) -> None:
         record, limits = RequestRecord.of(scope), self._limits
         body = await read_json_body(
             scope, receive, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds
@@ -139,7 +136,7 @@ class Proxy:
             clock=self._clock,
         )
         try:
-            await self._deliver(delivery, client, outlet, arrival)
+            await self._deliver(delivery, client, arrival)
         finally:
             record.endpoints = tuple(delivery.endpoints)
 
@@ -154,15 +151,13 @@ class Proxy:
             )
         return PlainRelay(request, client, self._limits.delivery)
 
-    async def _deliver(
-        self, delivery: Delivery, client: ClientAnswer, outlet: Outlet, arrival: float
-    ) -> None:
+    async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:
         """Raises ClientGone."""
-        if outlet.is_gone:
+        if client.outlet.is_gone:
             raise ClientGone
         try:
             with Interruption() as whole:
-                outlet.on_gone = functools.partial(whole.interrupt, ClientGone())
+                client.outlet.on_gone = functools.partial(whole.interrupt, ClientGone())
                 self._answers.begin(whole)
                 try:
                     await delivery.run(arrival)

@@ -5,19 +5,11 @@ import contextlib
 import socket
 import sys
 
-import prometheus_client
 import uvloop
 
 from octavo import __version__
 from octavo.http.listener import listen, url_of
-from octavo.http.process import (
-    HttpServer,
-    StopSignals,
-    allow_connections,
-    set_up_logging,
-    spare_the_collector,
-    wait_for_any,
-)
+from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.router.options import RouteOptions
 from octavo.router.wiring import RunningRouter
@@ -25,9 +17,7 @@ from octavo.router.wiring import RunningRouter
 
 def run_router(options: RouteOptions) -> int:
     """Route until a signal; returns the exit code. Raises StartError when it cannot start."""
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
-    set_up_logging(options.environment.log_level)
-    allow_connections()
+    set_up(options.environment.log_level)
     config = options.router
     tls = Tls.of(config.ssl_certfile, config.ssl_keyfile)
     router = RunningRouter.of(options, say)

@@ -58,8 +58,9 @@ class StepBudget:
         if num_decodes:
             seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
             self._decode_seconds = seconds
-            self._seconds_left = STRETCH * seconds * max(1.0, num_waiting / num_decodes)
-            if self._itl_seconds is not None:
+            if self._itl_seconds is None:
+                self._seconds_left = STRETCH * seconds * max(1.0, num_waiting / num_decodes)
+            else:
                 self._seconds_left = self._itl_seconds - seconds
 
     def keep_pace(self, prefills: list[Request], now: float) -> None:

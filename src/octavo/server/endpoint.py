@@ -88,12 +88,11 @@ class GenerationEndpoint(Generic[Request]):
         why = functools.partial(explain, generations, seed) if request.explains else no_explanation
         if not request.stream:
             return WholeAnswer(send, generations, form, num_shown=request.n or 1, explain=why)
-        assert record.outlet is not None, "http/connection.py gives every request one"
-        includes_usage = request.includes_usage
+        outlet, includes_usage = record.stream_outlet(), request.includes_usage
         if not origin.is_relayed:
             return StreamedAnswer(
                 send,
-                record.outlet,
+                outlet,
                 generations,
                 form,
                 includes_usage=includes_usage,
@@ -103,7 +102,7 @@ class GenerationEndpoint(Generic[Request]):
             )
         return RelayedAnswer(
             send,
-            record.outlet,
+            outlet,
             generations,
             form,
             includes_usage=includes_usage,

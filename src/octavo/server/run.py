@@ -9,19 +9,11 @@ import os
 import socket
 import sys
 
-import prometheus_client
 import uvloop
 
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
-from octavo.http.process import (
-    HttpServer,
-    StopSignals,
-    allow_connections,
-    set_up_logging,
-    spare_the_collector,
-    wait_for_any,
-)
+from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
@@ -34,9 +26,7 @@ LOWER_PRIORITY = 5  # added to the niceness
 def run_server(options: ServeOptions) -> int:
     """Serve until a signal; returns the exit code. Raises StartError when it cannot start."""
     phases = Phases()
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
-    set_up_logging(options.environment.log_level)
-    allow_connections()
+    set_up(options.environment.log_level)
     tls = Tls.of(options.server.ssl_certfile, options.server.ssl_keyfile)
     with (
         listen(options.server.host, options.server.port) as listener,

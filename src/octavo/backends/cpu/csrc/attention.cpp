@@ -7,6 +7,7 @@
 #include "attention_int8_vector.h"
 #include "attention_vector.h"
 #include "entries.h"
+#include "kv_layout.h"
 #include "linear.h"
 #if defined(OCTAVO_ISA_amx)
 #include "attention_int8_amx.h"
@@ -33,33 +34,23 @@ OCTAVO_INLINE void attend_on_tiles(const Context &, const Piece &, Query *, int,
 OCTAVO_INLINE void attend_int8_on_tiles(const Context &, const Piece &, Query *, int, uint8_t *) {}
 #endif
 
-// What differs between caches of bf16 and of int8. Bytes from keys to values: 16 tokens, and what lies
-// between.
-struct CacheOfBf16 {
-  static int64_t keys_bytes(int head_dim) { return 2 * BLOCK_SIZE * head_dim; }
-  static int64_t units_bytes() { return 0; }
-  static void configure() { configure_tiles(); }
-  static void on_tiles(const Context &context, const Piece &piece, Query *queries, int count, uint8_t *work) {
-    attend_on_tiles(context, piece, queries, count, work);
-  }
-  static void on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
-                         uint8_t *work) {
-    attend_on_vectors(context, piece, queries, count, work);
-  }
+// How pieces of a KV group are attended to, by what its blocks hold.
+struct Cache {
+  void (*configure)();
+  void (*on_tiles)(const Context &, const Piece &, Query *, int count, uint8_t *scratch);
+  // one query, two, three or four
+  void (*on_vectors[VECTOR_BATCH])(const Context &, const Piece &, Query *, uint8_t *scratch);
 };
 
-struct CacheOfInt8 {
-  static int64_t keys_bytes(int head_dim) { return BLOCK_SIZE * head_dim; }
-  static int64_t units_bytes() { return 2 * BLOCK_SIZE * sizeof(float); }
-  static void configure() { configure_int8_tiles(); }
-  static void on_tiles(const Context &context, const Piece &piece, Query *queries, int count, uint8_t *work) {
-    attend_int8_on_tiles(context, piece, queries, count, work);
-  }
-  static void on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
-                         uint8_t *work) {
-    attend_int8_on_vectors(context, piece, queries, count, work);
-  }
-};
+constexpr Cache CACHE_OF_BF16 = {
+    configure_tiles,
+    attend_on_tiles,
+    {attend_on_vectors<1>, attend_on_vectors<2>, attend_on_vectors<3>, attend_on_vectors<4>}};
+
+constexpr Cache CACHE_OF_INT8 = {configure_int8_tiles,
+                                 attend_int8_on_tiles,
+                                 {attend_int8_on_vectors<1>, attend_int8_on_vectors<2>,
+                                  attend_int8_on_vectors<3>, attend_int8_on_vectors<4>}};
 
 void finish(const Query &query, int head_dim) {
   for (int d = 0; d < head_dim; d += LANES)
@@ -68,11 +59,11 @@ void finish(const Query &query, int head_dim) {
 
 // Pieces outside, batches inside: a piece is read from memory once for all queries of an item, and then from
 // the cache.
-template <class Cache> void attend(const Context &context, Query *queries, int count, uint8_t *scratch) {
+void attend(const Cache &cache, const Context &context, Query *queries, int count, uint8_t *scratch) {
   const bool on_tiles = count >= MIN_TILE_QUERIES && fits_tiles(context.head_dim);
   const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
   if (on_tiles)
-    Cache::configure();
+    cache.configure();
   // Queries are in order of position: of a batch the first sees the earliest token, the last the latest.
   for (int64_t start = queries[0].first / PIECE * PIECE; start <= queries[count - 1].last; start += PIECE)
     for (int n = 0; n < count; n += batch) {
@@ -82,27 +73,38 @@ template <class Cache> void attend(const Context &context, Query *queries, int c
         continue;
       const Piece piece = piece_at(start, first, last);
       if (on_tiles)
-        Cache::on_tiles(context, piece, queries + n, size, scratch);
+        cache.on_tiles(context, piece, queries + n, size, scratch);
       else
-        Cache::on_vectors(context, piece, queries + n, size, scratch);
+        cache.on_vectors[size - 1](context, piece, queries + n, scratch);
     }
   if (on_tiles)
     thread_begin(); // the tiles of linear layers again
 }
 
-template <class Cache>
-void attend_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
+size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+} // namespace
+
+size_t attention_scratch_bytes(int32_t head_dim, KVFormat format) {
+  const size_t work = format == KVFormat::INT8
+                          ? larger(int8_vector_scratch_bytes(head_dim), int8_tile_scratch_bytes(head_dim))
+                          : larger(vector_scratch_bytes(head_dim), tile_scratch_bytes(head_dim));
+  return sizeof(float) * MAX_QUERIES * head_dim + work;
+}
+
+// Rows [row_begin, row_end) of one request for one KV head.
+void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
+  const Cache &cache = args.format == KVFormat::INT8 ? CACHE_OF_INT8 : CACHE_OF_BF16;
   const AttentionAttrs &attrs = *args.attrs;
   const int head_dim = attrs.head_dim, group = attrs.num_heads / attrs.num_kv_heads;
-  const int64_t keys_bytes = Cache::keys_bytes(head_dim), units_bytes = Cache::units_bytes();
-  const int64_t slab_offset = (2 * keys_bytes + units_bytes) * (kv_head * args.num_layers + attrs.layer);
+  const KVLayout layout = kv_layout(args.format, head_dim);
   const Context context = {args.blocks,
                            args.block_stride,
-                           slab_offset,
-                           keys_bytes + units_bytes,
+                           layout.bytes() * (kv_head * args.num_layers + attrs.layer),
+                           layout.values_offset(),
                            args.block_table,
                            head_dim,
-                           (int)(BYTES_AHEAD / keys_bytes > 1 ? BYTES_AHEAD / keys_bytes : 1),
+                           (int)larger(BYTES_AHEAD / layout.keys_bytes, 1),
                            (args.first_position + row_end - 1) / BLOCK_SIZE + 1,
                            (float)attrs.scale,
                            (float)attrs.softcap};
@@ -123,29 +125,10 @@ void attend_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_
                     0.0f,
                     0.0f};
     }
-    attend<Cache>(context, queries, count, work);
+    attend(cache, context, queries, count, work);
     for (int n = 0; n < count; n++)
       finish(queries[n], head_dim);
   }
-}
-
-size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-} // namespace
-
-size_t attention_scratch_bytes(int32_t head_dim, KVFormat format) {
-  const size_t work = format == KVFormat::INT8
-                          ? larger(int8_vector_scratch_bytes(head_dim), int8_tile_scratch_bytes(head_dim))
-                          : larger(vector_scratch_bytes(head_dim), tile_scratch_bytes(head_dim));
-  return sizeof(float) * MAX_QUERIES * head_dim + work;
-}
-
-// Rows [row_begin, row_end) of one request for one KV head.
-void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
-  if (args.format == KVFormat::INT8)
-    attend_rows<CacheOfInt8>(args, kv_head, row_begin, row_end, scratch);
-  else
-    attend_rows<CacheOfBf16>(args, kv_head, row_begin, row_end, scratch);
 }
 
 } // namespace OCTAVO_KERNEL_NAMESPACE

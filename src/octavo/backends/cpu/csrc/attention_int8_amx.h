@@ -9,8 +9,6 @@ namespace {
 
 constexpr int TILE_DIMS = TILE_ROW_BYTES; // of keys in one multiplication
 
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-
 constexpr size_t int8_tile_scratch_bytes(size_t head_dim) {
   return TILE_BATCH *
              (2 * PIECE * (sizeof(int32_t) + 1) + 2 * MAX_TILE_HEAD_DIM + 2 * head_dim * sizeof(int32_t)) +

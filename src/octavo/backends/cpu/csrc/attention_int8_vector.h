@@ -67,9 +67,8 @@ OCTAVO_INLINE float quantize_query(const bf16 *query, int head_dim, int16_t *dig
 
 // dots[n][token] of one block, in units of the query. Meanwhile a slab ahead is fetched.
 template <int N>
-OCTAVO_INLINE void score_int8_block(const uint8_t *keys, const uint8_t *ahead, int head_dim, const int16_t *q,
-                                    float *dots) {
-  const float *units = (const float *)(keys + BLOCK_SIZE * head_dim);
+OCTAVO_INLINE void score_int8_block(const uint8_t *keys, const float *units, const uint8_t *ahead,
+                                    int head_dim, const int16_t *q, float *dots) {
   for (int part = 0; part < PARTS; part++) {
     IntPart sum[N] = {};
 #pragma GCC unroll 4
@@ -148,7 +147,7 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
     const uint8_t *ahead = ahead_of_keys(context, piece, b);
     __builtin_prefetch(context.key_units(ahead), 0, INTO_L2);
     __builtin_prefetch(context.value_units(ahead), 0, INTO_L2);
-    score_int8_block<N>(keys, ahead, head_dim, q, weights + b * BLOCK_SIZE);
+    score_int8_block<N>(keys, context.key_units(keys), ahead, head_dim, q, weights + b * BLOCK_SIZE);
     store(value_units + b * BLOCK_SIZE, load<f32x16>(context.value_units(keys)));
   }
   for (int n = 0; n < N; n++) {
@@ -168,20 +167,6 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
     for (int d = 0; d < head_dim; d += LANES)
       store(values + d, __builtin_convertvector(load<i32x16>(values + d), f32x16) * unit[n]);
     merge(queries[n], piece, best[n], sum[n], values, head_dim);
-  }
-}
-
-OCTAVO_INLINE void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *queries,
-                                          int count, uint8_t *scratch) {
-  switch (count) {
-  case 1:
-    return attend_int8_on_vectors<1>(context, piece, queries, scratch);
-  case 2:
-    return attend_int8_on_vectors<2>(context, piece, queries, scratch);
-  case 3:
-    return attend_int8_on_vectors<3>(context, piece, queries, scratch);
-  default:
-    return attend_int8_on_vectors<4>(context, piece, queries, scratch);
   }
 }
 

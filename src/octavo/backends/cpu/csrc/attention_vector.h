@@ -114,19 +114,5 @@ void attend_on_vectors(const Context &context, const Piece &piece, Query *querie
     merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
 }
 
-OCTAVO_INLINE void attend_on_vectors(const Context &context, const Piece &piece, Query *queries, int count,
-                                     uint8_t *scratch) {
-  switch (count) {
-  case 1:
-    return attend_on_vectors<1>(context, piece, queries, scratch);
-  case 2:
-    return attend_on_vectors<2>(context, piece, queries, scratch);
-  case 3:
-    return attend_on_vectors<3>(context, piece, queries, scratch);
-  default:
-    return attend_on_vectors<4>(context, piece, queries, scratch);
-  }
-}
-
 } // namespace
 } // namespace OCTAVO_KERNEL_NAMESPACE

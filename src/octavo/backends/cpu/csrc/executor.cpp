@@ -201,9 +201,11 @@ void Executor::forward_job(void *context, int thread) {
   self.kernels_.thread_end();
 }
 
-void Executor::run_job(void (*job)(void *, int), bool keep_warm) {
-  for (size_t i = 0; i <= phases_.size(); i++)
-    items_[i].reset();
+// phases: those that the job runs.
+void Executor::run_job(void (*job)(void *, int), Range phases, bool keep_warm) {
+  items_[0].reset(team_.size());
+  for (int i = phases.begin; i < phases.end; i++)
+    items_[i + 1].reset(team_.size());
   team_.run(job, this, keep_warm);
 }
 

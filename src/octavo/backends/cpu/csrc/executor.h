@@ -78,7 +78,7 @@ private:
   int32_t greedy_token(int output) const;
   void sample_output(int output, int thread);
   void score(int output, int row, int32_t token, int32_t num_logprobs);
-  void run_job(void (*job)(void *, int), bool keep_warm);
+  void run_job(void (*job)(void *, int), Range phases, bool keep_warm);
   static void forward_job(void *self, int thread);
   static void score_job(void *self, int thread);
   static void sample_job(void *self, int thread);

@@ -46,7 +46,7 @@ void Executor::run_outputs(const StepDesc &step) {
   const int first_pooled = step.num_sampled + step.num_scored;
   for (int s = step.num_sampled; s < first_pooled; s += desc_.max_seqs) {
     run_phases(head, {s, std::min(s + desc_.max_seqs, first_pooled)});
-    run_job(score_job, true);
+    run_job(score_job, {}, true);
   }
   for (int s = first_pooled; s < step.num_outputs; s += desc_.max_seqs) {
     run_phases({head.begin, logits_phase_}, {s, std::min(s + desc_.max_seqs, step.num_outputs)});
@@ -86,7 +86,7 @@ int32_t Executor::greedy_token(int output) const {
 void Executor::run_phases(Range phases, Range outputs) {
   phase_range_ = phases;
   head_range_ = outputs;
-  run_job(forward_job, true);
+  run_job(forward_job, phases, true);
 }
 
 // What the head would read, as fp32.
@@ -129,7 +129,7 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
     for (size_t s = 0; s < sampled_.size(); s++)
       results_.token[s] = greedy_token((int)s);
   else
-    run_job(sample_job, false);
+    run_job(sample_job, {}, false);
   for (size_t s = 0; s < sampled_.size(); s++)
     if (results.token[s] >= 0)
       sampler_.append(sampled_[s].slot, results.token[s]);

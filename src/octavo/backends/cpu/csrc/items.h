@@ -9,9 +9,9 @@ namespace octavo {
 // One cache line. Each item is run once, by whoever takes it.
 class alignas(64) Items {
 public:
-  void reset() {
-    for (std::atomic<int32_t> &taken : taken_)
-      taken.store(0, std::memory_order_relaxed);
+  void reset(int num_threads) {
+    for (int range = 0; range < std::min(num_threads, MAX_RANGES); range++)
+      taken_[range].store(0, std::memory_order_relaxed);
   }
 
   // In order, each to the next thread that is free: for items of unlike length, the longest first.

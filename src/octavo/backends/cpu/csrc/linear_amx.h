@@ -95,8 +95,7 @@ struct Rows {
   int64_t x_stride;
   Sums from, to;
   Sums y;           // where they belong in the end
-  int y_rows_ahead; // of y, fetched with each group: the last span's, so that its lines are there to be
-                    // written
+  int y_rows_ahead; // of y, fetched for writing with each group of the last span
 };
 
 template <int T, int P> OCTAVO_INLINE void fetch_y(const Rows &rows, int g) {

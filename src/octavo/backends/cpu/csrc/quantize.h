@@ -6,6 +6,8 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+
 constexpr float KV_DIGITS = 127.0f;      // the largest digit of a key or value
 constexpr float QUERY_DIGITS = 32512.0f; // of a query or weight: 127 * 256, so that it splits into two bytes
 constexpr int MAX_INT8_HEAD_DIM = 512;   // products of digits that fit a sum of 32 bits

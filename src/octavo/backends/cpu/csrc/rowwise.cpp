@@ -1,5 +1,6 @@
 // The ops whose rows do not look at each other: norm, rotary embedding, KV write, activation. One call is one
 // row.
+#include "kv_layout.h"
 #include "quantize.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
@@ -84,8 +85,6 @@ void write_bf16_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
     values[2 * d] = v[d];
 }
 
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-
 // The digits of one token's head; returns their unit.
 float quantize_head(const bf16 *x, int head_dim, int8_t *digits) {
   const Scaling scaling = scaling_of(largest_of(x, head_dim), KV_DIGITS);
@@ -139,13 +138,12 @@ void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const
 void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat format,
                   const KVWriteAttrs &attrs) {
   const int head_dim = attrs.head_dim;
-  const bool is_int8 = format == KVFormat::INT8;
-  const int64_t slab = BLOCK_SIZE * (is_int8 ? 2 * head_dim + 2 * (int)sizeof(float) : 4 * head_dim);
+  const int64_t slab = kv_layout(format, head_dim).bytes();
   const bf16 *k = rotated + attrs.num_heads * head_dim;
   const bf16 *v = k + attrs.num_kv_heads * head_dim;
   for (int head = 0; head < attrs.num_kv_heads; head++, k += head_dim, v += head_dim) {
     uint8_t *target = block + slab * (head * num_layers + attrs.layer);
-    if (is_int8)
+    if (format == KVFormat::INT8)
       write_int8_head(k, v, target, offset, head_dim);
     else
       write_bf16_head(k, v, target, offset, head_dim);
