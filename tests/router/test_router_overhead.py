@@ -30,6 +30,8 @@ async def test_everything_is_counted_through_a_router_and_without(secret: str | 
             start = time.monotonic()
             found = await Load(target).short(rate=200.0, seconds=0.1, num_characters=100)
             assert (found.num_asked, found.num_answered, found.num_delays) == (20, 20, 20)
+            saturated = await Load(target).saturate(4, seconds=0.05, num_characters=100)
+            assert saturated.num_answered == saturated.num_asked == saturated.num_delays > 4
             streamed = await Load(target).streams(3)
             assert (streamed.num_asked, streamed.num_answered, streamed.num_delays) == (3, 3, 15)
             assert 0 < streamed.delays.p50 <= streamed.delays.max < time.monotonic() - start

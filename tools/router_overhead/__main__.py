@@ -1,10 +1,10 @@
 """What a router adds: delay and CPU time, beside no router, nginx, and LiteLLM. Engines cost next to nothing.
 
 .venv/bin/python -m tools.router_overhead [--litellm PATH]
-Delays are those added to no router's. CPU is the router's for one request, for one relayed event, and for
-1,000 tokens of prompt more. The router under test has a core of its own; client and engines share the next
-one, or have one each. LiteLLM wants an environment of its own: python -m venv V, V/bin/pip install
-'litellm[proxy]', then --litellm V/bin/litellm.
+Delays are those added to no router's. CPU is the router's for one request, for one relayed event, for one
+request where they come as fast as they are answered, and for 1,000 tokens of prompt more. The router under
+test has a core of its own; client and engines share the next one, or have one each. LiteLLM wants an
+environment of its own: python -m venv V, V/bin/pip install 'litellm[proxy]', then --litellm V/bin/litellm.
 """
 
 import argparse
@@ -48,6 +48,16 @@ class Row:
     cpu_seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """saturated: short requests, as many as are answered. long: with 4,000 tokens; None: no router's."""
+
+    short: Row
+    streams: Row
+    saturated: Row
+    long: Row | None
+
+
 class Bench:
     def __init__(self, options: argparse.Namespace, folder: pathlib.Path) -> None:
         self._options = options
@@ -72,15 +82,20 @@ class Bench:
             f"router on core {cores.router}, client on {cores.client}, {NUM_ENGINES} engines in one process "
             f"on {cores.engines}\n{options.rate:g} requests/s for {options.seconds:g} s; "
             f"{options.streams} streams of {EVENTS_PER_SECOND:g} events/s for {STREAM_SECONDS:g} s; "
-            f"LiteLLM gets a 25th; load average {os.getloadavg()[0]:.2f} at the start"
+            f"{options.connections} connections of requests as they are answered; "
+            f"LiteLLM gets a 25th of the others; load average {os.getloadavg()[0]:.2f} at the start"
         )
 
-    def direct(self) -> tuple[Row, Row]:
+    def direct(self) -> Rows:
         port = self._engines[0]
-        return self._short(port, None, 1, SHORT), self._streams(port, None, 1)
+        return Rows(
+            self._short(port, None, 1, SHORT),
+            self._streams(port, None, 1),
+            self._saturated(port, None),
+            None,
+        )
 
-    def through(self, proxy: Proxy) -> tuple[Row, Row, Row]:
-        """Short requests, streams, and requests with long prompts."""
+    def through(self, proxy: Proxy) -> Rows:
         folder = self._folder / proxy.name.replace(" ", "-")
         folder.mkdir()
         port = free_port()
@@ -90,9 +105,10 @@ class Bench:
         try:
             running.wait(f"http://127.0.0.1:{port}{proxy.ready_path}")
             self._load(port, "--rate", str(self._options.rate / share), "--seconds", "2")  # warm
-            return (
+            return Rows(
                 self._short(port, running, share, SHORT),
                 self._streams(port, running, share),
+                self._saturated(port, running),
                 self._short(port, running, 2 * share, LONG),
             )
         finally:
@@ -103,6 +119,12 @@ class Bench:
         return self._measured(
             port, running,
             "--rate", str(rate), "--seconds", str(self._options.seconds), "--characters", str(num_characters),
+        )  # fmt: skip
+
+    def _saturated(self, port: int, running: Running | None) -> Row:
+        options = self._options
+        return self._measured(
+            port, running, "--connections", str(options.connections), "--seconds", str(options.seconds),
         )  # fmt: skip
 
     def _streams(self, port: int, running: Running | None, share: int) -> Row:
@@ -123,16 +145,16 @@ class Bench:
 
 HEADING = (
     f"{'':25} {'requests':>15} {'p50':>9} {'p99':>9} {'CPU':>7}  "
-    f" {'events':>15} {'p50':>9} {'p99':>9} {'CPU':>8}   {'1,000 tokens':>12}"
+    f" {'events':>15} {'p50':>9} {'p99':>9} {'CPU':>8}   {'requests/s':>10} {'CPU':>7}   {'1,000 tokens':>12}"
 )
 
 
-def line(name: str, short: Row, streams: Row, long: Row | None, direct: tuple[Row, Row] | None) -> str:
+def line(name: str, rows: Rows, direct: Rows | None) -> str:
     """Delays are those added to direct's."""
-    requests, events = short.found, streams.found
-    per_request = 1e6 * short.cpu_seconds / max(1, requests.num_answered)
-    per_event = 1e6 * streams.cpu_seconds / max(1, events.num_delays)
-    floor = (direct[0].found.delays, direct[1].found.delays) if direct else (None, None)
+    requests, events, saturated = rows.short.found, rows.streams.found, rows.saturated.found
+    per_request = 1e6 * rows.short.cpu_seconds / max(1, requests.num_answered)
+    per_event = 1e6 * rows.streams.cpu_seconds / max(1, events.num_delays)
+    floor = (direct.short.found.delays, direct.streams.found.delays) if direct else (None, None)
     cells = [
         f"{name:25} {requests.num_answered:>7}/{requests.num_asked:<7}",
         *(milliseconds(requests.delays, floor[0], which) for which in ("p50", "p99")),
@@ -140,9 +162,11 @@ def line(name: str, short: Row, streams: Row, long: Row | None, direct: tuple[Ro
         f"{events.num_delays:>7} {events.num_answered:>3}/{events.num_asked:<3}",
         *(milliseconds(events.delays, floor[1], which) for which in ("p50", "p99")),
         f"{per_event:5.1f} us  ",
+        f"{saturated.num_answered / saturated.seconds:9.0f}",
+        f"{1e6 * rows.saturated.cpu_seconds / max(1, saturated.num_answered):5.0f} us ",
     ]
-    if long is not None:
-        more = 1e6 * long.cpu_seconds / max(1, long.found.num_answered) - per_request
+    if rows.long is not None:
+        more = 1e6 * rows.long.cpu_seconds / max(1, rows.long.found.num_answered) - per_request
         cells.append(f"{1000 * more / ((LONG - SHORT) / 4):9.1f} us")
     return " ".join(cells)
 
@@ -157,6 +181,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000.0, help="short requests per second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of them")
     parser.add_argument("--streams", type=int, default=256, help="at once")
+    parser.add_argument("--connections", type=int, default=32, help="of requests that come at once")
     parser.add_argument("--litellm", metavar="PATH", help="LiteLLM's executable; a tenth of the load")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="nginx, octavo route, LiteLLM ...")
     options = parser.parse_args()
@@ -166,12 +191,12 @@ def main() -> None:
         with bench.engines():
             print(HEADING)
             direct = bench.direct()
-            print(line("no router", *direct, None, None), flush=True)
+            print(line("no router", direct, None), flush=True)
             for proxy in proxies(options.litellm):
                 if options.only and proxy.name not in options.only:
                     continue
                 try:
-                    text = proxy.missing or line(proxy.name, *bench.through(proxy), direct)
+                    text = proxy.missing or line(proxy.name, bench.through(proxy), direct)
                 except NotReadyError as error:
                     text = str(error)
                 print(text if text.startswith(proxy.name) else f"{proxy.name:25} {text}", flush=True)

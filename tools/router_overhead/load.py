@@ -1,4 +1,5 @@
-"""The client: raw sockets; requests at a fixed rate, however long answers take, or streams at once.
+"""The client: raw sockets; requests at a fixed rate, however long answers take, or on some connections one
+after the other, or streams at once.
 
 A process of its own: python -m tools.router_overhead.load PORT [OPTIONS]; it prints what it found as JSON.
 """
@@ -28,12 +29,14 @@ Kind = TypeVar("Kind", bound="Client")
 
 
 class Found(msgspec.Struct):
-    """Seconds: of requests, from when due to the whole answer; of events, from the engine to here."""
+    """Seconds: of requests, from when due to the whole answer; of events, from the engine to here; of all of
+    it, from the first request to the last answer."""
 
     num_asked: int
     num_answered: int
     num_delays: int
     delays: Percentiles
+    seconds: float
 
 
 def request_bytes(port: int, num_characters: int, *, is_stream: bool) -> bytes:
@@ -100,12 +103,14 @@ class Load:
         self._idle: list[Client] = []
         self._delays: list[float] = []
         self._num_asked = self._num_answered = 0
+        self._start = 0.0
 
     async def short(self, rate: float, seconds: float, num_characters: int) -> Found:
         loop = asyncio.get_running_loop()
         request = request_bytes(self._port, num_characters, is_stream=False)
         self._idle = [await self._connect(Client) for _ in range(32)]
         start, total = loop.time(), int(rate * seconds)
+        self._start = start
         while self._num_asked < total:
             while self._num_asked < total and start + self._num_asked / rate <= loop.time():
                 client = self._idle.pop() if self._idle else await self._connect(Client)
@@ -124,8 +129,33 @@ class Load:
         client.ask(request)
         self._num_asked += 1
 
+    async def saturate(self, num_connections: int, seconds: float, num_characters: int) -> Found:
+        """On each connection a request as soon as the one before is answered."""
+        loop = asyncio.get_running_loop()
+        request = request_bytes(self._port, num_characters, is_stream=False)
+        clients = [await self._connect(Client) for _ in range(num_connections)]
+        self._start = loop.time()
+        for client in clients:
+            self._ask_again(client, request, self._start + seconds)
+        await asyncio.sleep(seconds)
+        await self._until_answered(TAIL_SECONDS)
+        return self._found(self._delays)
+
+    def _ask_again(self, client: Client, request: bytes, end: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < end:
+            self._ask(client, request, now)
+            count = client.on_end
+
+            def next_one() -> None:
+                count()
+                self._ask_again(client, request, end)
+
+            client.on_end = next_one
+
     async def streams(self, count: int) -> Found:
         """All of them at once."""
+        self._start = asyncio.get_running_loop().time()
         request = request_bytes(self._port, 200, is_stream=True)
         clients = []
         for _ in range(count):
@@ -154,13 +184,16 @@ class Load:
     def _found(self, delays: list[float]) -> Found:
         for client in self._clients:
             client.close()
-        return Found(self._num_asked, self._num_answered, len(delays), Percentiles.of(delays))
+        seconds = asyncio.get_running_loop().time() - self._start
+        return Found(self._num_asked, self._num_answered, len(delays), Percentiles.of(delays), seconds)
 
 
 async def run(options: argparse.Namespace) -> Found:
     load = Load(options.port)
     if options.streams:
         return await load.streams(options.streams)
+    if options.connections:
+        return await load.saturate(options.connections, options.seconds, options.characters)
     return await load.short(options.rate, options.seconds, options.characters)
 
 
@@ -171,6 +204,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--characters", type=int, default=200)
     parser.add_argument("--streams", type=int, default=0)
+    parser.add_argument("--connections", type=int, default=0)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(msgspec.json.encode(runner.run(run(options))).decode())
