@@ -96,28 +96,41 @@ async def test_a_router_that_is_killed_leaves_nothing_and_the_next_one_needs_not
             assert not differences(asked, await run(url, asked), undisturbed)
 
 
-async def roll(fleet: Fleet) -> None:
-    """The next one when the last is back."""
-    for replica in fleet.replicas:
-        replica.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(replica.process.process.wait) == 0
-        await replica.heal()
-        async with asyncio.timeout(60):
-            while not all(endpoint.is_ready for endpoint in fleet.router.endpoints.endpoints):
-                await asyncio.sleep(0.05)
+async def restart(fleet: Fleet, replica: Replica) -> None:
+    """Drain it, start another one in its place, and wait until all are ready."""
+    replica.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(replica.process.process.wait) == 0
+    await replica.heal()
+    async with asyncio.timeout(60):
+        while not all(endpoint.is_ready for endpoint in fleet.router.endpoints.endpoints):
+            await asyncio.sleep(0.05)
 
 
 async def test_every_replica_is_restarted_under_load_and_nobody_notices(smollm2_path: pathlib.Path) -> None:
-    asked = mixed(1, 48)
+    """One after the other, each as soon as one of its streams has begun: so there is one that has to move."""
+    asked = mixed(1, 64)
     async with (
         replicas(2, (str(smollm2_path), *OPTIONS)) as made,
         routed(made, inter_token_seconds=60.0) as fleet,
     ):
         undisturbed = await run(fleet.url, asked)
-        with sharing_secret():
-            rolling = asyncio.create_task(roll(fleet))
-            while not rolling.done():
-                assert not differences(asked, await run(fleet.url, asked), undisturbed)
-            await rolling
-        failovers = await fleet.failovers()
-    assert failovers.get("draining", 0) > 0
+        assert await fleet.failovers() == {}
+        for number, replica in enumerate(made):
+            num_moved = (await fleet.failovers()).get("draining", 0.0)
+            restarts: list[asyncio.Task[None]] = []
+
+            async def strike(
+                progress: Progress,
+                name: str = f"endpoint=r{number}",
+                replica: Replica = replica,
+                restarts: list[asyncio.Task[None]] = restarts,
+            ) -> None:
+                streams = zip(progress.endpoints, progress.answers, strict=True)
+                if not restarts and any(endpoint == name and answer.texts for endpoint, answer in streams):
+                    restarts.append(asyncio.create_task(restart(fleet, replica)))
+
+            with sharing_secret():
+                while not restarts or not restarts[0].done():
+                    assert not differences(asked, await run(fleet.url, asked, strike), undisturbed)
+                await restarts[0]
+            assert (await fleet.failovers())["draining"] > num_moved  # it has been felt
