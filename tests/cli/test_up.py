@@ -67,11 +67,12 @@ def test_check_says_what_would_be_and_starts_nothing(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "values.yaml"
-    path.write_text("replicaCount: 2\nmodel: {tensorParallelism: 4}\n")
+    path.write_text("replicaCount: 2\nmodel: {name: org/tiny, tensorParallelism: 4}\n")
     assert cli.main(["up", str(path), "--check"]) == 0
     out = capsys.readouterr().out
-    assert ": 2 replicas on " in out and "  r1      smollm2-135m-instruct, " in out
+    assert ": 2 replicas on " in out and "  r1      org/tiny, " in out
     assert "without effect on one machine:\n  line 2: model.tensorParallelism: 4: " in out
+    assert out.splitlines()[-1].startswith("org/tiny is not on this disk yet")
 
 
 @pytest.mark.parametrize(

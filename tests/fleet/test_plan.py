@@ -61,6 +61,11 @@ def test_a_cache_of_int8_is_passed_on_and_shown() -> None:
         plan(ModelValues(kv_dtype="fp8"))
 
 
+def test_a_model_under_another_name_is_shown_with_its_own() -> None:
+    assert plan(ModelValues("m.gguf", 1, ("chat", "m"))).replicas[0].description.startswith("chat (m), ")
+    assert plan(ModelValues("m.gguf", 1, ("m",))).replicas[0].description.startswith("m, ")
+
+
 def test_of_several_models_the_first_is_the_default() -> None:
     made = plan(ModelValues("x.gguf", 2, ("x", "y")), ModelValues("z.gguf"))
     assert made.router_arguments(1, ["u", "v", "w"])[-5:] == [

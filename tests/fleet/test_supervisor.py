@@ -47,6 +47,19 @@ async def test_after_a_death_the_first_good_probe_is_news() -> None:
     assert not replica.endpoint.is_ready
 
 
+async def test_who_is_gone_answers_nothing() -> None:
+    replicas, router = [watched(f"r{number}", "ready") for number in range(2)], watched("router", "ready")
+    fleet = supervisor(*replicas, router=router)
+    for each, count in zip((router, *replicas), (5, 2, 3), strict=True):
+        each.num_requests = count
+    replicas[0].member.become("waiting", "it was killed")
+    fleet.change(replicas[0].member)
+    assert [each.num_requests for each in fleet.watched] == [5, 0, 3]
+    router.member.become("ended", "")
+    fleet.change(router.member)
+    assert fleet.num_requests == 0 and router.num_requests == 0
+
+
 @pytest.mark.parametrize(
     ("exit_codes", "router_code", "is_hopeless"),
     [((2, 2), None, True), ((2, 1), None, False), ((1, 1), 2, True), ((-9, -9), None, False)],

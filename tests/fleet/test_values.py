@@ -112,6 +112,9 @@ def test_without_prefix_awareness_load_decides(tmp_path: pathlib.Path) -> None:
         ("router: {aliases: {chat: {a: many}}}", "router.aliases.chat must be a model, or models with"),
         ("router: {aliases: {chat: [a]}}", "router.aliases.chat must be a model, or models with"),
         ("router: {aliases: {chat: {a: 0}}}", "router.aliases.chat has no model with a share"),
+        ("model: {name: a}\nrouter:\n  aliases: {chat: b}", "line 3: router.aliases.chat names b;"),
+        ("model: {maxNumSeqs: 600}", "model.maxNumSeqs is '600'; allowed: a whole number from 1 to 512."),
+        ("models: [{name: x.gguf}, {name: y/x.gguf}]", "line 1: models[1].name: x is served already."),
         ("observability: {jaeger: true}", "observability.jaeger is not a field"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from octavo.core.errors import ModelFileError
 from octavo.models.catalog import SMOLLM2
 from octavo.models.hub import RemoteFile, Snapshot, write_manifest
-from octavo.models.source import pull, resolve, served_name
+from octavo.models.source import pull, resolve, served_name, whereabouts
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ def test_a_model_of_a_hub_that_is_here_needs_no_hub(tmp_path: pathlib.Path) -> N
     assert resolve("org/tiny", tmp_path) == tmp_path / "models" / "org" / "tiny"
     hub_model(tmp_path, "org/gguf@v1", "Q8_0", "tiny-Q8_0.gguf")
     assert resolve("org/gguf:Q8_0@v1", tmp_path) == tmp_path / "models" / "org" / "gguf@v1" / "tiny-Q8_0.gguf"
+
+
+def test_what_is_to_be_fetched_first_is_said(built_in: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert whereabouts("default", tmp_path) is None
+    assert "not on this disk yet" in str(whereabouts("org/tiny", tmp_path))
+    assert "There is no model 'tiny'" in str(whereabouts("tiny", tmp_path))
+    hub_model(tmp_path, "org/tiny", "", "config.json", "model.safetensors")
+    assert whereabouts("org/tiny", tmp_path) is None
 
 
 def test_the_time_of_use_is_kept(built_in: pathlib.Path, tmp_path: pathlib.Path) -> None:

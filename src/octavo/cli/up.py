@@ -127,8 +127,9 @@ def run(
     if file is None and flags.replicas is None:
         values = UpFlags(replicas=DEFAULT_REPLICAS).applied(values)
     if check:
-        _, lines = pkgutil.resolve_name("octavo.fleet.run:describe_fleet")(values)
-        print("\n".join(lines))
+        fleet = pkgutil.resolve_name("octavo.fleet.run")
+        _, lines = fleet.describe_fleet(values)
+        print("\n".join([*lines, *fleet.missing_models(values, Environment.read().home)]))
         return 0
     exit_code: int = pkgutil.resolve_name("octavo.fleet.run:run_fleet")(values, Environment.read())
     return exit_code

@@ -115,7 +115,8 @@ class Fields:
         return name in self._nodes and self._value(self._nodes[name]) is not None
 
     def complain(self, name: str, text: str, line: int | None = None) -> None:
-        self._mistakes.add(self.line_of(name) if line is None else line, f"{self.name_of(name)} {text}.")
+        sentence = f"{self.name_of(name)} {text}" + "." * (not text.endswith("?"))
+        self._mistakes.add(self.line_of(name) if line is None else line, sentence)
 
     def text(self, name: str, default: str = "", allowed: Sequence[str] = ()) -> str:
         value = self._take(name)
@@ -212,7 +213,7 @@ class Fields:
         for name in self._nodes.keys() - self._taken:
             nearest = difflib.get_close_matches(name, self._taken, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(sorted(self._taken))}"
-            self.complain(name, f"is not a field; {hint}".rstrip("."))
+            self.complain(name, f"is not a field; {hint}")
 
     def _take(self, name: str) -> object:
         self._taken.add(name)

@@ -47,15 +47,16 @@ class ReplicaPlan:
             "--api-key-file": router.api_key_file,
             "--drain-seconds": router.drain_seconds,
         }
-        names = self.model.served_names or (self.model_name,)
-        return ["serve", str(path), *_flags(options), *(f"--served-model-name={name}" for name in names)]
+        names = [f"--served-model-name={name}" for name in self.model.client_names]
+        return ["serve", str(path), *_flags(options), *names]
 
     @property
     def description(self) -> str:
         """For people."""
         model = self.model
+        own_name = served_name(model.name)
         parts = [
-            self.model_name,
+            self.model_name if self.model_name == own_name else f"{self.model_name} ({own_name})",
             f"{self.threads} thread{'s' * (self.threads != 1)}",
             f"KV cache {format_bytes(self.kv_cache_memory)}"
             + (f" of {model.kv_dtype}" if model.kv_dtype else ""),
@@ -153,14 +154,14 @@ def plan_fleet(values: FleetValues, machine: Machine) -> FleetPlan:
         replica = ReplicaPlan(
             name=f"r{number}",
             model=model,
-            model_name=(*model.served_names, served_name(model.name))[0],
+            model_name=model.client_names[0],
             threads=model.threads or min(share, model.max_threads or share),
             kv_cache_memory=model.kv_cache_memory or memory,
             is_standby=is_standby,
         )
         _check(replica)
         replicas.append(replica)
-    served = {name for one in replicas for name in (one.model_name, *one.model.served_names)}
+    served = {name for model in values.models for name in model.client_names}
     for alias, name, _ in values.router.aliases:
         if name not in served:
             names = ", ".join(sorted(served))

@@ -23,7 +23,7 @@ from octavo.fleet.router_view import RouterView
 from octavo.fleet.supervisor import LOOK_SECONDS, Supervisor, Watched
 from octavo.fleet.values import FleetValues
 from octavo.http.process import StopSignals
-from octavo.models.source import resolve
+from octavo.models.source import resolve, whereabouts
 from octavo.router.endpoints import Endpoint
 from octavo.router.health import HealthLimits, HealthMonitor
 
@@ -42,6 +42,12 @@ def describe_fleet(values: FleetValues) -> tuple[FleetPlan, list[str]]:
         lines.append("without effect on one machine:")
         lines += [f"  {line}" for line in values.not_honoured]
     return plan, lines
+
+
+def missing_models(values: FleetValues, home: pathlib.Path) -> list[str]:
+    """A line for each model that is not on this disk; home is OCTAVO_HOME."""
+    names = dict.fromkeys(model.name for model in values.models)
+    return [text for name in names if (text := whereabouts(name, home)) is not None]
 
 
 def run_fleet(values: FleetValues, environment: Environment) -> int:

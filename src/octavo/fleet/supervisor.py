@@ -40,8 +40,9 @@ class Watched:
             self.member.become(state, self.endpoint.complaint)
 
     def forget(self) -> None:
-        """The process is gone; the next one's first good probe is news."""
+        """The process is gone, and its requests with it; the next one's first good probe is news."""
         self.endpoint.is_ready = False
+        self.num_requests = 0
 
 
 class Supervisor:
@@ -103,9 +104,13 @@ class Supervisor:
 
     def change(self, member: Member) -> None:
         """A member's new state; on_change of every one of them."""
-        for watched in self.watched:
-            if watched.member is member and member.state in ("waiting", "starting", "asleep", "ended"):
-                watched.forget()
+        if member.state in ("waiting", "starting", "asleep", "ended"):
+            is_router = self._router is not None and self._router.member is member
+            for watched in self.watched:
+                if watched.member is member:
+                    watched.forget()
+                elif is_router:
+                    watched.num_requests = 0  # all of them came through it
         routers = [] if self._router is None else [self._router]
         for group in (routers, self._replicas):
             if group and all(_refuses(each.member) for each in group) and not self.hopeless.done():

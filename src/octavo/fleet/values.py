@@ -7,8 +7,9 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from octavo.config import KV_DTYPES, ROUTING_POLICIES
+from octavo.config import KV_DTYPES, ROUTING_POLICIES, EngineConfig
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
+from octavo.models.source import served_name
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MAX_REPLICAS = 64
@@ -33,6 +34,11 @@ class ModelValues:
     num_standbys: int = 0  # beside the replicas
     starts_on_first_request: bool = False
     idle_seconds: float | None = None  # without a request, until its replicas are stopped
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """What clients call it; the first is its own."""
+        return self.served_names or (served_name(self.name),)
 
     @property
     def is_on_demand(self) -> bool:
@@ -76,8 +82,11 @@ def read_values(path: pathlib.Path) -> FleetValues:
     fields, mistakes = read_fields(path)
     notes = Notes()
     limits = _limits(fields.fields("resources"), notes)
-    router = _router(fields.fields("router"))
+    of_router = fields.fields("router")
+    of_aliases = of_router.fields("aliases")
+    router = _router(of_router, tuple(_aliases(of_aliases)))
     models = _models(fields, mistakes, ModelReader(limits, router.is_enabled, notes))
+    _check_aliases(of_aliases, router, models)
     _observability(fields.fields("observability"), notes)
     fields.close()
     mistakes.raise_any()
@@ -113,7 +122,7 @@ def _models(fields: Fields, mistakes: Mistakes, reader: "ModelReader") -> tuple[
         fields.complain("models", "is empty")
     taken: set[str] = set()
     for item, model in zip(each, models, strict=True):
-        for name in model.served_names or (model.name,):
+        for name in model.client_names:
             if name in taken:
                 mistakes.add(item.line_of("name"), f"{item.name_of('name')}: {name} is served already.")
             taken.add(name)
@@ -137,7 +146,7 @@ class ModelReader:
             replicas=replicas,
             served_names=fields.texts("servedName"),
             max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
-            max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, 1 << 16),
+            max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, EngineConfig().max_num_batched_tokens),
             kv_cache_memory=fields.size("kvCacheMemory"),
             kv_dtype=fields.text("kvDtype", "", KV_DTYPES) or None,
             threads=fields.whole_or_none("threads", 1, MAX_CORES),
@@ -173,7 +182,7 @@ def _limits(resources: Fields, notes: Notes) -> int | None:
     return threads
 
 
-def _router(fields: Fields) -> RouterValues:
+def _router(fields: Fields, aliases: tuple[tuple[str, str, float], ...]) -> RouterValues:
     default = RouterValues()
     is_prefix_aware = fields.flag("prefixAwareRouting", True)
     policy = fields.text("policy", default.policy if is_prefix_aware else "least-load", ROUTING_POLICIES)
@@ -194,7 +203,7 @@ def _router(fields: Fields) -> RouterValues:
         inter_token_seconds=fields.seconds("interTokenTimeout") or default.inter_token_seconds,
         start_seconds=fields.seconds("startTimeout") or default.start_seconds,
         waiting_room_seconds=fields.seconds("waitingRoom"),
-        aliases=tuple(_aliases(fields.fields("aliases"))),
+        aliases=aliases,
     )
     fields.close()
     return router
@@ -211,6 +220,13 @@ def _aliases(fields: Fields) -> Iterator[tuple[str, str, float]]:
         else:
             yield from ((alias, model, share) for model, share in shares.items())
     fields.close()
+
+
+def _check_aliases(fields: Fields, router: RouterValues, models: tuple[ModelValues, ...]) -> None:
+    served = {name for model in models for name in model.client_names}
+    for alias, model, _ in router.aliases:
+        if model not in served:
+            fields.complain(alias, f"names {model}; there are: {', '.join(sorted(served))}")
 
 
 def _is_share(model: object, share: object) -> bool:

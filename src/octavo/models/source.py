@@ -39,6 +39,15 @@ def pull(model: str, home: pathlib.Path) -> pathlib.Path:
     return hub.fetch(hub_id, home)
 
 
+def whereabouts(model: str, home: pathlib.Path) -> str | None:
+    """What resolve would have to do first, or why it could not, for people; None: the model is here."""
+    if _here(model, home) is not None:
+        return None
+    if find(model) is None and _hub_id(model) is None:
+        return str(_unknown(model))
+    return f"{model} is not on this disk yet: it is fetched at the start, or by `octavo pull {model}`."
+
+
 def served_name(model: str) -> str:
     """What clients call a model that was given no other name: its own, its hub id, or its file's."""
     named = find(model)
