@@ -23,9 +23,13 @@ class ListJournal:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, list[str], list[str]]] = []
+        self.compiles: list[tuple[int, str]] = []
 
     def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
         self.steps.append((step_id, list(request_ids), list(new_request_ids)))
+
+    def note_compile(self, place: int, request_id: str) -> None:
+        self.compiles.append((place, request_id))
 
 
 class RecordingBackend(SimBackend):

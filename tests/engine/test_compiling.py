@@ -41,12 +41,13 @@ class Scene:
     def __init__(self) -> None:
         self.compiler = ToldCompiler()
         self.now = 0.0
-        self.compiling = Compiling(self.compiler, clock=lambda: self.now)
+        self.noted: dict[int, str] = {}  # by place, the request whose grammar is compiled there
+        self.compiling = Compiling(self.compiler, note=self.noted.__setitem__, clock=lambda: self.now)
         self._count = 0
 
-    def add(self, text: str) -> str:
+    def add(self, text: str, tenant: str = "") -> str:
         self._count += 1
-        submit = Submit(f"{self._count}", [1], 1, SamplingParams(), seed=0, arrival=0.0)
+        submit = Submit(f"{self._count}", [1], 1, SamplingParams(), seed=0, arrival=0.0, tenant=tenant)
         submit.grammar = GrammarSpec(GrammarKind.LARK, text)
         self.compiling.add(submit)
         return submit.request_id
@@ -97,7 +98,7 @@ def test_a_known_grammar_needs_no_thread(scene: Scene) -> None:
 
 def test_requests_of_one_grammar_wait_for_one_compile(scene: Scene) -> None:
     ids = [scene.add("hang a") for _ in range(3)]
-    assert scene.compiling.request_ids == ids[:1]
+    assert scene.noted == {0: ids[0]}
     scene.compiler.released.set()
     assert scene.take(3) == dict.fromkeys(ids, "grammar hang a")
     assert scene.compiler.compiled == ["hang a"]
@@ -121,7 +122,7 @@ def test_a_grammar_that_takes_too_long_is_refused_and_its_thread_left_alone(scen
     scene.now = 5.1
     assert scene.take_now() == {slow: "The grammar takes more than 5 s to compile, the most allowed."}
     assert not scene.compiling
-    assert scene.compiling.num_threads == 1 and scene.compiling.request_ids == [slow]
+    assert scene.compiling.num_threads == 1 and scene.noted == {0: slow, 1: ""}
     scene.compiler.released.set()
     scene.wait_for_threads(0)
     assert scene.take_now() == {}
@@ -137,9 +138,31 @@ def test_threads_are_few_and_whoever_waits_too_long_for_one_is_told(scene: Scene
     scene.now = 31.0
     assert scene.take_now() == {waiting: "Other grammars take too long to compile; try again later."}
     scene.compiler.released.set()
-    scene.wait_for_threads(0)
-    assert scene.take_now() == {}  # starts the thread
     assert scene.take() == {late: "grammar b"}
+
+
+def test_what_waits_is_compiled_whether_or_not_the_engine_has_a_step_meanwhile(scene: Scene) -> None:
+    hanging = [scene.add(f"hang {number}") for number in range(MAX_THREADS)]
+    waiting = [scene.add(f"{number}") for number in range(50)]
+    scene.compiler.released.set()
+    scene.wait_for_threads(0)
+    assert scene.take_now().keys() == {*hanging, *waiting}
+    assert set(scene.noted.values()) == {""}
+
+
+def test_tenants_take_turns(scene: Scene) -> None:
+    """Whoever sends many grammars that take long holds up nobody else's."""
+    for number in range(MAX_THREADS):
+        scene.add(f"hang {number}", "a")
+    for number in range(10):
+        scene.add(f"of a, {number}", "a")
+        scene.add(f"of b, {number}", "b")
+    scene.add("of c", "c")
+    scene.compiler.released.set()
+    scene.wait_for_threads(0)
+    order = scene.compiler.compiled[MAX_THREADS:]
+    assert {text[:4] for text in order[:4]} == {"of a", "of b", "of c"}
+    assert sum(text.startswith("of b") for text in order[:10]) in (4, 5, 6)
 
 
 def test_the_vocabularys_time_is_not_the_grammars(scene: Scene) -> None:

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from octavo.core.errors import InvalidRequestError
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec, Reasoning, ReasoningBudget
+from octavo.core.messages import OVERLOADED
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
+from octavo.engine.compiling import MAX_THREADS, QUEUE_SECONDS, Grammar, NoGrammars
 from tests.decoding.byte_grammars import COMPILER, END_ID, new_compiler, spell
 from tests.fakes_engine import SimEngine
 
@@ -176,6 +180,26 @@ def test_a_bad_grammar_is_refused_and_nobody_else_notices() -> None:
     )
 
 
+def test_a_grammar_that_has_no_turn_in_time_is_told_from_a_bad_one() -> None:
+    class Slow(NoGrammars):
+        def compile(self, spec: GrammarSpec) -> Grammar:
+            released.wait(10.0)
+            raise InvalidRequestError("bad")
+
+    released, engine = threading.Event(), SimEngine(grammars=Slow())
+    ids = [
+        engine.add(PROMPT, grammar=GrammarSpec(GrammarKind.REGEX, text), max_tokens=1)
+        for text in "abcdefgh"[: MAX_THREADS + 1]
+    ]
+    engine.clock.sleep(QUEUE_SECONDS + 1)
+    while ids[-1] not in engine.last:
+        engine.step()
+    assert engine.last[ids[-1]].error_code == OVERLOADED
+    released.set()
+    engine.run()
+    assert {engine.last[request_id].error_code for request_id in ids[:-1]} == {"invalid_value"}
+
+
 def test_who_is_gone_before_the_grammar_is_compiled_leaves_nothing() -> None:
     engine = SimEngine(grammars=new_compiler())
     request_id = ask(engine, 0)
@@ -189,7 +213,7 @@ def test_what_is_being_compiled_is_in_the_journal() -> None:
     engine = SimEngine(grammars=new_compiler())
     request_id = ask(engine, 0)
     engine.step()
-    assert ([request_id], [request_id]) in [(requests, new) for _, requests, new in engine.journal.steps]
+    assert (0, request_id) in engine.journal.compiles
 
 
 def test_a_step_without_work_reports_no_tokens() -> None:

@@ -3,9 +3,9 @@ import functools
 
 import pytest
 
-from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.errors import EngineError, InvalidRequestError, OverloadedError
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec
-from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
+from octavo.core.messages import OVERLOADED, RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import Admission, Deliveries, RequestStream, TokenGap
@@ -82,6 +82,14 @@ async def test_a_refused_grammar_is_the_clients_error(field: str | None, message
     with pytest.raises(InvalidRequestError) as error:
         await collect(stream)
     assert (str(error.value), error.value.param, error.value.code) == (message, field, "c")
+
+
+@pytest.mark.asyncio
+async def test_a_grammar_that_had_no_turn_is_overload() -> None:
+    stream = make_stream()
+    stream.accept(output(0, finish_reason=FinishReason.ERROR, error="later", error_code=OVERLOADED), now=11.0)
+    with pytest.raises(OverloadedError, match="later"):
+        await collect(stream)
 
 
 def test_a_submission_carries_the_tokens_so_far() -> None:

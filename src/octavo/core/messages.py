@@ -10,6 +10,10 @@ from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.request import FinishReason, Pooling
 from octavo.core.sampling_params import SamplingParams
 
+OVERLOADED = "server_overloaded"
+"""The error_code of a request that the engine has no room for now."""
+OVERLOAD_RETRY_SECONDS = 5  # and when its client may come back
+
 
 class Submit(msgspec.Struct, tag=True, array_like=True):
     """client -> engine: generate. After a crash it is sent again with the tokens so far and suspect marks."""
@@ -90,7 +94,7 @@ class RequestOutput(msgspec.Struct, array_like=True, gc=False):
     prompt_logprobs: TokenLogprobs | None = None  # of prompt tokens from first_prompt_index on, as they come
     first_prompt_index: int = 1
     pooled: bytes | None = None  # little-endian fp32 [hidden size], with the finish_reason
-    error_code: str | None = None  # of a request that is at fault itself; None: the engine failed it
+    error_code: str | None = None  # of a request that is at fault itself, or OVERLOADED; None: it failed
 
 
 class EngineStats(msgspec.Struct, array_like=True):

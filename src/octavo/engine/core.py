@@ -10,8 +10,8 @@ from typing import Protocol
 
 from octavo.backends.base import Backend
 from octavo.core.block_hash import BlockHash, root_hash
-from octavo.core.errors import InvalidRequestError, OctavoError
-from octavo.core.messages import EngineStats, RequestOutput, Submit
+from octavo.core.errors import InvalidRequestError, OctavoError, OverloadedError
+from octavo.core.messages import OVERLOADED, EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Request
 from octavo.core.step import Float64Array
 from octavo.core.token_constraint import TokenConstraint
@@ -29,11 +29,17 @@ class Journal(Protocol):
     def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
         """Called before each submit. New: for whom it is the first of its kind (chunk, decode)."""
 
+    def note_compile(self, place: int, request_id: str) -> None:
+        """Called in the thread that compiles, before it begins, and with "" when it has ended."""
+
 
 class NullJournal:
     """For an engine in the caller's own process."""
 
     def record(self, step_id: int, request_ids: Sequence[str], new_request_ids: Sequence[str]) -> None:
+        pass
+
+    def note_compile(self, place: int, request_id: str) -> None:
         pass
 
 
@@ -80,9 +86,8 @@ class EngineCore:
         self._journal = journal or NullJournal()
         self._clock = clock
         grammars = grammars or NoGrammars()
-        self._compiling = Compiling(grammars, clock=clock)
+        self._compiling = Compiling(grammars, note=self._journal.note_compile, clock=clock)
         self._masks = MaskFiller(grammars.fill_masks, vocab_size)
-        self._last_step_id = 0
         self._outputs: list[RequestOutput] = []  # of requests that ended without a step
         self.last_step: StepReport | None = None
 
@@ -114,7 +119,7 @@ class EngineCore:
         if plan is not None:
             outputs += self._execute(plan)
         elif self._compiling and not outputs:
-            self._wait_for_grammars()
+            self._compiling.wait(COMPILE_WAIT_SECONDS)
         stats = self._scheduler.stats()
         if plan is None:
             stats.num_step_tokens = 0
@@ -134,6 +139,8 @@ class EngineCore:
                 output.finish_reason, output.error = FinishReason.ERROR, str(grammar)
                 if isinstance(grammar, InvalidRequestError):
                     output.error_code = grammar.code or "invalid_value"
+                elif isinstance(grammar, OverloadedError):
+                    output.error_code = OVERLOADED
                 self._outputs.append(output)
                 continue
             constraint = grammar.start(ignores_end=submit.sampling.ignore_eos)
@@ -149,18 +156,11 @@ class EngineCore:
         if last_output is not None:
             self._outputs.append(last_output)
 
-    def _wait_for_grammars(self) -> None:
-        compiling = self._compiling.request_ids
-        self._journal.record(self._last_step_id, compiling, compiling)
-        self._compiling.wait(COMPILE_WAIT_SECONDS)
-
     def _execute(self, plan: Plan) -> list[RequestOutput]:
-        self._last_step_id = plan.step.step_id
-        compiling = self._compiling.request_ids
         self._journal.record(
             plan.step.step_id,
-            [*(request.request_id for request in plan.requests), *compiling],
-            [*(request.request_id for request in plan.new_in_kind), *compiling],
+            [request.request_id for request in plan.requests],
+            [request.request_id for request in plan.new_in_kind],
         )
         self._masks.begin([request.constraint for request in plan.outputs.constrained if request.constraint])
         ticket = self._backend.submit(plan.step)

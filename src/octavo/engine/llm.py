@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from octavo.config import EngineConfig, Environment
 from octavo.core.errors import EngineError, InvalidRequestError
 from octavo.core.grammar_spec import GrammarSpec
-from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
+from octavo.core.messages import OVERLOADED, RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.core import NullJournal
@@ -214,7 +214,7 @@ class LLM:
         answer = live.get(output.request_id)
         if answer is None:
             return  # a stop string ended it while this was computed
-        if output.error is not None and output.error_code is not None:
+        if output.error is not None and output.error_code not in (None, OVERLOADED):
             raise InvalidRequestError(output.error, param="grammar", code=output.error_code)
         if output.error is not None:
             raise EngineError(output.error)

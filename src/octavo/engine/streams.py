@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from octavo.core.errors import EngineError, InvalidRequestError, OctavoError
-from octavo.core.messages import RequestOutput, Submit, TokenLogprobs
+from octavo.core.errors import EngineError, InvalidRequestError, OctavoError, OverloadedError
+from octavo.core.messages import OVERLOAD_RETRY_SECONDS, OVERLOADED, RequestOutput, Submit, TokenLogprobs
 from octavo.core.sampling_params import SamplingParams
 
 
@@ -52,8 +52,9 @@ class RequestStream:
     """What the engine sends for one request, for one consumer, which listens or iterates.
 
     Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
-    for good, InvalidRequestError for one whose grammar is refused. Tokens that come faster than they are
-    consumed wait here, bounded by the request's own length, and are given out together.
+    for good, InvalidRequestError for one whose grammar is refused, OverloadedError for one whose grammar had
+    no turn in time. Tokens that come faster than they are consumed wait here, bounded by the request's own
+    length, and are given out together.
     """
 
     def __init__(
@@ -199,6 +200,8 @@ class RequestStream:
     def _error_of(self, message: str, code: str | None) -> OctavoError:
         if code is None:
             return EngineError(message)
+        if code == OVERLOADED:
+            return OverloadedError(message, retry_after_seconds=OVERLOAD_RETRY_SECONDS)
         grammar = self._submission.grammar
         field = None if grammar is None else grammar.field
         message = message if field is None else f"{field}: {message}"
