@@ -56,7 +56,8 @@ async def test_endpoints_are_added_drained_resumed_and_removed() -> None:
     async with asyncio.timeout(5):
         while operator.set.endpoints:
             await asyncio.sleep(0.01)
-    assert (await operator.ask("DELETE", "/endpoints/bee")).status_code == 404
+    missing = await operator.ask("DELETE", "/endpoints/bee")
+    assert missing.status_code == 404 and "There is no endpoint 'bee'; there are: " in missing.text
 
 
 @pytest.mark.parametrize(

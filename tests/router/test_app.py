@@ -50,7 +50,9 @@ async def test_metrics_and_version_and_what_is_not_there() -> None:
         assert 'octavo:router_endpoint_up{endpoint="r0"} 1.0' in text
         assert "octavo:router_overhead_seconds_count 1.0" in text
         assert (await router.client.get("/version")).json()["version"]
-        assert (await router.client.get("/debug/route/none")).status_code == 404
+        missing = await router.client.get("/debug/route/none")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+        assert "No request with the id 'none'" in missing.json()["error"]["message"]
         assert (await router.client.get("/v1/completions")).status_code == 405
 
 

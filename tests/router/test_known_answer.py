@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from tests.server.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
+SECRET = "shared"
 CARD = ReplicaCard("f", 64)
 
 
@@ -24,7 +26,7 @@ async def replicas(*answers: bytes) -> AsyncIterator[tuple[list[FakeEngine], lis
         engines = [FakeEngine(answer) for answer in answers]
         endpoints = []
         for number, engine in enumerate(engines):
-            _, url = await stack.enter_async_context(serving(engine))
+            _, url = await stack.enter_async_context(serving(engine, secret=SECRET))
             endpoint = Endpoint(url, name=f"r{number}", static_models=("tiny",))
             endpoint.is_ready, endpoint.card = True, CARD
             endpoints.append(endpoint)
@@ -39,7 +41,7 @@ async def ask(known: KnownAnswer, endpoint: Endpoint, card: ReplicaCard = CARD) 
 async def test_replicas_that_answer_alike_are_right() -> None:
     outcomes: list[str] = []
     async with replicas(b"Paris", b"Paris") as (engines, endpoints):
-        known = KnownAnswer(on_answer=lambda endpoint, outcome: outcomes.append(outcome))
+        known = KnownAnswer(SECRET, on_answer=lambda endpoint, outcome: outcomes.append(outcome))
         assert [await ask(known, endpoint) for endpoint in (*endpoints, *endpoints)] == [True] * 4
         salts = {submit.salt for engine in engines for submit in engine.submitted}
     assert outcomes == ["right"] * 4 and len(salts) == 4
@@ -47,7 +49,7 @@ async def test_replicas_that_answer_alike_are_right() -> None:
 
 async def test_who_drifts_gets_nothing_more_until_it_is_right_again() -> None:
     async with replicas(b"Paris", b"Paris") as (engines, (one, other)):
-        known = KnownAnswer()
+        known = KnownAnswer(SECRET)
         assert await ask(known, one) and await ask(known, other)
         engines[1].answer = b"Pariz"
 
@@ -67,7 +69,7 @@ async def test_who_drifts_gets_nothing_more_until_it_is_right_again() -> None:
 
 async def test_another_model_has_another_answer() -> None:
     async with replicas(b"Paris", b"Lyon") as (_, (one, other)):
-        known = KnownAnswer()
+        known = KnownAnswer(SECRET)
         assert await ask(known, one) and await ask(known, other, ReplicaCard("another", 64))
 
 
@@ -75,7 +77,7 @@ async def test_silence_proves_nothing() -> None:
     outcomes: list[str] = []
     async with replicas(b"Paris") as (engines, (one,)):
         known = KnownAnswer(
-            timeout_seconds=0.05, on_answer=lambda endpoint, outcome: outcomes.append(outcome)
+            SECRET, timeout_seconds=0.05, on_answer=lambda endpoint, outcome: outcomes.append(outcome)
         )
         engines[0].answer = None
         assert await ask(known, one)
@@ -88,7 +90,7 @@ async def test_silence_proves_nothing() -> None:
 async def test_only_octavo_replicas_are_asked_and_again_and_again() -> None:
     async with replicas(b"Paris", b"Paris") as (engines, (one, other)):
         other.card = None
-        known = KnownAnswer(interval_seconds=0.01)
+        known = KnownAnswer(SECRET, interval_seconds=0.01)
         watching = [asyncio.create_task(known.watch(endpoint)) for endpoint in (one, other)]
         async with asyncio.timeout(10):
             while len(engines[0].submitted) < 3:
@@ -96,3 +98,14 @@ async def test_only_octavo_replicas_are_asked_and_again_and_again() -> None:
         for task in watching:
             task.cancel()
         assert not engines[1].submitted
+
+
+async def test_the_question_is_in_no_replicas_log_and_without_the_secret_there_is_no_such_path() -> None:
+    async with serving(FakeEngine(b"Paris"), secret=SECRET) as (replica, url):
+        endpoint = Endpoint(url, name="r0", static_models=("tiny",))
+        outcomes: list[str] = []
+        for secret in (SECRET, "another"):
+            known = KnownAnswer(secret, on_answer=lambda endpoint, outcome: outcomes.append(outcome))
+            await known.ask(endpoint, CARD, "tiny")
+    assert outcomes == ["right", "silent"]
+    assert [json.loads(line)["status"] for line in replica.log.getvalue().splitlines()] == [404]

@@ -23,6 +23,7 @@ PREFIX_HEADER = b"x-octavo-prefix"
 MODEL_PATH = "/octavo/v1/model"
 EVENTS_PATH = "/octavo/v1/events"
 RESUME_PATH = "/octavo/v1/resume"
+KNOWN_ANSWER_PATH = "/octavo/v1/known-answer"  # as /v1/completions, for a router that tests the replica
 
 SEED_BITS = 63
 CHUNK_HASH_BYTES = 8

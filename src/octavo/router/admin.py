@@ -5,15 +5,15 @@ from typing import Annotated
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.http.access import Access
 from octavo.http.body import read_json_body
+from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
@@ -90,7 +90,9 @@ class Admin:
         return json_response(endpoint.description)
 
     def _named(self, request: Request) -> Endpoint:
-        endpoint = self.membership.get(request.path_params["name"])
+        name = request.path_params["name"]
+        endpoint = self.membership.get(name)
         if endpoint is None:
-            raise HTTPException(404)
+            names = ", ".join(one.name for one in self.endpoints.endpoints) or "none"
+            raise HttpError("not_found", f"There is no endpoint {name[:ECHO_LIMIT]!r}; there are: {names}.")
         return endpoint

@@ -5,19 +5,21 @@ from collections.abc import Awaitable
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo import __version__
-from octavo.core.errors import ModelNotFoundError
+from octavo.core.errors import ECHO_LIMIT, ModelNotFoundError
 from octavo.http.access import Access
+from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.router_metrics import RouterMetrics
+from octavo.router.decisions import MAX_DECISIONS
+from octavo.router.explanation import explain
 from octavo.router.proxy import Proxy
 from octavo.router.routing import Router
 
@@ -142,7 +144,9 @@ class Surface:
 
     async def decision(self, request: Request) -> Response:
         """Why a request went where it went: candidates, scores, attempts."""
-        decision = self.router.decisions.get(request.path_params["request_id"])
+        request_id = request.path_params["request_id"]
+        decision = self.router.decisions.get(request_id)
         if decision is None:
-            raise HTTPException(404)
-        return json_response(decision)
+            text = f"No request with the id {request_id[:ECHO_LIMIT]!r} is among the last {MAX_DECISIONS:,}."
+            raise HttpError("not_found", text)
+        return json_response(explain(decision))

@@ -72,7 +72,7 @@ class FileWatch:
         try:
             self.load()
         except (OSError, OctavoError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = f"{error.strerror}." if isinstance(error, OSError) else str(error)
             self._on_error(f"--endpoints-file {self._path}: {reason} The endpoints it had before stay.")
 
 

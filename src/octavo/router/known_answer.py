@@ -12,11 +12,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from octavo.core.relay import ReplicaCard
+from octavo.core.relay import KNOWN_ANSWER_PATH, SECRET_HEADER, ReplicaCard
 from octavo.router.endpoints import WRONG, Endpoint
 from octavo.router.upstream import Headers, UpstreamError
 
-PATH = "/v1/completions"
 PROMPT = "The capital of France is"
 MAX_TOKENS = 8
 MAX_ANSWER_BYTES = 1 << 20
@@ -34,14 +33,19 @@ class _Completion(msgspec.Struct):
 class KnownAnswer:
     def __init__(
         self,
+        secret: str,
         *,
         api_key: str | None = None,
         interval_seconds: float = 30.0,
         timeout_seconds: float = 10.0,
         on_answer: Callable[[Endpoint, str], None] = lambda endpoint, outcome: None,
     ) -> None:
-        """on_answer is told the outcome of every question: right, wrong, or silent (which proves nothing)."""
-        self._headers: Headers = [(b"content-type", b"application/json")]
+        """secret: shared with the replicas. on_answer is told the outcome of every question: right, wrong,
+        or silent (which proves nothing)."""
+        self._headers: Headers = [
+            (b"content-type", b"application/json"),
+            (SECRET_HEADER, secret.encode()),
+        ]
         if api_key is not None:
             self._headers.append((b"authorization", f"Bearer {api_key}".encode()))
         self._interval_seconds = interval_seconds
@@ -80,13 +84,17 @@ class KnownAnswer:
         }
         async with asyncio.timeout(self._timeout_seconds):
             answer = await endpoint.upstream.request(
-                "POST", PATH, self._headers, json.dumps(body).encode(), seconds=self._timeout_seconds
+                "POST",
+                KNOWN_ANSWER_PATH,
+                self._headers,
+                json.dumps(body).encode(),
+                seconds=self._timeout_seconds,
             )
             try:
                 data = await answer.read_all(self._timeout_seconds, MAX_ANSWER_BYTES)
             finally:
                 answer.close()
         if answer.status != 200:
-            raise UpstreamError("garbage", f"{PATH} answers {answer.status}")
+            raise UpstreamError("garbage", f"{KNOWN_ANSWER_PATH} answers {answer.status}")
         choice = msgspec.json.decode(data, type=_Completion).choices[0]
         return choice.text.encode() + b"\0" + bytes(choice.logprobs)

@@ -143,7 +143,12 @@ class Watches:
             HealthMonitor(api_key=api_key, secret=secret, limits=limits, on_change=on_change),
             CacheWatch(secret or "", knowledge.prefixes),
             GaugeWatch(api_key=api_key),
-            KnownAnswer(api_key=api_key, interval_seconds=config.known_answer_seconds, on_answer=on_answer),
+            KnownAnswer(
+                secret or "",
+                api_key=api_key,
+                interval_seconds=config.known_answer_seconds,
+                on_answer=on_answer,
+            ),
             secret is not None,
         )
 

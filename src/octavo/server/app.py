@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octavo import __version__
-from octavo.core.relay import EVENTS_PATH, MODEL_PATH, RESUME_PATH
+from octavo.core.relay import EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
@@ -20,7 +20,7 @@ from octavo.server.completions import CompletionDialect
 from octavo.server.documentation import Documentation
 from octavo.server.embeddings import EmbeddingRequest, Embeddings
 from octavo.server.endpoint import GenerationEndpoint
-from octavo.server.private import PrivateSurface, ResumeEndpoint
+from octavo.server.private import PrivateEndpoint, PrivateSurface
 from octavo.server.prompt_runs import PromptEndpoint
 from octavo.server.readiness import Readiness
 from octavo.server.relevance import Relevance, RerankRequest, ScoreRequest
@@ -83,7 +83,8 @@ def build_app(
             Route("/docs", documentation.docs),
             Route(MODEL_PATH, private.model),
             Route(EVENTS_PATH, private.events),
-            Route(RESUME_PATH, ResumeEndpoint(private), methods=["POST"]),
+            Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
+            Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )

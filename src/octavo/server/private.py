@@ -46,6 +46,11 @@ class PrivateSurface:
         if not is_trusted(scope, self._services.secret):
             raise HTTPException(404)
 
+    async def known_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A completion that no client asked for."""
+        self._check(scope)
+        await self._endpoints["/v1/completions"](scope, receive, send)
+
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go on with an answer that another replica began, where its client stands."""
         services = self._services
@@ -81,14 +86,14 @@ class PrivateSurface:
         return resumption
 
 
-class ResumeEndpoint:
-    """PrivateSurface.resume as an ASGI application, which Starlette tells from a function by its class."""
+class PrivateEndpoint:
+    """A method of PrivateSurface as an ASGI application, which Starlette knows by its class."""
 
-    def __init__(self, surface: PrivateSurface) -> None:
-        self._surface = surface
+    def __init__(self, method: ASGIApp) -> None:
+        self._method = method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._surface.resume(scope, receive, send)
+        await self._method(scope, receive, send)
 
 
 class _Replayed:
