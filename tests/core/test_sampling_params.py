@@ -21,7 +21,7 @@ from octavo.core.sampling_params import (
         ("top_k", [-1, 0, 1, 50], [-2, 2**31]),
         ("top_p", [0.01, 1], [0, 1.01, -1, math.nan]),
         ("min_p", [0, 1], [-0.1, 1.1, math.nan]),
-        ("repetition_penalty", [0.1, 1, 100], [0, -1, 100.5, math.nan]),
+        ("repetition_penalty", [0.01, 1, 100], [0, 1e-45, 0.009, -1, 100.5, math.nan]),
         ("presence_penalty", [-2, 0, 2], [-2.1, 2.1, math.nan]),
         ("frequency_penalty", [-2, 0, 2], [-2.1, 2.1, math.inf]),
         ("logit_bias", [(), ((1, -100), (2, 100))], [((1, 101),), ((1, math.nan),), ((1, 2), (1, 3))]),

@@ -80,6 +80,20 @@ async def test_a_stream_is_written_in_chunks_whichever_way() -> None:
     )
 
 
+async def test_for_a_client_that_knows_no_chunks_a_stream_ends_with_the_connection() -> None:
+    async def answer(outlet: AnswerOutlet, send: Send) -> None:
+        await start(send)
+        outlet.write(b"one")
+        await body(send, b"two", more=True)
+        await body(send)
+
+    async with asked(answer, GET.replace(b"1.1", b"1.0")) as (reader, _, app):
+        data = without_date(await reader.read())
+        await app.has_ended.wait()
+    assert data == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nonetwo"
+    assert app.raised is None
+
+
 async def test_the_head_waits_for_what_follows() -> None:
     gate = asyncio.Event()
 

@@ -76,6 +76,7 @@ def headers(*given: tuple[str, str], path: str = "/v1/models", method: str = "GE
 
 
 GOOD_BODY = json.dumps({"model": "tiny", "prompt": "hi", "max_tokens": 4, "seed": 1}).encode()
+STREAM_BODY = GOOD_BODY[:-1] + b',"stream":true}'
 LENGTH = ("Content-Length", str(len(GOOD_BODY)))
 CHUNKED = ("Transfer-Encoding", "chunked")
 
@@ -175,7 +176,10 @@ HTTP_ROWS: dict[str, list[Case]] = {
         raw("tiny chunks", posted(CHUNKED) + chunks(1, GOOD_BODY), 200),
         raw("a flood of tiny chunks", posted(CHUNKED) + chunks(1, b" " * 200_000 + GOOD_BODY), 200),
     ],
-    "B-13 a bomb": [raw("gzip", request(CHAT, GOOD_BODY, [("Content-Encoding", "gzip")]), 415)],
+    "B-13 a bomb": [
+        raw("gzip", request(CHAT, GOOD_BODY, [("Content-Encoding", "gzip")]), 415),
+        raw("gzip on its way", posted(("Transfer-Encoding", "gzip, chunked")) + chunks(9, GOOD_BODY), 415),
+    ],
     "B-14 keys": [
         raw(
             given[:30],
@@ -240,6 +244,8 @@ HTTP_ROWS: dict[str, list[Case]] = {
         raw("TLS", b"\x16\x03\x01\x02\x00\x01\x00", 400),
         raw("a websocket", headers(("Connection", "Upgrade"), ("Upgrade", "websocket")), 400),
         raw("noise", bytes(range(256)), 400),
+        raw("HTTP/1.0", request(COMPLETIONS, GOOD_BODY).replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
+        raw("HTTP/1.0, a stream", request(COMPLETIONS, STREAM_BODY).replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
     ],
 }
 
@@ -297,7 +303,8 @@ FIELD_ROWS: dict[str, list[Case]] = {
         *each("top_p", 0, 1.1, "1"),
         *each("min_p", 2, -0.1),
         *(case for name in ("presence_penalty", "frequency_penalty") for case in each(name, 3, -3, "1")),
-        *each("repetition_penalty", 0, -1, 101),
+        *each("repetition_penalty", 0, -1, 101, 1e-45),
+        *each("top_p", 5e-324, 1e-45, statuses=(200,)),
     ],
     "B-29 logprobs": [
         *each("top_logprobs", 21, -1, "5", 2),

@@ -10,7 +10,7 @@ MAX_STOP_STRINGS = 64
 MAX_STOP_STRING_LENGTH = 1024
 MAX_STOP_TOKEN_IDS = 1024
 MAX_SEED = 2**63 - 1
-MAX_REPETITION_PENALTY = 100.0
+MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 100.0
 MAX_LOGPROBS = 20  # alternatives reported for a token
 MAX_LOGIT_BIAS = 1024  # entries
 MAX_BIAS = 100.0
@@ -103,7 +103,8 @@ class SamplingParams:
 
     def _check_logits(self) -> None:
         penalty = self.repetition_penalty
-        _require("repetition_penalty", penalty, 0 < penalty <= MAX_REPETITION_PENALTY, "above 0, up to 100")
+        is_moderate = MIN_REPETITION_PENALTY <= penalty <= MAX_REPETITION_PENALTY  # logits stay finite
+        _require("repetition_penalty", penalty, is_moderate, "0.01 to 100")
         for field in ("presence_penalty", "frequency_penalty"):
             value = getattr(self, field)
             _require(field, value, -2 <= value <= 2, "-2 to 2")

@@ -39,7 +39,9 @@ def _check_content_type(headers: dict[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         raise HttpError("unsupported_media_type", "Send Content-Type: application/json.")
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    transfer = headers.get(b"transfer-encoding", b"chunked").strip().lower()
+    if encoding != b"identity" or transfer != b"chunked":
         raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
 
 

@@ -51,6 +51,7 @@ class AnswerOutlet:
         self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
         self._transport = cycle.transport
         self._head = b""  # until it leaves
+        self._ends_with_connection = False
 
     @property
     def is_gone(self) -> bool:
@@ -80,8 +81,11 @@ class AnswerOutlet:
     def write(self, data: bytes) -> None:
         if self._cycle is None or self._cycle.disconnected:
             return
-        assert self._cycle.chunked_encoding, "a stream has no content-length"
-        self._transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
+        if self._ends_with_connection:
+            self._transport.write(self._head + data)
+        else:
+            assert self._cycle.chunked_encoding, "a stream has no content-length"
+            self._transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
         self._head = b""
 
     def _start(
@@ -104,8 +108,10 @@ class AnswerOutlet:
         if not cycle.keep_alive and not says_close:
             lines.append((b"connection", b"close"))
         if cycle.chunked_encoding is None and cycle.scope["method"] != "HEAD" and status not in _BODILESS:
-            cycle.chunked_encoding = True
-            lines.append((b"transfer-encoding", b"chunked"))
+            self._ends_with_connection = cycle.scope["http_version"] == "1.0"  # which knows no chunks
+            if not self._ends_with_connection:
+                cycle.chunked_encoding = True
+                lines.append((b"transfer-encoding", b"chunked"))
         head = b"".join([b"%b: %b\r\n" % line for line in lines])
         if not head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n") == len(lines) or b"\0" in head:
             raise RuntimeError("A header's name or value has more than one line.")
@@ -117,7 +123,7 @@ class AnswerOutlet:
         elif cycle.chunked_encoding:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body = chunk if has_more else chunk + b"0\r\n\r\n"
-        else:
+        elif not self._ends_with_connection:
             cycle.expected_content_length -= len(body)
             if cycle.expected_content_length < 0 or (cycle.expected_content_length and not has_more):
                 raise RuntimeError("The body's length is not its content-length.")

@@ -113,7 +113,7 @@ PARAMETERS = (
     ),
     _honoured("presence_penalty", "-2 to 2; subtracted from the logits of tokens in the answer", "0"),
     _honoured("frequency_penalty", "-2 to 2; the same, once for each time the token is there", "0"),
-    _honoured("repetition_penalty", "above 0, up to 100; divides logits of tokens in prompt and answer", "1"),
+    _honoured("repetition_penalty", "0.01 to 100; divides logits of tokens in prompt and answer", "1"),
     _honoured("logit_bias", "object of up to 1,024 token ids, each with -100 to 100", "none"),
     _honoured("allowed_token_ids", "list of token ids; nothing else is sampled", "all"),
     _honoured(

@@ -127,7 +127,8 @@ float find_nucleus(const SampleArgs &args, const Row &row, float best, float thr
   for (int b = 0; b < WEIGHT_BUCKETS; b++)
     total += weights.weight(b);
   const double target = args.top_p * (double)total;
-  const uint64_t needed = (uint64_t)target + ((double)(uint64_t)target < target);
+  const uint64_t reached = (uint64_t)target + ((double)(uint64_t)target < target);
+  const uint64_t needed = reached ? reached : 1; // a target that is no normal number may count as zero
   int bucket = 0;
   while (bucket < WEIGHT_BUCKETS - 1 && above + weights.weight(bucket) < needed)
     above += weights.weight(bucket++);
