@@ -67,7 +67,7 @@ def test_nobody_to_ask_has_its_reasons() -> None:
 def test_first_tokens_teach_the_policies_that_go_by_time() -> None:
     slow, quick = endpoints = ready(2)
     router = router_of(endpoints)
-    wanted = request(policy="cost")
+    wanted = request(policy="cost", is_stream=True)
     for _ in range(40):
         for endpoint, seconds in ((slow, 3.0), (quick, 0.1)):
             route = router.route(wanted, is_fit=lambda one, endpoint=endpoint: one is endpoint)

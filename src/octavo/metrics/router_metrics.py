@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from octavo.metrics.plain_counter import PlainCounter
+from octavo.metrics.token_histogram import TokenHistogram
+
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 QUEUE_BUCKETS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -11,10 +14,10 @@ class RouterMetrics:
         self.registry = CollectorRegistry()
         self._create_counters()
         self._create_gauges()
-        self._of_decision: dict[tuple[str, str], tuple[Counter, Counter]] = {}  # labels cost more than counts
-        self._overhead = Histogram(
+        self._overhead = TokenHistogram(
             "octavo:router_overhead_seconds",
             "From a request's last byte to the choice of its endpoint.",
+            {},
             buckets=OVERHEAD_BUCKETS,
             registry=self.registry,
         )
@@ -34,8 +37,11 @@ class RouterMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"octavo:router_{name}", text, labels, registry=self.registry)
 
-        self._decisions = counter("decisions", "Requests sent to an endpoint.", "policy", "endpoint")
-        self._predicted = counter(
+        def plain_counter(name: str, text: str, *labels: str) -> PlainCounter:
+            return PlainCounter(f"octavo:router_{name}", text, *labels, registry=self.registry)
+
+        self._decisions = plain_counter("decisions", "Requests sent to an endpoint.", "policy", "endpoint")
+        self._predicted = plain_counter(
             "predicted_cached_tokens", "Prompt tokens expected in the endpoint's cache.", "policy"
         )
         self._actual = counter(
@@ -62,13 +68,8 @@ class RouterMetrics:
         self._tokens = gauge("reserved_tokens", "Load the router has put on the endpoint, in tokens.")
 
     def observe_decision(self, policy: str, endpoint: str, num_cached_tokens: int) -> None:
-        counters = self._of_decision.get((policy, endpoint))
-        if counters is None:
-            counters = self._decisions.labels(policy, endpoint), self._predicted.labels(policy)
-            self._of_decision[policy, endpoint] = counters
-        decisions, predicted = counters
-        decisions.inc()
-        predicted.inc(num_cached_tokens)
+        self._decisions.add((policy, endpoint))
+        self._predicted.add((policy,), num_cached_tokens)
 
     def observe_cached(self, policy: str, num_tokens: int) -> None:
         self._actual.labels(policy).inc(num_tokens)
@@ -85,12 +86,10 @@ class RouterMetrics:
     def forget_endpoint(self, endpoint: str) -> None:
         """It is gone, and its series with it: where endpoints come and go, they would pile up."""
         for metric in (
-            self._up, self._requests, self._tokens,
-            self._decisions, self._ejections, self._known_answers, self._changes,
+            self._up, self._requests, self._tokens, self._ejections, self._known_answers, self._changes,
         ):  # fmt: skip
             metric.remove_by_labels({"endpoint": endpoint})
-        for key in [key for key in self._of_decision if key[1] == endpoint]:
-            del self._of_decision[key]
+        self._decisions.forget(lambda values: values[1] == endpoint)
 
     def observe_discovery_error(self, source: str) -> None:
         self._discovery_errors.labels(source).inc()

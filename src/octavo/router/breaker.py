@@ -35,8 +35,7 @@ class CircuitBreaker:
 
     @property
     def is_passable(self) -> bool:
-        state = self.state
-        return state == "closed" or (state == "half open" and not self._is_trying)
+        return self._opened_at is None or (self.state == "half open" and not self._is_trying)
 
     def begin(self) -> None:
         """A request goes to the endpoint."""

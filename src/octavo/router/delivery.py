@@ -136,9 +136,10 @@ class Delivery:
         return room.limits.seconds if recovery.may_queue and router.is_known(model) else 0.0
 
     def _next(self) -> Route | None:
-        recovery = self._recovery
+        recovery, relay = self._recovery, self._relay
+        is_fit = relay.fits if relay.can_resume else None  # nobody has begun: anybody may
         return self._router.route(
-            self._request, tried=recovery.tried, is_fit=self._relay.fits, may_crowd=recovery.is_taken_up
+            self._request, tried=recovery.tried, is_fit=is_fit, may_crowd=recovery.is_taken_up
         )
 
     @property

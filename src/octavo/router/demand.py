@@ -27,6 +27,8 @@ class RecentCounts:
         self._before: dict[Hashable, int] = {}
 
     def add(self, keys: Sequence[Hashable]) -> None:
+        if not keys:
+            return
         self._turn()
         counts = self._now
         for key in keys:

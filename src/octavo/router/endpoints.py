@@ -178,13 +178,17 @@ class EndpointSet:
         """Those that have the model, ready or not."""
         return [endpoint for endpoint in self.endpoints if model in endpoint.cards]
 
-    def candidates(self, model: str, is_fit: Callable[[Endpoint], bool] = lambda _: True) -> list[Endpoint]:
+    def candidates(self, model: str, is_fit: Callable[[Endpoint], bool] | None = None) -> list[Endpoint]:
         """Those to choose from. When every breaker is open none counts: a bad endpoint beats none.
 
-        A standby is one of them in place of each endpoint that is none."""
+        A standby is one of them in place of each endpoint that is none. is_fit: None: anybody is."""
         serving = self.serving(model)
-        available = [endpoint for endpoint in serving if endpoint.is_available and is_fit(endpoint)]
+        available = [endpoint for endpoint in serving if endpoint.is_available]
+        if is_fit is not None:
+            available = list(filter(is_fit, available))
         good = [endpoint for endpoint in available if endpoint.breaker.is_passable] or available
         regular = [endpoint for endpoint in good if not endpoint.is_standby]
+        if len(regular) == len(good):
+            return good
         num_missing = sum(not endpoint.is_standby for endpoint in serving) - len(regular)
         return regular + [endpoint for endpoint in good if endpoint.is_standby][:num_missing]

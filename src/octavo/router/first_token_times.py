@@ -19,6 +19,7 @@ RELATIVE_NOISE = 0.5
 SLOWNESS_WEIGHT = 0.1  # of one observation
 SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
 MAX_SLOWNESS = 16.0
+RATES_SECONDS = 0.05  # for so long rates stay as they are if nothing is observed: little is forgotten in it
 HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
 
 
@@ -55,10 +56,20 @@ class FirstTokenTimes:
             weakref.WeakKeyDictionary()
         )  # logarithm, and when it was learned
         self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
+        self._rates: dict[tuple[Endpoint, str], Rates] = {}  # by model, too; all as of one time
+        self._rates_as_of = -math.inf
 
     def rates(self, endpoint: Endpoint, model: str) -> Rates:
-        slowness = math.exp(self._significant(self._log_slowness(endpoint)))
-        return Rates(*[value * slowness for value in self._fit(model).coefficients])
+        now = self._clock()
+        if not 0 <= now - self._rates_as_of < RATES_SECONDS:
+            self._rates.clear()
+            self._rates_as_of = now
+        key = (endpoint, model)
+        rates = self._rates.get(key)
+        if rates is None:
+            slowness = math.exp(self._significant(self._log_slowness(endpoint)))
+            rates = self._rates[key] = Rates(*[value * slowness for value in self._fit(model).coefficients])
+        return rates
 
     def work(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int) -> Work:
         """For a prompt that is sent there now and has num_tokens to compute; num_pending: see Load."""
@@ -74,6 +85,7 @@ class FirstTokenTimes:
         usual = Rates(*fit.coefficients).predict(work)
         limit = math.log(MAX_SLOWNESS)
         log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
+        self._rates.clear()
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)

@@ -33,12 +33,13 @@ def all_policies(knowledge: Knowledge) -> dict[str, RoutingPolicy]:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """work: what was in the way of the first token when the endpoint was chosen."""
+    """work: what was in the way of the first token when the endpoint was chosen; None: nobody will see when
+    that comes."""
 
     score: Score
     scores: list[Score]
     num_missing_tokens: int  # of the prompt, not cached
-    work: Work
+    work: Work | None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -88,14 +89,12 @@ class Router:
         request: RoutedRequest,
         *,
         tried: Set[Endpoint] = frozenset(),
-        is_fit: Callable[[Endpoint], bool] = lambda _: True,
+        is_fit: Callable[[Endpoint], bool] | None = None,
         may_crowd: bool = False,
     ) -> Route | None:
         """None: everybody who fits has been tried, or has no place for one more. What is chosen must be
         reserved before the next await. may_crowd: it is not to wait for a place."""
-        candidates = self.endpoints.candidates(
-            request.model, lambda endpoint: endpoint not in tried and is_fit(endpoint)
-        )
+        candidates = self.endpoints.candidates(request.model, _untried(tried, is_fit))
         candidates = self._with_place(candidates, may_crowd=may_crowd)
         if not candidates:
             return None
@@ -106,10 +105,13 @@ class Router:
         self._knowledge.prefixes.sent(chosen.endpoint, request)
         self._knowledge.demand.routed(chosen.endpoint, request)
         num_missing = request.num_prompt_tokens - chosen.num_cached_tokens
+        work = self._work(chosen, request, num_missing) if request.is_stream else None
+        return Route(chosen, scores, num_missing, work)
+
+    def _work(self, chosen: Score, request: RoutedRequest, num_missing: int) -> Work:
         times = self._knowledge.times
         rates = times.rates(chosen.endpoint, request.model)
-        work = times.work(chosen.endpoint, rates, num_missing, chosen.num_pending_tokens)
-        return Route(chosen, scores, num_missing, work)
+        return times.work(chosen.endpoint, rates, num_missing, chosen.num_pending_tokens)
 
     def _with_place(self, candidates: list[Endpoint], *, may_crowd: bool) -> list[Endpoint]:
         """The limit on requests at an endpoint is the operator's, and hard. That it is busy it says itself:
@@ -131,7 +133,8 @@ class Router:
 
     def observe_first_token(self, route: Route, request: RoutedRequest, seconds: float) -> None:
         """The first token of an answer came so long after the request went out."""
-        self._knowledge.times.observe(route.endpoint, request.model, route.work, seconds)
+        if route.work is not None:
+            self._knowledge.times.observe(route.endpoint, request.model, route.work, seconds)
         self._knowledge.prefixes.computed(route.endpoint, request)
 
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
@@ -150,3 +153,12 @@ class Router:
         elif request.model in on_demand.names:
             what = f"{request.model} was not started within {on_demand.start_seconds:g} s"
         return OverloadedError(f"{what} ({complaints}).", retry_after_seconds=seconds)
+
+
+def _untried(
+    tried: Set[Endpoint], is_fit: Callable[[Endpoint], bool] | None
+) -> Callable[[Endpoint], bool] | None:
+    """None: anybody is fit."""
+    if not tried:
+        return is_fit
+    return lambda endpoint: endpoint not in tried and (is_fit is None or is_fit(endpoint))
