@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import pytest
 
 from octavo.http.errors import ErrorAnswer
+from octavo.http.outlet import AnswerOutlet
 from octavo.router.client_answer import ClientAnswer
 
 pytestmark = pytest.mark.asyncio
@@ -13,10 +14,11 @@ ERROR = ErrorAnswer("endpoint_failed", "It broke.")
 
 
 class Client:
-    """Both ways to it."""
+    """An outlet: what has been put into it."""
 
     def __init__(self) -> None:
-        self.messages: list[Any] = []
+        self.heads: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        self.ends: list[bytes] = []
         self.written: list[bytes] = []
         self.is_behind = self.is_gone = False
         self.on_room: Callable[[], None] = lambda: None
@@ -24,54 +26,56 @@ class Client:
 
     @property
     def answer(self) -> ClientAnswer:
-        return ClientAnswer(self.send, self)
+        return ClientAnswer(cast(AnswerOutlet, self), lambda status, headers: headers)
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
-    async def send(self, message: Any) -> None:
-        self.messages.append(message)
+    def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.heads.append((status, headers))
+
+    def end(self, data: bytes = b"") -> None:
+        self.ends.append(data)
 
 
 async def test_headers_of_the_connection_stay_and_the_route_is_added() -> None:
     client = Client()
     headers = [(b"content-type", b"a/b"), (b"transfer-encoding", b"chunked"), (b"x-request-id", b"theirs")]
-    await client.answer.start(200, headers, b"why")
-    (head,) = client.messages
-    assert head["headers"] == [(b"content-type", b"a/b"), (b"x-octavo-route", b"why")]
+    client.answer.start(200, headers, b"why")
+    assert client.heads[0][1] == [(b"content-type", b"a/b"), (b"x-octavo-route", b"why")]
 
 
 async def test_an_error_has_a_status_as_long_as_there_is_none() -> None:
     client = Client()
-    await client.answer.fail(ERROR)
-    assert client.messages[0]["status"] == 502 and b"It broke." in client.messages[1]["body"]
+    client.answer.fail(ERROR)
+    assert client.heads[0][0] == 502 and b"It broke." in client.ends[0]
 
 
 async def test_in_a_stream_an_error_is_an_event_of_its_own() -> None:
     client = Client()
     answer = client.answer
-    await answer.start(200, [(b"content-type", b"text/event-stream; charset=utf-8")], b"")
+    answer.start(200, [(b"content-type", b"text/event-stream")], b"", is_event_stream=True)
     assert answer.write(b"data: half an ev")
-    await answer.fail(ERROR)
+    answer.fail(ERROR)
     assert client.written == [b"data: half an ev"]
-    assert client.messages[-1]["body"] == b"\n\n" + ERROR.event and answer.has_ended
-    await answer.fail(ERROR)
-    assert len(client.messages) == 2
+    assert client.ends == [b"\n\n" + ERROR.event] and answer.has_ended
+    answer.fail(ERROR)
+    assert len(client.ends) == 1
 
 
 async def test_another_body_is_left_unfinished() -> None:
     client = Client()
     answer = client.answer
-    await answer.start(200, [(b"content-type", b"application/json")], b"")
-    await answer.fail(ERROR)
-    assert len(client.messages) == 1 and not answer.has_ended
+    answer.start(200, [(b"content-type", b"application/json")], b"")
+    answer.fail(ERROR)
+    assert len(client.heads) == 1 and not client.ends and not answer.has_ended
 
 
-@pytest.mark.parametrize(("kind", "has_length"), ((b"text/event-stream", False), (b"a/b", True)))
-async def test_a_stream_has_no_length_and_a_whole_answer_keeps_it(kind: bytes, has_length: bool) -> None:
+@pytest.mark.parametrize("is_event_stream", (True, False))
+async def test_a_stream_has_no_length_and_a_whole_answer_keeps_it(is_event_stream: bool) -> None:
     client = Client()
-    await client.answer.start(200, [(b"content-type", kind), (b"content-length", b"5")], b"")
-    assert (b"content-length" in dict(client.messages[0]["headers"])) == has_length
+    client.answer.start(200, [(b"content-length", b"5")], b"", is_event_stream=is_event_stream)
+    assert (b"content-length" in dict(client.heads[0][1])) != is_event_stream
 
 
 async def test_who_does_not_keep_up_is_waited_for_unless_he_is_gone() -> None:

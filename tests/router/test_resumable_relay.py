@@ -181,9 +181,14 @@ def marked(payload: bytes, *token_ids: int) -> bytes:
     return Mark(len(payload), 0, 0, 0, None, list(token_ids)).encode() + payload
 
 
+def some_asking() -> Asking:
+    (endpoint,) = endpoints(1)
+    reservation = endpoint.reserved(1)
+    return Asking(endpoint, None, Attempt("r0", [], 0), b"", lambda num_cached: None, reservation)
+
+
 async def taken(client: Client, last: ErrorMark, last_payload: bytes) -> MarkedStream:
-    asking = Asking(endpoints(1)[0], Attempt("r0", [], 0), b"", lambda num_cached: None)
-    stream = MarkedStream(client.answer, Transcript(), asking)
+    stream = MarkedStream(client.answer, Transcript(), some_asking())
     first, second = marked(b"data: 1\n\n", 7), marked(b"data: 2\n\n", 8)
     assert stream.hold(first[:5]) and not stream.hold(first[5:] + second)
     stream.pass_on_held()
@@ -204,8 +209,7 @@ async def test_what_came_before_an_error_leaves_before_it() -> None:
 
 async def test_a_client_that_does_not_keep_up_is_given_a_pause() -> None:
     client = Client()
-    asking = Asking(endpoints(1)[0], Attempt("r0", [], 0), b"", lambda num_cached: None)
-    stream = MarkedStream(client.answer, Transcript(), asking)
+    stream = MarkedStream(client.answer, Transcript(), some_asking())
     assert stream.take(marked(b"data: 1\n\n"))
     client.is_behind = True
     assert not stream.take(marked(b"data: 2\n\n"))

@@ -2,12 +2,14 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
 
 from octavo.http.errors import HttpError
 from octavo.http.key_ring import KeyRing
+from octavo.http.outlet import AnswerOutlet
 
 OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # of probes: they send no key and know no name
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -47,7 +49,7 @@ class Access:
         """app, which says to browsers whose pages may read its answers. They ask before they send a key."""
         if not self.allowed_origins:
             return app
-        return CORSMiddleware(
+        return ForBrowsers(
             app,
             allow_origins=self.allowed_origins,
             allow_methods=("GET", "POST"),
@@ -55,6 +57,14 @@ class Access:
             expose_headers=_EXPOSED,
             max_age=600,
         )
+
+
+class ForBrowsers(CORSMiddleware):
+    def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
+        """See connection.py. A request of no web page passes by."""
+        begin: Callable[[Scope, bytes, AnswerOutlet], bool] | None = getattr(self.app, "begin", None)
+        is_of_page = any(name == b"origin" for name, _ in scope["headers"])
+        return begin is not None and not is_of_page and begin(scope, body, outlet)
 
 
 def _is_named(name: str, allowed: str) -> bool:

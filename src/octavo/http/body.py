@@ -17,11 +17,7 @@ class ClientGone(Exception):
 
 async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_seconds: float) -> bytes:
     """The whole body. Raises HttpError: 415 not JSON, 413 too large, 408 too slow. Raises ClientGone."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    _check_content_type(headers)
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:20]) > max_bytes:
-        raise _too_large(max_bytes)
+    check_json_head(scope, max_bytes)
     outlet = outlet_of(scope)
     if outlet is not None and outlet.has_whole_request:
         return await _read(receive, max_bytes)
@@ -35,7 +31,9 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
             timer.cancel()
 
 
-def _check_content_type(headers: dict[bytes, bytes]) -> None:
+def check_json_head(scope: Scope, max_bytes: int) -> None:
+    """Raises HttpError: 415 not JSON, 413 too large, by what the head says."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         raise HttpError("unsupported_media_type", "Send Content-Type: application/json.")
@@ -43,6 +41,9 @@ def _check_content_type(headers: dict[bytes, bytes]) -> None:
     transfer = headers.get(b"transfer-encoding", b"chunked").strip().lower()
     if encoding != b"identity" or transfer != b"chunked":
         raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -20,6 +21,11 @@ from octavo.http.outlet import AnswerOutlet, attach_outlet
 from octavo.http.request_log import request_id_of
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
+
+
+Begin = Callable[[Scope, bytes, AnswerOutlet], bool]
+"""Given a request, whole with its body: begins to answer it without a task, and returns True; or does nothing
+and returns False. An ASGI application may have one beside __call__."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +60,10 @@ class Deadline:
         self._callback()
 
 
+def _never(scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
+    return False
+
+
 class HttpConnection(HttpToolsProtocol):
     """One client's connection. Between two requests uvicorn's keep-alive time applies.
 
@@ -74,6 +84,9 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = limits or ConnectionLimits()
         self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
         self._outlet: AnswerOutlet | None = None  # of that answer
+        self._begin: Begin = getattr(self.app, "begin", _never)
+        self._is_parsing = False
+        self._is_unbegun = False  # the answer: the packet that brought the head may hold the body, too
         self._is_in_head = False
         self._is_refused = False
         self._num_vain_bytes = 0  # since a head ended or a body came: of heads, trailers, chunk extensions
@@ -115,7 +128,11 @@ class HttpConnection(HttpToolsProtocol):
         if self._lingering.is_lingering:
             return
         self._num_vain_bytes += len(data)
+        self._is_parsing = True
         super().data_received(data)
+        self._is_parsing = False
+        if self._is_unbegun:
+            self._begin_answer()
         if self.transport.is_closing():
             return
         if not self._is_answering:
@@ -147,14 +164,26 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.resume_reading()  # or the client's leaving would go unnoticed
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """What uvicorn calls for a request whose turn it is."""
         self._answering = cycle
-        self._outlet = AnswerOutlet(cycle)
+        self._outlet = AnswerOutlet(cycle, super()._start_asgi_task)
         cycle.send = self._outlet.send  # type: ignore[method-assign, assignment]
         attach_outlet(cast(dict[str, Any], cycle.scope), self._outlet)
-        super()._start_asgi_task(cycle, app)
+        self._is_unbegun = True
+
+    def _begin_answer(self) -> None:
+        """At once, where the request has come whole and the application can; else in a task."""
+        cycle, outlet, self._is_unbegun = self._answering, self._outlet, False
+        assert cycle is not None and outlet is not None
+        is_ready = not cycle.more_body and not self.transport.is_closing()
+        scope = cast(dict[str, Any], cycle.scope)
+        if not (is_ready and self._begin(scope, bytes(cycle.body), outlet)):
+            outlet.go_on(self.app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._is_unbegun and not self._is_parsing:  # one that was waiting behind this one
+            self._begin_answer()
         if self._is_in_head:
             self._head_deadline.start()
         if self.transport.get_write_buffer_size():  # no more writing will tell whether it is read

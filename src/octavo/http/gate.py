@@ -4,8 +4,10 @@ for what the key may still use, and logs the end.
 Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
 
+import functools
 import random
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,23 +16,25 @@ from octavo.core.errors import RateLimitError
 from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to
-from octavo.http.outlet import outlet_of
+from octavo.http.outlet import AnswerOutlet, outlet_of
 from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import send_error
 
 MAX_HEAD_BYTES = 1 << 15  # names and values of all header fields
 MAX_HEADERS = 100
 MAX_URL_BYTES = 1 << 13
-MAX_IGNORED_NAMES = 32  # in the header x-octavo-ignored
-MAX_IGNORED_NAME = 64  # characters of each
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+
+
+BeginRecorded = Callable[[Scope, bytes, RequestRecord, Callable[[], None]], bool]
+"""As connection.py's Begin, of an application behind the gate: it calls back when the answer has ended."""
 
 
 class Gate:
     def __init__(self, app: ASGIApp, access: Access, log: RequestLog, *, counts_tokens: bool = True) -> None:
         """counts_tokens: whether app tells a request's allowance of its tokens."""
         self.app = app
+        self._begin: BeginRecorded = getattr(app, "begin", _never)
         self._access = access
         self._log = log
         self._allowances = Allowances(counts_tokens=counts_tokens)
@@ -40,34 +44,50 @@ class Gate:
             await self.app(scope, receive, send)
             return
         fields: dict[bytes, bytes] = dict(scope["headers"])
+        record = self._record(scope, fields)
+        try:
+            entered = self._admit(scope, fields, record)
+        except (HttpError, RateLimitError) as error:
+            await send_error(_with_head(record, send), answer_to(error))
+            self._log.write(record)
+        else:
+            await self._pass(record, entered, scope, receive, send)
+
+    async def _pass(
+        self, record: RequestRecord, entered: float | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            await self.app(scope, receive, _with_head(record, send))
+        finally:
+            self._end(record, entered)
+
+    def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
+        """See connection.py. What is refused is refused by __call__."""
+        fields: dict[bytes, bytes] = dict(scope["headers"])
+        record = self._record(scope, fields)
+        try:
+            entered = self._admit(scope, fields, record)
+        except (HttpError, RateLimitError):
+            return False
+        if not self._begin(scope, body, record, functools.partial(self._end, record, entered)):
+            outlet.go_on(functools.partial(self._pass, record, entered))
+        return True
+
+    def _record(self, scope: Scope, fields: dict[bytes, bytes]) -> RequestRecord:
         record = RequestRecord(_request_id(fields), scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
         record.outlet = outlet_of(scope)
-        identity = (b"x-request-id", record.request_id.encode())
+        return record
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                record.status = message["status"]
-                headers, left = message.get("headers", ()), record.allowance.headers()
-                if left:  # a router's client hears what the router counts
-                    ours = {name for name, _ in left}
-                    headers = [header for header in headers if header[0] not in ours]
-                message["headers"] = [*headers, identity, *_ignored(record), *left]
-            await send(message)
+    def _admit(self, scope: Scope, fields: dict[bytes, bytes], record: RequestRecord) -> float | None:
+        """What _end is to be given. Raises HttpError, RateLimitError; then nothing has been counted."""
+        self._check(scope, fields, record)
+        return record.allowance.enter() if scope["method"] == "POST" else None
 
-        try:
-            self._check(scope, fields, record)
-            entered = record.allowance.enter() if scope["method"] == "POST" else None
-        except (HttpError, RateLimitError) as error:
-            await send_error(send_with_id, answer_to(error))
-        else:
-            try:
-                await self.app(scope, receive, send_with_id)
-            finally:
-                if entered is not None:
-                    record.allowance.leave(entered)
-        finally:
-            self._log.write(record)
+    def _end(self, record: RequestRecord, entered: float | None) -> None:
+        if entered is not None:
+            record.allowance.leave(entered)
+        self._log.write(record)
 
     def _check(self, scope: Scope, fields: dict[bytes, bytes], record: RequestRecord) -> None:
         """Raises HttpError for a request that nothing behind the gate may see."""
@@ -86,6 +106,10 @@ class Gate:
                 "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
                 headers=((b"connection", b"close"),),
             )
+
+
+def _never(scope: Scope, body: bytes, record: RequestRecord, on_end: Callable[[], None]) -> bool:
+    return False
 
 
 def _check_size(scope: Scope) -> None:
@@ -108,12 +132,13 @@ def _request_id(fields: dict[bytes, bytes]) -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _ignored(record: RequestRecord) -> list[tuple[bytes, bytes]]:
-    """The header that names what was asked for without effect; a client chose the names of unknown fields."""
-    if not record.ignored:
-        return []
-    names = [_NO_NAME.sub("?", name[:MAX_IGNORED_NAME]) for name in record.ignored[:MAX_IGNORED_NAMES]]
-    return [(b"x-octavo-ignored", ", ".join(names).encode())]
+def _with_head(record: RequestRecord, send: Send) -> Send:
+    async def send_with_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = record.head(message["status"], message.get("headers", ()))
+        await send(message)
+
+    return send_with_head
 
 
 def _unauthorized() -> HttpError:

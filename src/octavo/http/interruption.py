@@ -7,6 +7,13 @@ those that may last equally long expire in the order of their starts, so one tim
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
+
+
+class Interruptible(Protocol):
+    def interrupt(self, error: Exception) -> None:
+        """Without effect when it is over."""
+        ...
 
 
 class Interruption:
@@ -51,16 +58,16 @@ class Lifetimes:
         """error: what a stretch is interrupted with."""
         self._seconds = seconds
         self._error = error
-        self._ends: dict[Interruption, float] = {}  # on the loop's clock; the oldest first
+        self._ends: dict[Interruptible, float] = {}  # on the loop's clock; the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, stretch: Interruption) -> None:
+    def begin(self, stretch: Interruptible) -> None:
         loop = asyncio.get_running_loop()
         end = self._ends[stretch] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(end, self._look, loop)
 
-    def end(self, stretch: Interruption) -> None:
+    def end(self, stretch: Interruptible) -> None:
         """In time, or not."""
         self._ends.pop(stretch, None)
 
@@ -76,6 +83,6 @@ class Lifetimes:
             stretch.interrupt(self._error())
 
     def interrupt_all(self, error: Exception) -> None:
-        for stretch in self._ends:
+        stretches, self._ends = self._ends, {}
+        for stretch in stretches:
             stretch.interrupt(error)
-        self._ends.clear()

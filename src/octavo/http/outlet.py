@@ -1,15 +1,14 @@
-"""An answer on its way to the client: ASGI's send, and a shorter way for the body of a stream.
+"""An answer on its way to the client: ASGI's send, and a shorter way.
 
 send is a coroutine: for each piece of a stream a task would have to be woken that awaits it, which costs
-several times what the piece does. So what is between an answer's head and its last piece may be written
-straight to its connection. Either way the head waits for what follows it, as ASGI wants it, and both leave in
-one packet.
+several times what the piece does. So an answer may be written straight to its connection. Either way the head
+waits for what follows it, as ASGI wants it, and both leave in one packet.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 _SCOPE_KEY = "octavo.outlet"
@@ -44,11 +43,13 @@ class AnswerOutlet:
     """Of one request on uvicorn's connection, in place of uvicorn's own."""
 
     # The cycle has its request's scope, which has this outlet: at the end of the answer the ring is opened.
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, run: Callable[[RequestResponseCycle, Any], None]) -> None:
+        """run: calls an application for the request, in a task of its own."""
         self.on_room: Callable[[], None] = _nobody_waits
         self.on_gone: Callable[[], None] = _nobody_waits
         self.is_behind = cycle.flow.write_paused  # kept by the connection
         self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
+        self._run = run
         self._transport = cycle.transport
         self._head = b""  # until it leaves
         self._ends_with_connection = False
@@ -77,6 +78,22 @@ class AnswerOutlet:
             self._start(cycle, message["status"], message.get("headers", ()))
         else:
             self._send_body(cycle, message.get("body", b""), has_more=message.get("more_body", False))
+
+    def go_on(self, app: ASGIApp) -> None:
+        """What is left to do of the request needs a task: app, as any application. Once."""
+        if self._cycle is not None:
+            self._run(self._cycle, app)
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """The answer's head, once. Raises RuntimeError: it is none in HTTP. Without effect once the client
+        is gone, as all that follows."""
+        if self._cycle is not None and not self._cycle.disconnected:
+            self._start(self._cycle, status, headers)
+
+    def end(self, data: bytes = b"") -> None:
+        """The last piece of the body, or all of it. Raises RuntimeError: that is not its content-length."""
+        if self._cycle is not None and not self._cycle.disconnected:
+            self._send_body(self._cycle, data, has_more=False)
 
     def write(self, data: bytes) -> None:
         if self._cycle is None or self._cycle.disconnected:

@@ -1,6 +1,6 @@
 """One line on stderr for each request at its end: what was asked, how it ended, and where its time went."""
 
-import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import msgspec
 from starlette.types import Scope
 
-from octavo.http.allowance import UNLIMITED, Allowance
+from octavo.http.allowance import UNLIMITED, Allowance, Headers
 from octavo.http.outlet import Outlet
 
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole
@@ -26,12 +26,14 @@ _QUIET_PATHS = frozenset(
         "/debug/endpoints",
     )
 )  # polled: only their failures are logged
+MAX_IGNORED_NAMES = 32  # in the header x-octavo-ignored
+MAX_IGNORED_NAME = 64  # characters of each
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _SCOPE_KEY = "octavo.record"
 _DIM, _RED, _YELLOW, _GREEN, _RESET = "\033[2m", "\033[31m", "\033[33m", "\033[32m", "\033[0m"
 
 
-@dataclasses.dataclass(slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct):
     """One HTTP request. Token counts are those of its usage, times are those of the slowest choice."""
 
     request_id: str
@@ -50,7 +52,7 @@ class RequestRecord:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0  # first token to last
     first_token_seconds: float | None = None  # after arrival
-    recorded: Mapping[str, object] = dataclasses.field(default_factory=dict)  # parameters only logged
+    recorded: Mapping[str, object] = msgspec.field(default_factory=dict)  # parameters only logged
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
     outlet: Outlet | None = None  # for the body of a streamed answer; None: not a connection of ours
     endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
@@ -58,6 +60,22 @@ class RequestRecord:
     def stream_outlet(self) -> Outlet:
         assert self.outlet is not None, "http/connection.py gives every request one"
         return self.outlet
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        """What an answer's head has beside headers; notes its status."""
+        self.status = status
+        left = self.allowance.headers()
+        if left:  # a router's client hears what the router counts
+            ours = {name for name, _ in left}
+            headers = [header for header in headers if header[0] not in ours]
+        return [*headers, (b"x-request-id", self.request_id.encode()), *self._ignored_header(), *left]
+
+    def _ignored_header(self) -> Headers:
+        """It names what was asked for without effect; a client chose the names of unknown fields."""
+        if not self.ignored:
+            return []
+        names = [_NO_NAME.sub("?", name[:MAX_IGNORED_NAME]) for name in self.ignored[:MAX_IGNORED_NAMES]]
+        return [(b"x-octavo-ignored", ", ".join(names).encode())]
 
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:
         """What the request asked for without effect."""

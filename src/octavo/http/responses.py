@@ -17,10 +17,18 @@ async def send_error(send: Send, answer: ErrorAnswer) -> None:
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    content_type = (b"content-type", b"application/json")
-    await send({"type": "http.response.start", "status": status, "headers": [content_type, length, *headers]})
+    head = [*_json_headers(body), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def error_headers(answer: ErrorAnswer) -> list[tuple[bytes, bytes]]:
+    """Of an error that is sent whole."""
+    return [*_json_headers(answer.body), *answer.all_headers]
+
+
+def _json_headers(body: bytes) -> Headers:
+    return ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
 
 
 def json_response(content: object, status: int = 200) -> Response:

@@ -1,7 +1,7 @@
 """The router's objects, wired together: routes, endpoints, and how errors leave."""
 
 import dataclasses
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from octavo.core.errors import ECHO_LIMIT, ModelNotFoundError
 from octavo.http.access import Access
 from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
-from octavo.http.request_log import RequestLog
+from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import EXCEPTION_HANDLERS, json_response
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.decisions import MAX_DECISIONS
@@ -52,8 +52,15 @@ class Shortcut:
         self.others = others
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        is_routed = scope["type"] == "http" and scope["path"] in ROUTED_PATHS and scope["method"] == "POST"
-        return (self._proxy if is_routed else self.others)(scope, receive, send)
+        return (self._proxy if _is_routed(scope) else self.others)(scope, receive, send)
+
+    def begin(self, scope: Scope, body: bytes, record: RequestRecord, on_end: Callable[[], None]) -> bool:
+        """See gate.py."""
+        return _is_routed(scope) and self._proxy.begin(scope, body, record, on_end)
+
+
+def _is_routed(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["path"] in ROUTED_PATHS and scope["method"] == "POST"
 
 
 def build_app(

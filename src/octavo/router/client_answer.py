@@ -1,16 +1,14 @@
 """The client's side of a request: what has been sent to it, and that it never just ends.
 
-What is written counts as sent. What is sent may wait for a client that reads slowly; interrupted, it has not
-been.
+What is written counts as sent. For a client that reads slowly there is to be room() before more is.
 """
 
 import asyncio
-
-from starlette.types import Send
+from collections.abc import Callable
 
 from octavo.http.errors import ErrorAnswer
-from octavo.http.outlet import Outlet
-from octavo.http.responses import send_error
+from octavo.http.outlet import AnswerOutlet
+from octavo.http.responses import error_headers
 from octavo.router.upstream import Headers
 
 # Of one connection, not of the message; and what this process says itself. A stream has no length: an error
@@ -23,22 +21,21 @@ _NOT_FORWARDED_OF_STREAMS = _NOT_FORWARDED | {b"content-length"}
 
 
 class ClientAnswer:
-    def __init__(self, send: Send, outlet: Outlet) -> None:
-        """outlet: of the same answer, for a stream's body."""
-        self._send = send
+    def __init__(self, outlet: AnswerOutlet, head: Callable[[int, Headers], Headers]) -> None:
+        """head: what an answer's head has in all, by its status and the headers it has."""
         self.outlet = outlet
+        self._head = head
         self.has_started = False
         self.has_ended = False
         self.is_event_stream = False
 
-    async def start(self, status: int, headers: Headers, route: bytes) -> None:
+    def start(self, status: int, headers: Headers, route: bytes, *, is_event_stream: bool = False) -> None:
         """Pass on an endpoint's head, with the x-octavo-route header."""
-        content_type = next((value for name, value in headers if name == b"content-type"), b"")
-        self.is_event_stream = content_type.startswith(b"text/event-stream")
+        self.is_event_stream = is_event_stream
         dropped = _NOT_FORWARDED_OF_STREAMS if self.is_event_stream else _NOT_FORWARDED
         kept = [header for header in headers if header[0] not in dropped]
         kept.append((b"x-octavo-route", route))
-        await self._send({"type": "http.response.start", "status": status, "headers": kept})
+        self.outlet.start(status, self._head(status, kept))
         self.has_started = True
 
     def write(self, data: bytes) -> bool:
@@ -53,18 +50,19 @@ class ClientAnswer:
             self.outlet.on_room = room.set
             await room.wait()
 
-    async def end(self, data: bytes = b"") -> None:
-        await self._send({"type": "http.response.body", "body": data})
+    def end(self, data: bytes = b"") -> None:
+        self.outlet.end(data)
         self.has_ended = True
 
-    async def fail(self, answer: ErrorAnswer) -> None:
+    def fail(self, answer: ErrorAnswer) -> None:
         """The request cannot be answered: a status where there is none yet, else an event in the stream.
 
         An event that was cut in half is closed first. A body of another kind can only be cut off, which
         uvicorn does when an application leaves it unfinished.
         """
         if not self.has_started:
-            await send_error(self._send, answer)
-            self.has_started = self.has_ended = True
+            self.outlet.start(answer.status, self._head(answer.status, error_headers(answer)))
+            self.has_started = True
+            self.end(answer.body)
         elif self.is_event_stream and not self.has_ended:
-            await self.end(b"\n\n" + answer.event)
+            self.end(b"\n\n" + answer.event)

@@ -1,7 +1,6 @@
 """Why a request went where it went: for the x-octavo-route header and GET /debug/route/{request_id}."""
 
 import collections
-import dataclasses
 from collections.abc import Sequence
 
 import msgspec
@@ -36,8 +35,7 @@ class Candidate(msgspec.Struct, frozen=True):
         )
 
 
-@dataclasses.dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One endpoint asked. outcome: answered, failed for a reason, or still under way."""
 
     endpoint: str
@@ -51,13 +49,12 @@ class Attempt:
     is_exact: bool = True  # False: another model than the one that began the answer
 
 
-@dataclasses.dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct):
     request_id: str
     model: str
     policy: str
     num_prompt_tokens: int  # estimated
-    attempts: list[Attempt] = dataclasses.field(default_factory=list)
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
 
     def add(self, chosen: Score, scores: Sequence[Score], num_resumed_tokens: int = 0) -> Attempt:
         candidates = [Candidate.of(score) for score in scores]

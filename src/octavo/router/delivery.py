@@ -1,5 +1,9 @@
 """One request's way to an answer: an endpoint is chosen and asked; if it fails in time, another one.
 
+    begin, settle            what is most usual: the endpoint takes the question at once, and its answer comes
+                             whole. No task is needed
+    begin, run; or run       anything else, from where it stands
+
     before the first byte    any endpoint may take over
     after it                 a resumable stream goes on elsewhere; any other ends with an error that says so
 
@@ -11,15 +15,19 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
+from octavo.core.relay import ReplicaCard
 from octavo.http.errors import ErrorAnswer
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.decisions import Attempt, Decision
 from octavo.router.endpoints import Endpoint
+from octavo.router.load import Reservation
 from octavo.router.recovery import BUSY, AttemptFailed, Recovery
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream import Answer, Connection, Question, UpstreamError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,14 +39,16 @@ class DeliveryLimits:
     total: float = 3600.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Asking:
-    """What a relay needs to ask one endpoint."""
+class Asking(msgspec.Struct):
+    """One endpoint that is asked."""
 
     endpoint: Endpoint
+    card: ReplicaCard | None  # as it was when this began
     attempt: Attempt
     route_header: bytes
     on_first_token: Callable[[int | None], None]  # prompt tokens that were cached, if it is known
+    reservation: Reservation
+    exchange: Connection | None = None  # where the answer is awaited, if the question has left already
 
 
 class Relay(Protocol):
@@ -60,8 +70,16 @@ class Relay(Protocol):
     @property
     def num_relayed_tokens(self) -> int: ...
 
-    async def run(self, asking: Asking) -> None:
-        """Ask, and relay to the end. Raises AttemptFailed, UpstreamError."""
+    def question(self, asking: Asking) -> Question:
+        """What the endpoint is to be asked."""
+        ...
+
+    def carry_at_once(self, answer: Answer, asking: Asking) -> bool:
+        """Pass on an answer that has come whole. False: it is for carry()."""
+        ...
+
+    async def carry(self, answer: Answer, asking: Asking) -> None:
+        """Relay to the end. Raises AttemptFailed, UpstreamError."""
         ...
 
 
@@ -86,24 +104,69 @@ class Delivery:
         self._clock = clock
         self._decision: Decision | None = None
         self._has_waited = False
+        self._begun: Asking | None = None
         self.endpoints: list[str] = []  # asked, in order
 
-    async def run(self, arrival: float) -> None:
-        """Deliver an answer or an error. arrival: when the request was whole, on the clock.
-
-        Raises OctavoError when there was nobody to ask."""
+    def begin(self, arrival: float) -> Connection | None:
+        """Ask an endpoint, without a wait; arrival: when the request was whole, on the clock. Returns whence
+        the answer will come, then settle() is to follow, or run(); or None, then run(): there is something to
+        wait for. Raises InvalidRequestError; then nothing has begun."""
         self._decision = self._router.open(self._request)
+        route = None if self._router.room.has_line(self._request.model) else self._next()
+        if route is None:
+            return None
+        asking = self._begun = self._ask(route, self._decision, arrival)
+        try:
+            exchange = asking.exchange = asking.endpoint.upstream.ask_at_once(self._relay.question(asking))
+        except BaseException:
+            self.abandon()
+            raise
+        if exchange is not None:
+            asking.endpoint.tie(exchange)
+        return exchange
+
+    def settle(self) -> bool:
+        """What was begun is over, if the answer has come whole, and nothing else is to be done with it."""
+        asking = self._begun
+        assert asking is not None and asking.exchange is not None
+        asking.endpoint.untie(asking.exchange)
+        answer = asking.exchange.whole_answer
+        try:
+            if answer is None or not self._relay.carry_at_once(answer, asking):
+                return False
+        except BaseException:
+            self.abandon()
+            raise
+        self._answered(asking)
+        return True
+
+    def abandon(self) -> None:
+        """What was begun is not wanted any more."""
+        asking = self._begun
+        if asking is not None:
+            if asking.exchange is not None:
+                asking.exchange.abort()
+            asking.endpoint.breaker.forget()
+            self._end(asking, "abandoned")
+
+    async def run(self, arrival: float) -> None:
+        """Deliver an answer or an error. Raises OctavoError when there was nobody to ask."""
+        decision = self._decision = self._decision or self._router.open(self._request)
+        asking = self._begun
         while True:
-            route = await self._route(arrival)
-            if route is None:
-                await self._give_up()
-                return
-            failure = await self._attempt(route, self._decision, arrival)
+            if asking is None:
+                route = await self._route(arrival)
+                if route is None:
+                    await self._give_up()
+                    return
+                asking = self._ask(route, decision, arrival)
+            failure = await self._carry(asking)
             if failure is None:
                 return
-            if not self._may_go_on(failure, route.endpoint):
+            if not self._may_go_on(failure, asking.endpoint):
                 await self._give_up()
                 return
+            asking = None
 
     async def _route(self, arrival: float) -> Route | None:
         """The next endpoint to ask; None when there is nobody, and nobody is worth waiting for."""
@@ -147,48 +210,70 @@ class Delivery:
         """The client has a part of the answer, and another replica could go on with it."""
         return self._client.has_started and self._relay.can_resume
 
-    async def _attempt(self, route: Route, decision: Decision, arrival: float) -> AttemptFailed | None:
+    def _ask(self, route: Route, decision: Decision, arrival: float) -> Asking:
+        """From here on the endpoint owes an answer, until _answered() or _end()."""
         endpoint = route.endpoint
         is_first = not decision.attempts
         attempt = decision.add(route.score, route.scores, self._relay.num_relayed_tokens)
         self.endpoints.append(endpoint.name)
         self._metrics.observe_decision(decision.policy, endpoint.name, route.score.num_cached_tokens)
         start = self._clock()
-        with endpoint.reserved(route.num_missing_tokens) as reservation:
-            if is_first and not self._has_waited:
-                self._metrics.observe_overhead(start - arrival)
+        if is_first and not self._has_waited:
+            self._metrics.observe_overhead(start - arrival)
+        reservation = endpoint.reserved(route.num_missing_tokens)
 
-            def on_first_token(num_cached: int | None) -> None:
-                reservation.first_token()
-                seconds = self._clock() - start
-                self._router.observe_first_token(route, self._request, seconds)
-                attempt.first_token_seconds = round(seconds, 4)
-                attempt.num_cached_actual = num_cached
-                if num_cached is not None and is_first:
-                    self._metrics.observe_cached(decision.policy, num_cached)
+        def on_first_token(num_cached: int | None) -> None:
+            reservation.first_token()
+            seconds = self._clock() - start
+            self._router.observe_first_token(route, self._request, seconds)
+            attempt.first_token_seconds = round(seconds, 4)
+            attempt.num_cached_actual = num_cached
+            if num_cached is not None and is_first:
+                self._metrics.observe_cached(decision.policy, num_cached)
 
-            asking = Asking(endpoint, attempt, decision.header, on_first_token)
-            try:
-                with endpoint.lifeline():
-                    await self._relay.run(asking)
-            except UpstreamError as error:
-                failure = AttemptFailed(error.reason, str(error), has_progressed=attempt.has_progressed)
-            except AttemptFailed as error:
-                failure = error
-            except BaseException:
-                endpoint.breaker.forget()
-                attempt.outcome = "abandoned"
-                raise
-            else:
-                endpoint.breaker.succeed()
-                attempt.outcome = "answered"
-                self._observe_recovery("answered" if attempt.is_exact else "answered by another model")
-                return None
-            finally:
-                self._router.room.request_ended()
+        return Asking(endpoint, endpoint.card, attempt, decision.header, on_first_token, reservation)
+
+    async def _carry(self, asking: Asking) -> AttemptFailed | None:
+        """To the answer's end. Returns what went wrong."""
+        endpoint, attempt = asking.endpoint, asking.attempt
+        try:
+            with endpoint.lifeline():
+                await self._relay_answer(asking)
+        except UpstreamError as error:
+            failure = AttemptFailed(error.reason, str(error), has_progressed=attempt.has_progressed)
+        except AttemptFailed as error:
+            failure = error
+        except BaseException:
+            endpoint.breaker.forget()
+            self._end(asking, "abandoned")
+            raise
+        else:
+            self._answered(asking)
+            return None
+        self._end(asking, failure.reason)
         self._blame(endpoint, failure)
-        attempt.outcome = failure.reason
         return failure
+
+    async def _relay_answer(self, asking: Asking) -> None:
+        exchange = asking.exchange
+        if exchange is not None:
+            answer = await exchange.answer()
+        else:
+            answer = await asking.endpoint.upstream.ask(self._relay.question(asking))
+        try:
+            await self._relay.carry(answer, asking)
+        finally:
+            answer.close()
+
+    def _answered(self, asking: Asking) -> None:
+        asking.endpoint.breaker.succeed()
+        self._observe_recovery("answered" if asking.attempt.is_exact else "answered by another model")
+        self._end(asking, "answered")
+
+    def _end(self, asking: Asking, outcome: str) -> None:
+        asking.attempt.outcome = outcome
+        self._router.room.request_ended()
+        asking.reservation.end()
 
     def _blame(self, endpoint: Endpoint, failure: AttemptFailed) -> None:
         """An endpoint that is full or drains is not broken."""
@@ -219,10 +304,11 @@ class Delivery:
         if failure.answer is not None and not self._client.has_started:
             assert self._decision is not None
             whole = failure.answer
-            await self._client.start(whole.status, whole.headers, self._decision.header)
-            await self._client.end(whole.body)
+            await self._client.room()
+            self._client.start(whole.status, whole.headers, self._decision.header)
+            self._client.end(whole.body)
             return
-        await self._client.fail(self._error(failure))
+        self._client.fail(self._error(failure))
 
     def _error(self, failure: AttemptFailed) -> ErrorAnswer:
         if self._recovery.is_suspect:

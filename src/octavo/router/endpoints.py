@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from octavo.core.relay import ReplicaCard
-from octavo.http.interruption import Interruption
+from octavo.http.interruption import Interruptible, Interruption
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
@@ -51,7 +51,7 @@ class Endpoint:
         self.is_short_of_memory = False  # for KV blocks, and requests wait there
         self.memory_source = "unknown: not asked yet"  # how is_short_of_memory is known
         self._refused_at = -math.inf
-        self._lifelines: set[Interruption] = set()
+        self._lifelines: set[Interruptible] = set()
 
     @property
     def is_available(self) -> bool:
@@ -102,12 +102,19 @@ class Endpoint:
         """What runs inside ends with UpstreamError when the endpoint is found to be lost."""
         return Lifeline(self._lifelines)
 
+    def tie(self, stretch: Interruptible) -> None:
+        """The same without a block: until untie()."""
+        self._lifelines.add(stretch)
+
+    def untie(self, stretch: Interruptible) -> None:
+        self._lifelines.discard(stretch)
+
     def lose(self, complaint: str) -> None:
         """It no longer answers: what is under way there is broken off, to go on elsewhere."""
         self.complaint = complaint
-        for line in self._lifelines:
+        lines, self._lifelines = self._lifelines, set()
+        for line in lines:
             line.interrupt(UpstreamError("gone", complaint))
-        self._lifelines.clear()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class OnDemandModels:
 class Lifeline(Interruption):
     """Among all of its endpoint, as long as something hangs on it."""
 
-    def __init__(self, lines: set[Interruption]) -> None:
+    def __init__(self, lines: set[Interruptible]) -> None:
         super().__init__()
         self._lines = lines
 

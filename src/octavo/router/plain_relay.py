@@ -8,7 +8,7 @@ from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
 from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
-from octavo.router.upstream import Answer, Headers, UpstreamError
+from octavo.router.upstream import Answer, Headers, Question, UpstreamError
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504))
@@ -45,38 +45,40 @@ class PlainRelay:
     def be_lenient(self) -> bool:
         return False
 
-    async def run(self, asking: Asking) -> None:
+    def question(self, asking: Asking) -> Question:
         limits, request = self._limits, self._request
-        answer = await asking.endpoint.upstream.request(
-            "POST",
-            request.path,
-            forwarded(request),
-            request.body,
-            seconds=limits.first_token if request.is_stream else limits.total,
-        )
-        try:
-            if answer.header(b"content-type").startswith(b"text/event-stream"):
-                await self._pass_on(answer, asking)
-            else:
-                await self.relay_whole(answer, asking)
-        finally:
-            answer.close()
+        seconds = limits.first_token if request.is_stream else limits.total
+        return Question("POST", request.path, forwarded(request), request.body, seconds)
+
+    async def carry(self, answer: Answer, asking: Asking) -> None:
+        if answer.is_event_stream:
+            await self._pass_on(answer, asking)
+        else:
+            await self.carry_whole(answer, asking)
+
+    def carry_at_once(self, answer: Answer, asking: Asking) -> bool:
+        if answer.is_event_stream or answer.status in RETRIED_STATUSES or self._client.outlet.is_behind:
+            return False
+        self._client.start(answer.status, answer.headers, asking.route_header)
+        self._client.end(answer.read_whole())
+        return True
 
     async def _pass_on(self, answer: Answer, asking: Asking) -> None:
         client = self._client
         first = await answer.read(self._limits.first_token)
         if not first:
             raise UpstreamError("garbage", "the stream was empty")
-        await client.start(answer.status, answer.headers, asking.route_header)
+        await client.room()
+        client.start(answer.status, answer.headers, asking.route_header, is_event_stream=True)
         asking.attempt.has_progressed = True
         asking.on_first_token(None)
         client.write(first)
         await client.room()
         while await answer.pass_on(client.write, self._limits.inter_token):
             await client.room()
-        await client.end()
+        client.end()
 
-    async def relay_whole(self, answer: Answer, asking: Asking) -> None:
+    async def carry_whole(self, answer: Answer, asking: Asking) -> None:
         """Raises AttemptFailed for a status that another endpoint may better."""
         body = await answer.read_all(self._limits.total, MAX_WHOLE_BYTES)
         if answer.status in RETRIED_STATUSES:
@@ -85,5 +87,6 @@ class PlainRelay:
                 f"{asking.endpoint.name} answered {answer.status}",
                 answer=WholeAnswer(answer.status, answer.headers, body),
             )
-        await self._client.start(answer.status, answer.headers, asking.route_header)
-        await self._client.end(body)
+        await self._client.room()
+        self._client.start(answer.status, answer.headers, asking.route_header)
+        self._client.end(body)

@@ -110,6 +110,8 @@ class CachedPrefixes:
 
     def find(self, endpoint: Endpoint, request: RoutedRequest) -> tuple[int, int]:
         """The same, and how many of them another prompt is having computed now, at the end of them."""
+        if not request.prefix:
+            return 0, 0
         cached = endpoint.cached_blocks
         index = self._indexes.get(endpoint)
         now = self._clock()

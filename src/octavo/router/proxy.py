@@ -4,16 +4,17 @@ import asyncio
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import OctavoError
-from octavo.http.body import ClientGone, read_json_body
+from octavo.http.body import ClientGone, check_json_head, read_json_body
 from octavo.http.errors import ErrorAnswer, answer_to, overloaded
-from octavo.http.interruption import Interruption, Lifetimes
+from octavo.http.interruption import Interruptible, Interruption, Lifetimes
+from octavo.http.outlet import AnswerOutlet
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
-from octavo.http.responses import send_error
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Delivery, DeliveryLimits, Relay
@@ -66,8 +67,7 @@ class Proxy:
         self._clock = clock
         self._is_draining = False
         self._answers = Lifetimes(limits.delivery.total, self._late)  # those under way
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._is_idle = asyncio.Event()  # kept while it drains
         self.num_running = 0
 
     @property
@@ -77,6 +77,8 @@ class Proxy:
     async def drain(self, seconds: float) -> None:
         """Take no more requests; return when the others have ended, or after seconds."""
         self._is_draining = True
+        if not self.num_running:
+            self._is_idle.set()
         try:
             await asyncio.wait_for(self._is_idle.wait(), seconds)
         except TimeoutError:
@@ -91,33 +93,93 @@ class Proxy:
         message = f"The answer was not complete within {seconds:g} seconds."
         return CutShort(ErrorAnswer("answer_timeout", message))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def begin(self, scope: Scope, body: bytes, record: RequestRecord, on_end: Callable[[], None]) -> bool:
+        """See gate.py. What is wrong with a request is said by __call__."""
         if self._is_draining:
-            await send_error(send, SHUTTING_DOWN)
-            return
-        self.num_running += 1
-        self._is_idle.clear()
-        client = ClientAnswer(send, RequestRecord.of(scope).stream_outlet())
+            return False
+        arrival, client = self._clock(), _client(record)
         try:
-            await self._serve(scope, receive, client)
-        except ClientGone:
-            RequestRecord.of(scope).status = CLIENT_CLOSED_REQUEST
-        except Exception as error:
-            await client.fail(answer_to(error))
-            if not isinstance(error, OctavoError):
-                raise  # a defect of ours: uvicorn logs it
-        finally:
-            self.num_running -= 1
-            if not self.num_running:
-                self._is_idle.set()
+            check_json_head(scope, self._limits.max_body_bytes)
+            if len(body) > self._limits.max_body_bytes:
+                return False
+            delivery = self._delivery(self._read(scope, body, record), client)
+            exchange = delivery.begin(arrival)
+        except Exception:
+            return False
+        self._enter()
+        passage = Passage(delivery, client, record, arrival, on_end)
+        if exchange is None:
+            self._go_on(passage)
+            return True
+        exchange.on_news = functools.partial(self._settle, passage)
+        self._watch(passage, exchange)
+        return True
 
-    async def _serve(self, scope: Scope, receive: Receive, client: ClientAnswer) -> None:
-        record, limits = RequestRecord.of(scope), self._limits
+    def _watch(self, passage: "Passage", stretch: Interruptible) -> None:
+        """From now on it may be interrupted, by its client or the time, in that stretch."""
+        passage.stretch = stretch
+        passage.client.outlet.on_gone = functools.partial(passage.interrupt, ClientGone())
+        self._answers.begin(passage)
+
+    def _settle(self, passage: "Passage") -> None:
+        """There is an answer, or there will be none."""
+        try:
+            is_over = passage.delivery.settle()
+        except Exception as error:  # a defect of ours: it is to go where those of tasks go
+            self._go_on(passage, error)
+            return
+        if is_over:
+            self._end(passage)
+        else:
+            self._go_on(passage)
+
+    def _go_on(self, passage: "Passage", error: Exception | None = None) -> None:
+        """In a task."""
+
+        async def rest(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await self._guarded(self._deliver(passage, error), passage.client, passage.record)
+            finally:
+                self._end(passage)
+
+        passage.client.outlet.go_on(rest)
+
+    def _end(self, passage: "Passage") -> None:
+        """Of what has begun without a task."""
+        self._over(passage)
+        self._leave()
+        passage.on_end()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = RequestRecord.of(scope)
+        client = _client(record)
+        if self._is_draining:
+            client.fail(SHUTTING_DOWN)
+            return
+        self._enter()
+        try:
+            await self._guarded(self._serve(scope, receive, client, record), client, record)
+        finally:
+            self._leave()
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, client: ClientAnswer, record: RequestRecord
+    ) -> None:
+        limits = self._limits
         body = await read_json_body(
             scope, receive, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_seconds
         )
         arrival = self._clock()
-        request = self._reader.read(
+        delivery = self._delivery(self._read(scope, body, record), client)
+        passage = Passage(delivery, client, record, arrival)
+        try:
+            await self._deliver(passage)
+        finally:
+            self._over(passage)
+
+    def _read(self, scope: Scope, body: bytes, record: RequestRecord) -> RoutedRequest:
+        """Raises InvalidRequestError."""
+        return self._reader.read(
             body,
             id=record.request_id,
             path=scope["path"],
@@ -125,20 +187,18 @@ class Proxy:
             tenant=record.key_id,
             deployment=scope.get("path_params", {}).get("deployment"),
         )
+
+    def _delivery(self, request: RoutedRequest, client: ClientAnswer) -> Delivery:
         self._budget.earn()
-        delivery = Delivery(
+        return Delivery(
             request,
             client,
             self._relay(request, client),
             router=self._router,
-            recovery=Recovery(self._budget, patience_seconds=limits.patience_seconds),
+            recovery=Recovery(self._budget, patience_seconds=self._limits.patience_seconds),
             metrics=self._metrics,
             clock=self._clock,
         )
-        try:
-            await self._deliver(delivery, client, arrival)
-        finally:
-            record.endpoints = tuple(delivery.endpoints)
 
     def _relay(self, request: RoutedRequest, client: ClientAnswer) -> Relay:
         if self._secret is not None and request.path in RESUMABLE_PATHS:
@@ -151,17 +211,69 @@ class Proxy:
             )
         return PlainRelay(request, client, self._limits.delivery)
 
-    async def _deliver(self, delivery: Delivery, client: ClientAnswer, arrival: float) -> None:
-        """Raises ClientGone."""
+    async def _deliver(self, passage: "Passage", error: Exception | None = None) -> None:
+        """Raises ClientGone, and error."""
+        client, delivery = passage.client, passage.delivery
+        if error is not None:
+            raise error
         if client.outlet.is_gone:
+            delivery.abandon()
             raise ClientGone
         try:
             with Interruption() as whole:
-                client.outlet.on_gone = functools.partial(whole.interrupt, ClientGone())
-                self._answers.begin(whole)
-                try:
-                    await delivery.run(arrival)
-                finally:
-                    self._answers.end(whole)
-        except CutShort as error:
-            await client.fail(error.answer)
+                if passage.stretch is None:
+                    self._watch(passage, whole)
+                passage.stretch = whole
+                await delivery.run(passage.arrival)
+        except CutShort as cut:
+            client.fail(cut.answer)
+
+    async def _guarded(
+        self, work: Coroutine[None, None, None], client: ClientAnswer, record: RequestRecord
+    ) -> None:
+        try:
+            await work
+        except ClientGone:
+            record.status = CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            client.fail(answer_to(error))
+            if not isinstance(error, OctavoError):
+                raise  # a defect of ours: uvicorn logs it
+
+    def _enter(self) -> None:
+        self.num_running += 1
+
+    def _leave(self) -> None:
+        self.num_running -= 1
+        if self._is_draining and not self.num_running:
+            self._is_idle.set()
+
+    def _over(self, passage: "Passage") -> None:
+        self._answers.end(passage)
+        passage.record.endpoints = tuple(passage.delivery.endpoints)
+
+
+def _client(record: RequestRecord) -> ClientAnswer:
+    outlet = record.stream_outlet()
+    assert isinstance(outlet, AnswerOutlet), "http/connection.py gives every request one"
+    return ClientAnswer(outlet, record.head)
+
+
+def _nobody_listens() -> None:
+    pass
+
+
+class Passage(msgspec.Struct, eq=False):
+    """One request under way. arrival: when it was whole, on the clock. stretch: what it is in now, if it has
+    begun."""
+
+    delivery: Delivery
+    client: ClientAnswer
+    record: RequestRecord
+    arrival: float
+    on_end: Callable[[], None] = _nobody_listens
+    stretch: Interruptible | None = None
+
+    def interrupt(self, error: Exception) -> None:
+        if self.stretch is not None:
+            self.stretch.interrupt(error)

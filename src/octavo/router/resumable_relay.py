@@ -26,7 +26,7 @@ from octavo.router.prefix_index import known_as
 from octavo.router.recovery import AttemptFailed
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.transcript import Transcript
-from octavo.router.upstream import Answer, UpstreamError
+from octavo.router.upstream import Answer, Question, UpstreamError
 
 INEXACT = b": octavo: from here on another model\n\n"
 RESUMABLE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions"))
@@ -73,24 +73,10 @@ class ResumableRelay:
         self._is_lenient = True
         return True
 
-    async def run(self, asking: Asking) -> None:
-        card = asking.endpoint.card
+    def question(self, asking: Asking) -> Question:
+        card = asking.card
         if card is None:
-            await self._plain.run(asking)
-            return
-        answer = await self._ask(asking.endpoint, card)
-        try:
-            if answer.status == 200 and answer.header(b"content-type").startswith(b"text/event-stream"):
-                await self._relay(answer, asking, card)
-            elif self._card is None:
-                await self._plain.relay_whole(answer, asking)
-            else:
-                message = f"{asking.endpoint.name} answered {answer.status} to a resumption"
-                raise AttemptFailed(f"status {answer.status}", message)
-        finally:
-            answer.close()
-
-    async def _ask(self, endpoint: Endpoint, card: ReplicaCard) -> Answer:
+            return self._plain.question(asking)
         headers = [*forwarded(self._request), (SECRET_HEADER, self._secret)]
         if self._request.tenant is not None:
             headers.append((TENANT_HEADER, self._request.tenant.encode()))
@@ -107,7 +93,22 @@ class ResumableRelay:
             )
             body = msgspec.json.encode(resumption)
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
-        return await endpoint.upstream.request("POST", path, headers, body, seconds=seconds)
+        return Question("POST", path, headers, body, seconds)
+
+    async def carry(self, answer: Answer, asking: Asking) -> None:
+        card = asking.card
+        if card is None:
+            await self._plain.carry(answer, asking)
+        elif answer.status == 200 and answer.is_event_stream:
+            await self._relay(answer, asking, card)
+        elif self._card is None:
+            await self._plain.carry_whole(answer, asking)
+        else:
+            message = f"{asking.endpoint.name} answered {answer.status} to a resumption"
+            raise AttemptFailed(f"status {answer.status}", message)
+
+    def carry_at_once(self, answer: Answer, asking: Asking) -> bool:
+        return self._card is None and self._plain.carry_at_once(answer, asking)
 
     async def _relay(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
         client, limit = self._client, self._limits.inter_token
@@ -115,21 +116,23 @@ class ResumableRelay:
         has_begun = False
         while await answer.pass_on(stream.take if has_begun else stream.hold, limit):
             if not has_begun:
-                await self._begin(answer, asking, card)
+                await self._client.room()
+                self._begin(answer, asking, card)
                 stream.pass_on_held()
                 has_begun = True
             if stream.last_words is not None:
-                await client.end(stream.last_words)
+                client.end(stream.last_words)
                 return
             await client.room()
         if not self._transcript.is_complete:
             raise UpstreamError("cut", "the stream ended before the answer did")
-        await client.end()
+        client.end()
 
-    async def _begin(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
+    def _begin(self, answer: Answer, asking: Asking, card: ReplicaCard) -> None:
         """The first piece has come."""
         if not self._client.has_started:
-            await self._client.start(answer.status, answer.headers, asking.route_header)
+            route = asking.route_header
+            self._client.start(answer.status, answer.headers, route, is_event_stream=True)
         elif self._card != card:
             asking.attempt.is_exact = False
             self._client.write(INEXACT)

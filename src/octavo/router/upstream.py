@@ -15,12 +15,23 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 import httptools
+import msgspec
 
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
 MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
 MAX_IDLE_CONNECTIONS = 256
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class Question(msgspec.Struct, frozen=True):
+    """headers must name neither Host nor Content-Length. seconds: to the answer's head, if nothing comes."""
+
+    method: str
+    path: str
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes
+    seconds: float
 
 
 class UpstreamError(Exception):
@@ -72,11 +83,27 @@ class Upstream:
         headers must name neither Host nor Content-Length. Nothing is sent twice: an endpoint that ends a kept
         connection just then is as good as one that died of the request.
         """
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        first = f"{method} {self.address.path}{path} HTTP/1.1\r\n".encode()
-        length = b"content-length: %d\r\n\r\n" % len(body)
+        return await self.ask(Question(method, path, headers, body, seconds))
+
+    async def ask(self, question: Question) -> "Answer":
+        """Send, and wait for the answer's head. Raises UpstreamError."""
+        data = self._rendered(question)
         connection = self._take_idle() or await self._connect()
-        return await connection.send(b"".join((first, self._host, *lines, length, body)), seconds)
+        connection.send(data, question.seconds)
+        return await connection.answer()
+
+    def ask_at_once(self, question: Question) -> "Connection | None":
+        """On a connection that is idle, which then has the answer(). None: there is none."""
+        connection = self._take_idle()
+        if connection is not None:
+            connection.send(self._rendered(question), question.seconds)
+        return connection
+
+    def _rendered(self, question: Question) -> bytes:
+        lines = [b"%b: %b\r\n" % header for header in question.headers]
+        first = f"{question.method} {self.address.path}{question.path} HTTP/1.1\r\n".encode()
+        length = b"content-length: %d\r\n\r\n" % len(question.body)
+        return b"".join((first, self._host, *lines, length, question.body))
 
     def _take_idle(self) -> "Connection | None":
         oldest = time.monotonic() - MAX_IDLE_SECONDS
@@ -126,7 +153,14 @@ class Answer:
 
     def header(self, name: bytes) -> bytes:
         """The first value; names are in lower case."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
+
+    @property
+    def is_event_stream(self) -> bool:
+        return self.header(b"content-type").startswith(b"text/event-stream")
 
     async def read(self, seconds: float) -> bytes:
         """All that has come since the last call, or the next that comes; b"" at the end.
@@ -154,6 +188,17 @@ class Answer:
                 raise UpstreamError("garbage", f"the answer is longer than {max_bytes} bytes")
         return b"".join(pieces)
 
+    @property
+    def is_whole(self) -> bool:
+        """All of it has come, and nothing has been read."""
+        return self._connection.is_complete
+
+    def read_whole(self) -> bytes:
+        """The body of one that is whole."""
+        body = self._connection.pull()
+        self._connection.release()
+        return body
+
     def close(self) -> None:
         """What has not been read is not wanted: the endpoint sees the connection end. Idempotent."""
         self._connection.release()
@@ -179,21 +224,40 @@ class Connection(asyncio.Protocol):
         self._has_head = False
         self._pieces: list[bytes] = []
         self._num_buffered = 0
-        self._is_complete = False
+        self.is_complete = False
         self._is_kept = False
+        self.on_news: Callable[[], None] | None = None  # in place of who would wait for answer(); called once
         self._may_keep = False  # the answer has ended, and says that the connection has not
         self._take: Callable[[bytes], bool] | None = None  # of who is passed on to, and wants more
         self._error: Exception | None = None
 
     # Used by Upstream and Answer
 
-    async def send(self, data: bytes, seconds: float) -> Answer:
+    def send(self, data: bytes, seconds: float) -> None:
+        """seconds: from now on, and from each sign of life, to the next, until the answer is read."""
         self._reset()
         assert self._transport is not None
         self._transport.write(data)
+        self._expect(seconds)
+
+    @property
+    def has_news(self) -> bool:
+        """The answer's head is there, or none will come: answer() does not wait."""
+        return self._has_head or self._error is not None
+
+    @property
+    def whole_answer(self) -> "Answer | None":
+        """None: it is not whole."""
+        if not self.is_complete or self._error is not None:
+            return None
+        return Answer(self, self._parser.get_status_code(), self._headers)
+
+    async def answer(self) -> Answer:
+        """Raises UpstreamError, or what it was interrupted with."""
+        self.on_news = None
         try:
             while not self._has_head:
-                await self._wait(seconds)
+                await self._wait(self._seconds)
         except BaseException:
             self.abort()
             raise
@@ -201,17 +265,17 @@ class Connection(asyncio.Protocol):
 
     async def read(self, seconds: float) -> bytes:
         while not self._pieces:
-            if self._is_complete:
+            if self.is_complete:
                 self.release()
                 return b""
             await self._wait(seconds)
-        return self._pull()
+        return self.pull()
 
     async def pass_on(self, take: Callable[[bytes], bool], seconds: float) -> bool:
         while True:
-            if self._pieces and not take(self._pull()):
+            if self._pieces and not take(self.pull()):
                 return True
-            if self._is_complete:
+            if self.is_complete:
                 self.release()
                 return False
             self._take = take
@@ -222,7 +286,7 @@ class Connection(asyncio.Protocol):
             if has_enough:
                 return True
 
-    def _pull(self) -> bytes:
+    def pull(self) -> bytes:
         """What has come since the last time."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
@@ -235,10 +299,7 @@ class Connection(asyncio.Protocol):
         """For anything to happen. One timer serves all waits on the connection: most end long before it."""
         if self._error is not None:
             raise self._error
-        self._seconds = seconds
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._arm()
+        self._expect(seconds)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -247,6 +308,13 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    def _expect(self, seconds: float) -> None:
+        """Something is to happen so soon."""
+        self._seconds = seconds
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._arm()
+
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -254,15 +322,19 @@ class Connection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._waiter is None:
+        if self._waiter is None and self.on_news is None:
             return
         if self._loop.time() < self._deadline:
             self._arm()
         else:
             self.fail(UpstreamError("timeout", "nothing came within the time allowed"))
 
+    def interrupt(self, error: Exception) -> None:
+        """Whoever waits for the answer, or for more of it, hears of this instead."""
+        self.fail(error)
+
     def fail(self, error: Exception) -> None:
-        if self._is_complete and self._has_head:
+        if self.is_complete and self._has_head:
             return
         self._error = self._error or error
         self.abort()
@@ -289,8 +361,12 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self.on_news is not None and self.has_news:
+            on_news, self.on_news = self.on_news, None
+            on_news()
 
     # Called by the event loop
 
@@ -306,12 +382,12 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fail(UpstreamError("garbage", f"what came is not HTTP: {error}"))
             return
-        if self._take is None or self._is_complete or not self._pieces:
+        if self._take is None or self.is_complete or not self._pieces:
             self._wake()
             return
         self._deadline = self._loop.time() + self._seconds
         try:
-            if self._take(self._pull()):
+            if self._take(self.pull()):
                 return
         except Exception as error:  # whoever waits is to hear of it, not the event loop
             self.fail(error)
@@ -320,12 +396,12 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        is_until_close = self._has_head and not self._is_complete and not self._is_framed()
+        is_until_close = self._has_head and not self.is_complete and not self._is_framed()
         self.is_closed = True
         self._stop_timer()
         if is_until_close and error is None:
-            self._is_complete = True
-        elif not self._is_complete and self._error is None:
+            self.is_complete = True
+        elif not self.is_complete and self._error is None:
             self._error = UpstreamError("cut", "the connection was cut off")
         self._wake()
 
@@ -353,5 +429,5 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._has_head:
-            self._is_complete = True
+            self.is_complete = True
             self._may_keep = bool(self._parser.should_keep_alive())

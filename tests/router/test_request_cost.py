@@ -1,0 +1,82 @@
+"""A budget for what Python does in the router for a request and for an event of a stream: in calls, which no
+load of the machine changes. The kernel's part, the event loop's, and those of client and endpoint do not
+count."""
+
+import asyncio
+import contextlib
+import pathlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from types import FrameType
+
+import pytest
+
+import octavo
+from tests.router.routed import Routed, routed
+from tools.router_overhead import engine
+from tools.router_overhead.engine import Replica
+
+pytestmark = pytest.mark.asyncio
+
+NUM_REQUESTS = 20
+NUM_EVENTS = 40
+CALLS_OF_A_REQUEST = 380  # of Python and of C functions, by octavo's code and uvicorn's
+CALLS_OF_AN_EVENT = {None: 16, "shared": 45}  # by the secret: passed on as it is, or with its mark taken out
+COUNTED = (str(pathlib.Path(octavo.__file__).parent), "uvicorn", "starlette", "prometheus_client")
+
+
+class Calls:
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        sys.setprofile(self._observe)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    def _observe(self, frame: FrameType, event: str, argument: object) -> None:
+        if event in ("call", "c_call") and any(place in frame.f_code.co_filename for place in COUNTED):
+            self.count += 1
+
+
+@contextlib.asynccontextmanager
+async def one_endpoint(secret: str | None) -> AsyncIterator[Routed]:
+    server = await asyncio.get_running_loop().create_server(Replica, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with routed([url], secret=secret, policy="cost") as router:
+        yield router
+    server.close()
+
+
+@pytest.mark.parametrize("secret", CALLS_OF_AN_EVENT)
+async def test_the_calls_of_a_request(secret: str | None) -> None:
+    calls = Calls()
+    async with one_endpoint(secret) as router:
+        await router.ask()
+        tasks = asyncio.all_tasks()
+        with calls.counted():
+            for _ in range(NUM_REQUESTS):
+                asking = asyncio.ensure_future(router.ask())
+                while not asking.done():
+                    await asyncio.sleep(0)
+                    assert asyncio.all_tasks() <= tasks | {asking}, "a task was made for it"
+                assert asking.result().status_code == 200
+    assert calls.count / NUM_REQUESTS <= CALLS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("secret", CALLS_OF_AN_EVENT)
+async def test_the_calls_of_an_event(secret: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "EVENTS_PER_SECOND", 500.0)
+    counts = []
+    async with one_endpoint(secret) as router:
+        for num_events in (2, 2 + NUM_EVENTS):
+            monkeypatch.setattr(engine, "NUM_EVENTS", num_events)
+            calls = Calls()
+            with calls.counted():
+                answer = await router.ask(stream=True)
+            assert answer.content.count(b'"delta":{"content"') == num_events
+            counts.append(calls.count)
+    assert 0 < (counts[1] - counts[0]) / NUM_EVENTS <= CALLS_OF_AN_EVENT[secret]
