@@ -334,6 +334,7 @@ FIELD_ROWS: dict[str, list[Case]] = {
     ],
     "B-33 allowed and bad words": [
         *each("allowed_token_ids", [], [-1], [VOCAB_SIZE]),
+        *fields(CHAT, {"n": 128, "allowed_token_ids": [65] * 100_000}, statuses=(200,)),
         *each("bad_words", [""], 5),
     ],
     "B-40 templates": [

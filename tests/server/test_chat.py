@@ -212,6 +212,30 @@ async def test_an_answer_goes_on_with_the_final_message() -> None:
     assert [submitted.priority for submitted in engine.submitted] == [3, 0]
 
 
+async def test_an_answer_may_begin_with_the_message_it_goes_on_with() -> None:
+    begun = [*MESSAGES, {"role": "assistant", "content": "So "}]
+    fields = {"echo": True, "continue_final_message": True}
+    whole = (await ask(FakeEngine(), messages=begun, **fields)).json()
+    alone = (await ask(FakeEngine(), messages=begun, continue_final_message=True)).json()
+    streamed = (await ask(FakeEngine(), messages=begun, stream=True, **fields)).text
+    other = (await ask(FakeEngine(), echo=True)).json()
+    said = [answer["choices"][0]["message"]["content"] for answer in (whole, alone, other)]
+    assert said == [f"So {said[1]}", said[1], said[1]]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in streamed.split("\n\n")[:-2]]
+    deltas = [choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"]]
+    assert deltas[0] == "So " and "".join(deltas) == said[0]
+
+
+async def test_the_text_of_the_prompt_is_told_when_asked_for() -> None:
+    whole = (await ask(FakeEngine(), return_prompt_text=True)).json()
+    assert whole["prompt_text"].encode() == PROMPT
+    cut = (
+        await ask(FakeEngine(), return_prompt_text=True, truncate_prompt_tokens=4, truncation_side="right")
+    ).json()
+    assert cut["prompt_text"].encode() == PROMPT[:4]
+    assert "prompt_text" not in (await ask(FakeEngine())).json()
+
+
 async def test_what_a_template_is_not_asked() -> None:
     for fields, param in (
         ({"continue_final_message": True}, "continue_final_message"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import httpx2
 import openai
@@ -201,17 +202,27 @@ async def test_an_echo_stands_in_front_of_every_choice(n: int) -> None:
     assert [submitted.sampling.prompt_logprobs for submitted in engine.submitted[:n]] == [1, None][:n]
 
 
+def entry(token: int) -> dict[str, Any]:
+    return {str(token): {"logprob": -token / 256, "rank": 2, "decoded_token": chr(token)}}
+
+
 async def test_prompt_logprobs_are_a_field() -> None:
     body = {"model": "tiny", "prompt": "ab", "prompt_logprobs": 0}
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "b"}], "prompt_logprobs": 0}
     async with serving(FakeEngine()) as (_, url), httpx2.AsyncClient() as client:
         answer = (await client.post(f"{url}/v1/completions", json=body)).json()
         chatted = (await client.post(f"{url}/v1/chat/completions", json=chat)).json()
-    entry = {"98": {"logprob": -98 / 256, "rank": 2, "decoded_token": "b"}}
-    assert answer["choices"][0]["prompt_logprobs"] == [None, entry]
+        streams = [
+            (await client.post(f"{url}/v1/{path}", json={**asked, "stream": True})).text
+            for path, asked in (("completions", body), ("chat/completions", chat))
+        ]
+    texts, chats = ([json.loads(line[6:]) for line in text.split("\n\n")[:-2]] for text in streams)
+    assert texts[0]["choices"][0]["prompt_logprobs"] == [None, entry(98)]
+    assert [chunk.get("prompt_logprobs") for chunk in chats][:2] == [chatted["prompt_logprobs"], None]
+    assert answer["choices"][0]["prompt_logprobs"] == [None, entry(98)]
     assert answer["choices"][0]["text"] == "Hello"
     assert len(chatted["prompt_logprobs"]) == len(b"user:b\n")
-    assert chatted["prompt_logprobs"][-2] == entry
+    assert chatted["prompt_logprobs"][-2] == entry(98)
 
 
 async def test_the_best_of_several_is_answered_and_all_are_counted() -> None:

@@ -17,11 +17,13 @@ from octavo.decoding.lark_parts import MAX_REGEX_LENGTH
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS
+from octavo.server.bounds import MAX_LOGPROBS_TOLD, MAX_TOKEN_IDS
 from octavo.server.decoder import MAX_MARKS
 from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
 from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
 from octavo.server.tools import MAX_PARAMETERS_BYTES, MAX_TOOLS
+from octavo.text.chat_template import TIME_LIMIT_SECONDS
 from octavo.text.tool_grammar import MAX_CALLS
 from tests.fakes import MAX_MODEL_LEN, FakeEngine, fake_replica
 from tests.rules import ROOT
@@ -133,6 +135,18 @@ AT_THE_EDGE: dict[str, list[tuple[Request, Request]]] = {
 # Of time, and of many requests together: here is the number, and which test goes to the edge and beyond.
 CONNECTION, ALLOWANCE = "tests/http/test_connection.py", "tests/http/test_allowance.py"
 ELSEWHERE: dict[str, tuple[bool, str, str]] = {
+    "chat template": (
+        TIME_LIMIT_SECONDS == 1.0,
+        *("tests/text/test_chat_template.py", "test_what_a_template_raises_is_the_requests_error"),
+    ),
+    "token ids in fields, times choices": (
+        MAX_TOKEN_IDS == 1 << 20,
+        *("tests/server/test_bounds.py", "test_token_ids_of_all_choices_together"),
+    ),
+    "log-probabilities of all choices": (
+        MAX_LOGPROBS_TOLD == 1 << 21,
+        *("tests/server/test_bounds.py", "test_log_probabilities_of_all_choices_together"),
+    ),
     "head or body on its way": (
         30 == ConnectionLimits().head_seconds == BODY_TIMEOUT_SECONDS,
         *(CONNECTION, "test_a_head_that_does_not_come_is_refused_in_time"),

@@ -41,6 +41,11 @@ def test_choices_of_a_prompt_have_its_echo() -> None:
     assert report(echoes=ECHOES).echoed_logprobs(0, fake_logprobs([98], 0)) is None
 
 
+def test_the_text_of_a_chat_is_told() -> None:
+    telling = report(prompt_text="user:ab")
+    assert telling.is_told_of and telling.fields(0, None) == {"prompt_text": "user:ab"}
+
+
 def test_ids_and_logprobs_are_fields_of_their_own() -> None:
     telling = report(has_ids=True, num_prompt_logprobs=1)
     assert telling.is_told_of

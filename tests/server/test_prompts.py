@@ -107,15 +107,17 @@ def test_more_than_fits_is_refused_when_asked_for() -> None:
 @pytest.mark.asyncio
 async def test_only_the_last_tokens_of_a_prompt_are_used() -> None:
     prompts = encoder()
-    assert await prompts.encode_prompts("abc", num_kept=2) == [[98, 99]]
-    assert await prompts.encode_prompts([[1, 2, 3], [4]], num_kept=1) == [[3], [4]]
-    assert await prompts.encode_chat(ChatPrompt([{"role": "user", "content": "a"}]), num_kept=2) == list(
-        b"a\n"
-    )
-    assert prompts.num_kept(None, 5) is None and prompts.num_kept(7, 5) == 7
-    longest = prompts.num_kept(-1, None)
-    assert await prompts.encode_prompts([1] * LIMIT, num_kept=longest) == [[1] * (LIMIT - 1)]
-    assert prompts.num_kept(-1, 5) == LIMIT - 5 and prompts.num_kept(-1, 10**6) == 1
+    assert await prompts.encode_prompts("abc", kept=prompts.kept(2, None)) == [[98, 99]]
+    assert await prompts.encode_prompts("abc", kept=prompts.kept(2, None, "right")) == [[97, 98]]
+    assert await prompts.encode_prompts([[1, 2, 3], [4]], kept=prompts.kept(1, None, "left")) == [[3], [4]]
+    assert await prompts.encode_chat(
+        ChatPrompt([{"role": "user", "content": "a"}]), kept=slice(-2, None)
+    ) == list(b"a\n")
+    assert prompts.kept(None, 5) is None and prompts.kept(7, 5) == slice(-7, None)
+    longest = prompts.kept(-1, None)
+    assert await prompts.encode_prompts([1] * LIMIT, kept=longest) == [[1] * (LIMIT - 1)]
+    assert prompts.kept(-1, 5, "right") == slice(LIMIT - 5)
+    assert prompts.kept(-1, 10**6) == slice(-1, None)
 
 
 @pytest.mark.asyncio

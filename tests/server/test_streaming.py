@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -290,6 +291,24 @@ async def test_a_whole_answer_is_one_body() -> None:
     assert dict(sent.messages[0]["headers"])[b"content-length"] == str(len(body)).encode()
     (told,) = json.loads(body)["choices"]
     assert (told["message"]["content"], told["token_ids"]) == ("ab", [97, 98])
+
+
+async def test_much_that_is_told_of_tokens_is_rendered_beside_the_event_loop() -> None:
+    sent, ((choice,), generations) = Sent(), choices(1)
+    form, threads = chat_format(), set()
+    whole = form.whole
+
+    def watched(*given: Any) -> bytes:
+        threads.add(threading.current_thread())
+        return whole(*given)
+
+    form.whole = watched  # type: ignore[method-assign]
+    task = asyncio.create_task(WholeAnswer(sent, generations, form, num_shown=1).run())
+    await asyncio.sleep(0)
+    choice.say("a", FinishReason.STOP, ids=[97] * 1000)
+    await task
+    assert len(json.loads(sent.chunks[0])["choices"][0]["token_ids"]) == 1000
+    assert threads.isdisjoint({threading.current_thread()}) and len(threads) == 1
 
 
 async def test_an_event_is_one_line_whatever_the_text_holds() -> None:

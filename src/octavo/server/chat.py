@@ -38,12 +38,12 @@ class ChatDialect:
 
     async def encode(self, request: ChatRequest, prompts: PromptEncoder) -> Encoded:
         max_tokens = request.max_completion_tokens or request.max_tokens
-        num_kept = prompts.num_kept(request.truncate_prompt_tokens, max_tokens)
+        kept = prompts.kept(request.truncate_prompt_tokens, max_tokens, request.truncation_side)
         use = tool_use(request.tools, request.tool_choice, request.parallel_tool_calls)
         wanted, reasoning = request.grammar(), self._reasoning_use(request)
         messages = conversation(request.messages, prompts.max_model_len)
         chat = self._prompt(request, messages, use, reasoning.variables)
-        prompt = await prompts.encode_chat(chat, num_kept=num_kept)
+        prompt = await prompts.encode_chat(chat, kept=kept)
         form = AnswerForm(
             self._abilities,
             use,
@@ -59,6 +59,7 @@ class ChatDialect:
             num_choices=request.num_candidates,
             num_prompt_logprobs=request.prompt_logprobs,
             has_ids=has_ids,
+            prompt_text=await prompts.detokenize(prompt) if request.return_prompt_text else None,
         )
         new_format = functools.partial(
             ChatFormat,
@@ -66,6 +67,7 @@ class ChatDialect:
             prompts=report,
             new_parser=form.new_parser,
             has_short_ids=self._abilities.tool_format.has_short_ids,
+            echo=_echo(request, messages),
         )
         return Encoded(
             [prompt],
@@ -94,6 +96,12 @@ class ChatDialect:
         has_head = request.add_generation_prompt is not False and not goes_on
         chat = ChatPrompt(messages, use.shown, variables, has_head, goes_on)
         return chat if abilities.template_has_tools else without_tools(chat, abilities.tool_format)
+
+
+def _echo(request: ChatRequest, messages: Sequence[Message]) -> str:
+    """What the answer's text begins with: the last message, if it is the assistant's as well."""
+    last = messages[-1]
+    return str(last["content"]) if request.echo and last["role"] == "assistant" else ""
 
 
 def _documents(documents: list[dict[str, str]], abilities: ChatAbilities) -> dict[str, object]:

@@ -8,7 +8,7 @@ import msgspec
 
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
-from octavo.server.dialect import Envelope, WholeChoice
+from octavo.server.dialect import Envelope, WholeChoice, encoded_apart
 from octavo.server.explanation import Explanation
 from octavo.server.logprobs import ChatTokens
 from octavo.server.prompt_report import PromptReport
@@ -32,19 +32,22 @@ class ChatFormat:
         prompts: PromptReport,
         new_parser: Callable[[], AnswerParser] = PlainAnswer,
         has_short_ids: bool = False,
+        echo: str = "",
     ) -> None:
-        """new_parser: for a choice."""
+        """new_parser: for a choice. echo: what the text of each begins with."""
         self._envelope = envelope
         self._tokens = tokens
         self._prompts = prompts
         self._new_parser = new_parser
         self._has_short_ids = has_short_ids
+        self._echo = echo
         self._parsers: dict[int, AnswerParser] = {}  # by choice
         self._head = envelope.head(_CHUNK) + b',"choices":[{"index":'
         self._tail = b',"logprobs":null,"finish_reason":null}]' + envelope.tail
 
     def opening(self, index: int, prompt_logprobs: TokenLogprobs | None = None) -> bytes:
-        start = b'%b%d,"delta":{"role":"assistant","content":""}' % (self._head, index)
+        echo = msgspec.json.encode(self._echo)
+        start = b'%b%d,"delta":{"role":"assistant","content":%b}' % (self._head, index, echo)
         if not self._prompts.is_told_of:
             return start + self._tail
         extra = msgspec.json.encode(self._prompts.fields(index, prompt_logprobs))[1:-1]
@@ -86,7 +89,7 @@ class ChatFormat:
                 "created": self._envelope.created,
                 "model": self._envelope.model,
                 "system_fingerprint": self._envelope.system_fingerprint,
-                "choices": [self._whole_choice(choice) for choice in choices],
+                "choices": [encoded_apart(self._whole_choice(choice)) for choice in choices],
                 "usage": usage,
                 **({} if explanation is None else {"octavo": explanation}),
                 **self._prompts.fields(0, choices[0].prompt_logprobs),
@@ -104,7 +107,7 @@ class ChatFormat:
         }
 
     def _message(self, index: int, deltas: list[Delta]) -> dict[str, Any]:
-        text = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+        text = self._echo + "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
         reasoning = "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
         calls: list[dict[str, Any]] = []
         for delta in deltas:

@@ -8,7 +8,7 @@ import msgspec
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
-from octavo.server.dialect import Encoded, Envelope, WholeChoice
+from octavo.server.dialect import Encoded, Envelope, WholeChoice, encoded_apart
 from octavo.server.explanation import Explanation
 from octavo.server.logprobs import CompletionTokens, TokenNames
 from octavo.server.parameters import Api, parameters_of
@@ -29,15 +29,15 @@ class CompletionDialect:
         self.decoder = BodyDecoder(CompletionRequest, parameters, allows_unknown=allows_unknown)
 
     async def encode(self, request: CompletionRequest, prompts: PromptEncoder) -> Encoded:
-        num_kept = prompts.num_kept(request.truncate_prompt_tokens, request.max_tokens)
-        encoded = await prompts.encode_prompts(request.prompt, suffix=request.suffix, num_kept=num_kept)
+        kept = prompts.kept(request.truncate_prompt_tokens, request.max_tokens, request.truncation_side)
+        encoded = await prompts.encode_prompts(request.prompt, suffix=request.suffix, kept=kept)
         uses_ids = bool(request.return_tokens_as_token_ids)
         names = TokenNames(prompts.spelling, uses_ids=uses_ids, prefix="bytes:")
         report = PromptReport(
             names,
             encoded,
             num_choices=request.n or 1,
-            echoes=await prompts.echoes(request.prompt, encoded, num_kept) if request.echo else [],
+            echoes=await prompts.echoes(request.prompt, encoded, kept) if request.echo else [],
             num_logprobs=request.logprobs,
             num_prompt_logprobs=request.prompt_logprobs,
             has_ids=bool(request.return_token_ids),
@@ -114,7 +114,7 @@ class CompletionFormat:
                 "created": self._envelope.created,
                 "model": self._envelope.model,
                 "system_fingerprint": self._envelope.system_fingerprint,
-                "choices": [self._whole(choice) for choice in choices],
+                "choices": [encoded_apart(self._whole(choice)) for choice in choices],
                 "usage": usage,
                 **({} if explanation is None else {"octavo": explanation}),
             }

@@ -61,6 +61,11 @@ def with_usage(chunks: bytes, usage: Usage) -> bytes:
     return chunks.replace(_NO_USAGE, b',"usage":' + msgspec.json.encode(usage) + b"}\n\n")
 
 
+def encoded_apart(choice: dict[str, object]) -> msgspec.Raw:
+    """A choice of a whole answer: what it is made of takes many times its JSON's room, and goes at once."""
+    return msgspec.Raw(msgspec.json.encode(choice))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WholeChoice:
     index: int
@@ -68,6 +73,11 @@ class WholeChoice:
     finish_reason: FinishReason
     tokens: ReportedTokens | None = None
     prompt_logprobs: TokenLogprobs | None = None
+
+    @property
+    def num_told(self) -> int:
+        """Tokens of which more than the text is told."""
+        return len(self.tokens or ()) + len(self.prompt_logprobs or ())
 
 
 class Format(Protocol):
@@ -90,7 +100,7 @@ class Format(Protocol):
         ...
 
     def whole(self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None) -> bytes:
-        """The answer to a request that is not streamed."""
+        """The answer to a request that is not streamed. May be called in a thread."""
         ...
 
 

@@ -57,7 +57,7 @@ class Embeddings:
         check_kept(request.truncate_prompt_tokens)
         prompts = await services.prompts.encode_prompts(
             request.input,
-            num_kept=services.prompts.num_kept(request.truncate_prompt_tokens, None),
+            kept=services.prompts.kept(request.truncate_prompt_tokens, None),
             param="input",
             limit=MAX_INPUTS,
         )

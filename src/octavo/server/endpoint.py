@@ -14,6 +14,7 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.streams import ended_stream
 from octavo.http.errors import answer_to
 from octavo.http.request_log import RequestRecord
+from octavo.server.bounds import check_bounds
 from octavo.server.cache_events import known_prompt
 from octavo.server.dialect import Dialect, Encoded, Envelope, Format, Request
 from octavo.server.explanation import explain, no_explanation
@@ -129,6 +130,7 @@ class GenerationEndpoint(Generic[Request]):
             for prompt in encoded.prompts
             for _ in range(num_choices)
         ]
+        check_bounds(fitted)
         is_scored_once = not request.stream and sampling.max_tokens != 0
         generations: list[Generation] = []
         try:

@@ -17,6 +17,7 @@ from octavo.core.sampling_params import (
     MAX_SEED,
     MAX_STOP_STRING_LENGTH,
     MAX_STOP_STRINGS,
+    MIN_REPETITION_PENALTY,
 )
 from octavo.http.error_codes import ERROR_CODES
 from octavo.server import answers
@@ -101,7 +102,7 @@ _BOUNDS: dict[str, dict[str, Json]] = {
     "n": {"integer": {"minimum": 1, "maximum": MAX_PROMPTS}},
     "presence_penalty": {"number": {"minimum": -2, "maximum": 2}},
     "frequency_penalty": {"number": {"minimum": -2, "maximum": 2}},
-    "repetition_penalty": {"number": {"exclusiveMinimum": 0, "maximum": MAX_REPETITION_PENALTY}},
+    "repetition_penalty": {"number": {"minimum": MIN_REPETITION_PENALTY, "maximum": MAX_REPETITION_PENALTY}},
     "seed": {"integer": {"minimum": -MAX_SEED - 1, "maximum": MAX_SEED}},
     "stop": {"string": _STOP, "array": {"items": {"type": "string", **_STOP}, "maxItems": MAX_STOP_STRINGS}},
     "stop_token_ids": {"array": {"items": _TOKEN_ID}},

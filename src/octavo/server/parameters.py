@@ -84,6 +84,7 @@ PARAMETERS = (
         "beside `max_tokens`",
         "all",
     ),
+    _honoured("truncation_side", "`left` or `right`: the last or the first tokens are used", "`left`"),
     _honoured(
         "max_tokens",
         "integer, 1 or more; 0 with `echo` or `prompt_logprobs`: nothing is generated",
@@ -156,9 +157,16 @@ PARAMETERS = (
     _honoured(
         "prompt_logprobs",
         "0 to 20: the log-probability of each prompt token but the first, its rank, and so many most "
-        "probable tokens, in vLLM's form; not with `stream`",
+        "probable tokens, in vLLM's form; in a stream in the first chunk of a choice",
         "none",
     ),
+    _honoured(
+        "echo",
+        "boolean; the answer's text begins with the last message, if that is the assistant's",
+        "false",
+        ONLY_CHAT,
+    ),
+    _honoured("return_prompt_text", "boolean; `prompt_text`: the template's text", "false", ONLY_CHAT),
     _honoured("return_token_ids", "boolean; `token_ids` of each choice, and `prompt_token_ids`", "false"),
     _honoured(
         "return_tokens_as_token_ids",
@@ -276,8 +284,9 @@ PARAMETERS = (
     _recorded("service_tier", "there is one tier", "auto", "default"),
     _recorded("prompt_cache_key", "blocks are found by what they hold"),
     _recorded("prompt_cache_retention", "blocks stay as long as there is room", "in_memory", "in-memory"),
+    _recorded("session_id", "conversations are found by what they hold"),
+    _recorded("stream_interval", "a token leaves when it is there", 1),
     _recorded("prompt_cache_options", "blocks are found by what they hold, and stay while there is room"),
-    _refused("echo", "the prompt is not repeated", False, apis=ONLY_CHAT),
     _refused("add_special_tokens", "the chat template has them", False, apis=ONLY_CHAT),
     _refused("moderation", "nothing is judged", apis=ONLY_CHAT),
     _refused("functions", "deprecated by OpenAI; send `tools`", [], apis=ONLY_CHAT),
@@ -291,7 +300,6 @@ PARAMETERS = (
     _refused("media_io_kwargs", "text only", {}, apis=ONLY_CHAT),
     _refused("mm_processor_kwargs", "text only", {}, apis=ONLY_CHAT),
     _refused("add_special_tokens", "send token ids for a prompt without them", True, apis=ONLY_COMPLETIONS),
-    _refused("truncation_side", "prompts are cut at their beginning", "left"),
     _refused("logits_processors", "no code is taken from clients", []),
     _refused("logprob_token_ids", "send `logprobs`"),
     _refused("repetition_detection", "send `repetition_penalty`"),
@@ -302,6 +310,22 @@ PARAMETERS = (
     _refused("request_id", "send the header `X-Request-Id`"),
     _refused("prompt_embeds", "tensors are not taken from clients", apis=ONLY_COMPLETIONS),
     _refused("kv_transfer_params", "internal to other servers"),
+    _refused("ec_transfer_params", "internal to other servers"),
+    _refused("routed_experts_prompt_start", "experts are not told of", 0),
+    _refused("return_token_offsets", "send `logprobs`", False),
+    _refused("return_mm_kwargs", "text only", True),
+    _refused("watermarking", "answers have no mark", False),
+    _refused("regex", "send `guided_regex`"),
+    _refused("ebnf", "send `guided_grammar`"),
+    _refused("stop_regex", "send `stop`"),
+    _refused("no_stop_trim", "send `include_stop_str_in_output`", False),
+    _refused("rid", "send the header `X-Request-Id`"),
+    _refused("input_ids", "send `prompt`"),
+    _refused("custom_logit_processor", "no code is taken from clients"),
+    _refused("typical_p", "send `min_p`", 1),
+    _refused("dry_multiplier", "send `frequency_penalty`", 0),
+    _refused("xtc_probability", "send `temperature`", 0),
+    _refused("mirostat", "send `min_p`", 0),
 )
 
 

@@ -23,10 +23,12 @@ class PromptReport:
     num_logprobs: int | None = None
     num_prompt_logprobs: int | None = None
     has_ids: bool = False
+    prompt_text: str | None = None  # of a chat, if it is asked for
 
     @property
     def is_told_of(self) -> bool:
-        return bool(self.echoes) or self.has_ids or self.num_prompt_logprobs is not None
+        fields = (self.num_prompt_logprobs, self.prompt_text)
+        return bool(self.echoes) or self.has_ids or any(field is not None for field in fields)
 
     def text(self, index: int) -> str:
         """In front of the answer's."""
@@ -44,6 +46,8 @@ class PromptReport:
         found: dict[str, object] = {}
         if self.has_ids:
             found["prompt_token_ids"] = prompt
+        if self.prompt_text is not None:
+            found["prompt_text"] = self.prompt_text
         if self.num_prompt_logprobs is not None and logprobs is not None:
             top = logprobs.with_top(self.num_prompt_logprobs)
             found["prompt_logprobs"] = prompt_logprobs(self.names, prompt, top)

@@ -50,8 +50,8 @@ class PromptEncoder:
     max_model_len: int
     max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 
-    async def encode_chat(self, chat: ChatPrompt, *, num_kept: int | None = None) -> list[int]:
-        return self._checked(await self.tokenize_chat(chat), "messages", num_kept)
+    async def encode_chat(self, chat: ChatPrompt, *, kept: slice | None = None) -> list[int]:
+        return self._checked(await self.tokenize_chat(chat), "messages", kept)
 
     async def tokenize_chat(self, chat: ChatPrompt) -> list[int]:
         """What encode_chat gives, also where it leaves no room for an answer."""
@@ -74,15 +74,15 @@ class PromptEncoder:
         prompt: Prompts,
         *,
         suffix: str | None = None,
-        num_kept: int | None = None,
+        kept: slice | None = None,
         param: str = "prompt",
         limit: int | None = None,
     ) -> list[list[int]]:
         """A text, token ids, or several of either: these are several prompts, answered as so many choices.
 
         Special tokens written in a text count as such: the client does its own templating here. suffix: what
-        follows the answer; num_kept: only so many last tokens of each prompt are used; param: the field;
-        limit: of prompts, if not max_prompts.
+        follows the answer; kept: which tokens of each prompt are used; param: the field; limit: of prompts,
+        if not max_prompts.
         """
         one_by_one = _each(prompt, param)
         allowed = self.max_prompts if limit is None else limit
@@ -92,23 +92,23 @@ class PromptEncoder:
             )
         encoded = []
         for name, item in one_by_one.items():
-            encoded.append(await self._encode_prompt(item, name, suffix, num_kept))
+            encoded.append(await self._encode_prompt(item, name, suffix, kept))
             await asyncio.sleep(0)  # many short texts hold up nobody's stream
         return encoded
 
     async def echoes(
-        self, prompt: Prompts, encoded: Sequence[list[int]], num_kept: int | None
+        self, prompt: Prompts, encoded: Sequence[list[int]], kept: slice | None
     ) -> list[PromptEcho]:
         """How prompts, encoded with encode_prompts(), are repeated."""
         found = []
         for item, token_ids in zip(_each(prompt, "prompt").values(), encoded, strict=True):
-            text = item if isinstance(item, str) and num_kept is None else None
+            text = item if isinstance(item, str) and kept is None else None
             echo = functools.partial(PromptEcho.of, text, token_ids, self.tokenizer)
             found.append(await _run(echo, len(token_ids)))
         return found
 
     async def _encode_prompt(
-        self, prompt: str | list[int], param: str, suffix: str | None, num_kept: int | None
+        self, prompt: str | list[int], param: str, suffix: str | None, kept: slice | None
     ) -> list[int]:
         if isinstance(prompt, str):
             if not prompt and not suffix:
@@ -117,7 +117,7 @@ class PromptEncoder:
             prompt = await self._encode_text(prompt, suffix)
         elif suffix:
             raise InvalidRequestError("suffix needs a prompt of text, not of token ids.", param="suffix")
-        return self._checked(prompt, param, num_kept)
+        return self._checked(prompt, param, kept)
 
     async def _encode_text(self, text: str, suffix: str | None) -> list[int]:
         encode = self.tokenizer
@@ -125,11 +125,17 @@ class PromptEncoder:
             return await _run(lambda: encode.encode_infill(text, suffix), len(text) + len(suffix))
         return await _run(lambda: encode.encode_prompt(text), len(text))
 
-    def num_kept(self, truncate_prompt_tokens: int | None, max_tokens: int | None) -> int | None:
-        """How many last tokens of a prompt are used; None: all. -1: as many as max_tokens leave room for."""
-        if truncate_prompt_tokens != -1:
-            return truncate_prompt_tokens
-        return max(1, self.max_model_len - (max_tokens or 1))
+    def kept(
+        self, truncate_prompt_tokens: int | None, max_tokens: int | None, side: str | None = None
+    ) -> slice | None:
+        """Which tokens of a prompt are used; None: all. -1: as many as max_tokens leave room for. side: at
+        which prompts are cut, left (the last tokens are used) or right."""
+        if truncate_prompt_tokens is None:
+            return None
+        count = truncate_prompt_tokens
+        if count == -1:
+            count = max(1, self.max_model_len - (max_tokens or 1))
+        return slice(count) if side == "right" else slice(-count, None)
 
     def without(self, bad_words: Sequence[str] | None, sampling: SamplingParams) -> SamplingParams:
         """sampling without these words. Raises InvalidRequestError for one that is too long."""
@@ -173,12 +179,12 @@ class PromptEncoder:
         tokens = self.tokenizer.vocabulary.tokens
         return [tokens[token_id] if token_id < len(tokens) else "" for token_id in token_ids]
 
-    def _checked(self, token_ids: list[int], param: str, num_kept: int | None = None) -> list[int]:
+    def _checked(self, token_ids: list[int], param: str, kept: slice | None = None) -> list[int]:
         if not token_ids:
             raise _empty(param)
         self._check_range(token_ids, param)
-        if num_kept is not None:
-            token_ids = token_ids[-num_kept:]
+        if kept is not None:
+            token_ids = token_ids[kept]
         if len(token_ids) >= self.max_model_len:
             raise self._too_long(f"{len(token_ids)} tokens", param)
         return token_ids

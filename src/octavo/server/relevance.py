@@ -135,12 +135,12 @@ class Relevance:
             raise InvalidRequestError(
                 f"documents holds {len(pairs)} texts; allowed: 1 to {MAX_DOCUMENTS}.", param="documents"
             )
-        num_kept = services.prompts.num_kept(request.truncate_prompt_tokens, None)
+        kept = services.prompts.kept(request.truncate_prompt_tokens, None)
         prompts = []
         for index, (query, document) in enumerate(pairs):
             asked = _question(query, document, request.instruction or INSTRUCTION)
             try:
-                prompts.append(await services.prompts.encode_chat(asked, num_kept=num_kept))
+                prompts.append(await services.prompts.encode_chat(asked, kept=kept))
             except InvalidRequestError as error:
                 param = f"documents[{index}]"
                 raise InvalidRequestError(

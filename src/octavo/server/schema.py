@@ -68,6 +68,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     min_tokens: int | None = None
     bad_words: list[str] | None = None
     truncate_prompt_tokens: KeptTokens | None = None
+    truncation_side: Literal["left", "right"] | None = None
     priority: Priority | None = None
     skip_special_tokens: bool | None = None
     prompt_logprobs: Alternatives | None = None
@@ -85,6 +86,8 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
     prompt_cache_key: Name | None = None
     prompt_cache_retention: Name | None = None
     prompt_cache_options: dict[Name, Name] | None = None
+    session_id: Name | None = None
+    stream_interval: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     @property
     def includes_usage(self) -> bool:
@@ -119,10 +122,6 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
 
     def sampling_params(self) -> SamplingParams:
         """Raises InvalidRequestError, naming the field, for a value out of range."""
-        if self.prompt_logprobs is not None and self.stream:
-            raise InvalidRequestError(
-                "prompt_logprobs is allowed only without stream.", param="prompt_logprobs"
-            )
         check_kept(self.truncate_prompt_tokens)
         if self.stream_options is not None and not self.stream:
             raise InvalidRequestError(
@@ -139,7 +138,7 @@ class GenerationRequest(StructuredFields, forbid_unknown_fields=True, kw_only=Tr
         if self.stop_token_ids is not None:
             given["stop_token_ids"] = tuple(self.stop_token_ids)
         if self.allowed_token_ids is not None:
-            given["allowed_token_ids"] = tuple(self.allowed_token_ids)
+            given["allowed_token_ids"] = tuple(dict.fromkeys(self.allowed_token_ids))
         if self.logit_bias is not None:
             given["logit_bias"] = tuple((_token_id(key), bias) for key, bias in self.logit_bias.items())
         return SamplingParams(**given)
@@ -192,6 +191,8 @@ class ChatRequest(GenerationRequest, kw_only=True):
     top_logprobs: Alternatives | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    echo: bool | None = None
+    return_prompt_text: bool | None = None
     documents: Documents | None = None
 
     @property

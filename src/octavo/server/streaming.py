@@ -1,6 +1,7 @@
 """How generated text leaves: as server-sent events while it comes, or as one JSON body at the end."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 
 from starlette.types import Send
@@ -18,6 +19,7 @@ from octavo.server.ranking import best
 from octavo.server.token_report import ReportedTokens
 
 COMMENT = b": heartbeat\n\n"  # a sign of life, which readers of server-sent events skip
+_INLINE_TOKENS = 256  # of more, what is told of them is rendered in a thread: it would hold up every stream
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -247,8 +249,9 @@ class WholeAnswer:
         await run_all(self._generations, self)
         shown = best(self._generations, self._num_shown)
         choices = [self._choice(index, generation) for index, generation in enumerate(shown)]
-        usage = usage_of(self._generations)
-        await send_json(self._send, 200, self._format.whole(choices, usage, self._explain()))
+        whole = functools.partial(self._format.whole, choices, usage_of(self._generations), self._explain())
+        is_short = sum(choice.num_told for choice in choices) <= _INLINE_TOKENS
+        await send_json(self._send, 200, whole() if is_short else await asyncio.to_thread(whole))
 
     def emit(self, generation: Generation, text: str, tokens: ReportedTokens | None) -> None:
         self._texts[generation.index].append(text)
