@@ -134,6 +134,12 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
         "required": ["role", "content"],
         "additionalProperties": False,
     }
+    score = schemas_of(document)["ScoreRequest"]
+    score["required"] = ["model", "text_1", "text_2"]
+    score["properties"]["text_1"] = {"type": "string"}
+    score["properties"]["text_2"] = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+    for name in ("queries", "documents"):
+        del score["properties"][name]
     tokenize = schemas_of(document)["TokenizeRequest"]
     tokenize["required"] = ["prompt"]
     tokenize["properties"]["prompt"] = {"type": "string"}
