@@ -8,6 +8,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import random
 import re
@@ -20,12 +21,15 @@ from tests.soak.router.processes import ADMIN_KEY, ReplicaProcess, RouterProcess
 from tests.soak.router.replica import ANSWER
 
 SAMPLE_EVERY = 100  # requests
+NUM_LOOKS = 8  # at what is alive under load
 NUM_PROMPTS = 300  # so that what is remembered of prompts is soon complete
 WARM_UP = 0.3  # of the samples: what is bounded fills
 NOISE_MIB, GROWTH_MIB = 3.0, 0.02  # by which memory may grow, and for each 1,000 requests besides
+GONE_SECONDS = 60.0  # for endpoints that have nothing to do to leave
 READY_SECONDS = 300.0  # a busy machine is not a fault
 LEAVING_SECONDS = 0.02  # at most, until a client that leaves does
 KINDS = {"whole": 30, "stream": 50, "leaves": 10, "no JSON": 4, "no such model": 3, "bad field": 3}
+COUNTED = ("fd", "tasks", "delivery", "endpoint", "reservation", "connection")  # of these there must be some
 REFUSALS = {"no JSON": 400, "no such model": 404, "bad field": 400}
 
 
@@ -58,6 +62,8 @@ class RouterSoak:
         self._prompts = ["".join(self._lots.choices("abcdefgh ", k=3 * n + 1)) for n in range(NUM_PROMPTS)]
         self._memory: list[tuple[float, float]] = []
         self._num_asked = 0
+        self._busy: dict[str, int] = {}  # most of what was alive under load, by kind
+        self._num_failovers = 0.0
 
     async def run(self) -> list[Check]:
         idle = self._router.alive()
@@ -81,7 +87,10 @@ class RouterSoak:
             held = await self._held(client, admin)
             for name in await self._names(admin):
                 await admin.delete(f"/endpoints/{name}")
-            await self._until(lambda names: not names, admin)
+            try:
+                await self._until(lambda rows: not rows, admin, GONE_SECONDS)
+            except TimeoutError:  # what it owes is below, among the reservations
+                self.wrong.append("endpoints that were removed do not leave")
         await asyncio.sleep(1.0)  # for the last bytes of the connections that were closed
         return self._checks(idle, self._router.alive(), held)
 
@@ -92,6 +101,8 @@ class RouterSoak:
             self._num_asked += 1
             if self._num_asked % SAMPLE_EVERY == 0:
                 self._memory.append((self._num_asked, self._router.anonymous_mib()))
+            if self._num_asked % max(1, self._plan.num_requests // NUM_LOOKS) == 0:
+                self._look()
             if self._num_asked % 5000 == 0:
                 self._print(f"{self._num_asked:,} requests, {len(self.wrong)} wrong")
             kind = self._lots.choices(list(KINDS), KINDS.values())[0]
@@ -102,6 +113,10 @@ class RouterSoak:
             self.by_fate[kind] += 1
             if fate is not None:
                 self.wrong.append(f"request {self._num_asked}, {kind}: {fate}")
+
+    def _look(self) -> None:
+        for kind, count in self._router.alive().items():
+            self._busy[kind] = max(count, self._busy.get(kind, 0))
 
     async def _ask(self, client: httpx2.AsyncClient, kind: str) -> str | None:
         """What was wrong."""
@@ -137,7 +152,8 @@ class RouterSoak:
             if self._num_asked < due:
                 continue
             replica = self._lots.choice(self._replicas)
-            if self._lots.random() < 0.7:
+            if not self.disturbances["killed"] or self._lots.random() < 0.7:
+                await self._until(functools.partial(_is_busy, replica.url), admin)
                 replica.restart()
                 self.disturbances["killed"] += 1
             else:
@@ -167,9 +183,12 @@ class RouterSoak:
         )
 
     async def _until(
-        self, condition: Callable[[list[dict[str, object]]], bool], admin: httpx2.AsyncClient
+        self,
+        condition: Callable[[list[dict[str, object]]], bool],
+        admin: httpx2.AsyncClient,
+        seconds: float = READY_SECONDS,
     ) -> None:
-        async with asyncio.timeout(READY_SECONDS):
+        async with asyncio.timeout(seconds):
             while not condition(await self._endpoints(admin)):
                 await asyncio.sleep(0.05)
 
@@ -177,6 +196,8 @@ class RouterSoak:
         """Of endpoints that have nothing to do."""
         rows = await self._endpoints(admin)
         metrics = (await client.get("/metrics")).text
+        failovers = re.findall(r'router_failovers_total{outcome="answered",.*} (\S+)', metrics)
+        self._num_failovers = sum(map(float, failovers))
         waiting = re.search(r"^octavo:router_queue_requests (\S+)$", metrics, re.MULTILINE)
         return {
             "requests": sum(int(str(row["requests"])) for row in rows),
@@ -192,9 +213,10 @@ class RouterSoak:
         complaints = self._router.complaints()
         return [
             Check("answers", not self.wrong, f"{len(self.wrong)} wrong: {self.wrong[:5]}"),
-            Check("disturbances", bool(self.disturbances["killed"]), f"{dict(self.disturbances)}"),
+            self._disturbances(),
             Check("reservations", not any(held.values()), f"held at the end: {held}"),
             Check("alive", after == idle, f"{after}; before the first endpoint {idle}"),
+            Check("counts", all(map(self._busy.get, COUNTED)), f"at most under load: {self._busy}"),
             Check(
                 "memory",
                 rate * span <= NOISE_MIB + GROWTH_MIB * span,
@@ -202,3 +224,14 @@ class RouterSoak:
             ),
             Check("log", not complaints, f"{len(complaints)} complaints: {complaints[:5]}"),
         ]
+
+    def _disturbances(self) -> Check:
+        """A quarter of those planned, since a busy machine is late with them; and they were felt."""
+        planned, num = self._plan.num_requests // self._plan.disturb_every, sum(self.disturbances.values())
+        is_well = num > 0 and num >= planned // 4 and self.disturbances["killed"] > 0
+        text = f"{dict(self.disturbances)} of {planned} planned; {self._num_failovers:.0f} attempts made good"
+        return Check("disturbances", is_well and self._num_failovers > 0, text)
+
+
+def _is_busy(url: str, rows: list[dict[str, object]]) -> bool:
+    return any(row["url"] == url and row["requests"] for row in rows)
