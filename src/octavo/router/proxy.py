@@ -250,6 +250,7 @@ class Proxy:
 
     def _over(self, passage: "Passage") -> None:
         self._answers.end(passage)
+        passage.client.outlet.on_gone = _nobody_listens  # or a connection that lingers would keep the request
         passage.record.endpoints = tuple(passage.delivery.endpoints)
 
 
