@@ -16,10 +16,10 @@ def bench_of(engine: SimEngine) -> OfflineBench:
 
 
 def test_times_are_those_of_the_steps() -> None:
-    engine = SimEngine(max_num_batched_tokens=128)
-    burst = bench_of(engine).run(SIZE)
+    engine = SimEngine(max_num_batched_tokens=64)
+    burst = bench_of(engine).run(BurstSize(concurrency=4, input_tokens=16, output_tokens=8))
     seconds = [step.seconds for step in burst.steps]
-    assert [step.report.num_tokens for step in burst.steps] == [128, *[4] * 7]
+    assert [step.report.num_tokens for step in burst.steps] == [64, *[4] * 7]
     assert seconds == pytest.approx([step.report.seconds for step in burst.steps])
     assert burst.seconds == pytest.approx(sum(seconds))
     assert burst.ttft == pytest.approx([seconds[0]] * 4)

@@ -35,7 +35,7 @@ def test_a_slow_replica_is_felt() -> None:
     assert run("round-robin", slowness=4.0).p99 > run("round-robin").p99
 
 
-@pytest.mark.parametrize(("arrivals", "rate"), [(hot_prefix, 6.0), (shared_prefixes, 5.0)])
+@pytest.mark.parametrize(("arrivals", "rate"), [(hot_prefix, 6.0), (shared_prefixes, 6.0)])
 def test_one_that_joins_has_its_share_within_ten_seconds(arrivals, rate: float) -> None:
     """Though the others' caches hold what is asked for, and its own holds nothing."""
     until_end = itertools.takewhile(lambda one: one.seconds < 18, arrivals(random.Random(0), 3, 3 * rate))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from octavo.backends.sim.backend import default_step_seconds
 from tests.fakes_engine import SimEngine
 
 NUM_STREAMS = 8
@@ -35,6 +36,60 @@ def alone(num_tokens: int) -> float:
     engine = SimEngine(max_num_batched_tokens=512)
     engine.add(prompt(num_tokens, 9))
     return sum(gaps(engine, until="0"))
+
+
+def first_tokens(
+    num_users: int, *, num_prompt_tokens: int = 128, num_output_tokens: int = 64, turns: int = 1
+):
+    """Each user asks, and as soon as it has its answer again: the seconds to each first token, and of all."""
+    engine = SimEngine(max_num_seqs=64, max_num_batched_tokens=512, num_blocks=2000)
+    waiting: dict[str, float] = {}
+    first: list[float] = []
+
+    def ask() -> None:
+        request_id = engine.add(prompt(num_prompt_tokens, len(engine.tokens)), max_tokens=num_output_tokens)
+        waiting[request_id] = engine.clock.now()
+
+    began = engine.clock.now()
+    for _ in range(num_users):
+        ask()
+    num_left = num_users * (turns - 1)
+    while engine.core.has_work:
+        for output in engine.step():
+            if output.request_id in waiting:
+                first.append(engine.clock.now() - waiting.pop(output.request_id))
+            if output.finish_reason is not None and num_left:
+                num_left -= 1
+                ask()
+    return first, engine.clock.now() - began
+
+
+def in_full_steps(num_prompts: int) -> float:
+    """Seconds to compute prompts of 128 tokens in steps of 512, and nothing else."""
+    return num_prompts / 4 * default_step_seconds(512, 4 * 128 * 129 // 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("num_users", "earliest", "mean", "latest"), [(8, 0.25, 0.72, 1.4), (64, 0.03, 0.72, 1.55)]
+)
+def test_of_prompts_that_come_together_the_first_are_answered_early_and_the_last_no_later(
+    num_users: int, earliest: float, mean: float, latest: float
+) -> None:
+    first, _ = first_tokens(num_users)
+    seconds = in_full_steps(num_users)
+    assert min(first) <= earliest * seconds
+    assert sum(first) / len(first) <= mean * seconds
+    assert max(first) <= latest * seconds  # those who have begun go on meanwhile
+
+
+def test_steps_that_end_early_cost_hardly_any_throughput() -> None:
+    _, seconds = first_tokens(64, num_output_tokens=1)
+    assert seconds <= 1.02 * in_full_steps(64)
+
+
+def test_who_asks_again_and_again_does_not_wait_for_a_few_who_read() -> None:
+    first, _ = first_tokens(8, turns=8)
+    assert sum(first) / len(first) <= 1.5 * alone(2 * 128)
 
 
 def test_a_long_prompt_leaves_those_who_decode_a_third_of_their_pace() -> None:

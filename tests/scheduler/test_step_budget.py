@@ -2,15 +2,19 @@ import pytest
 
 from octavo.core.request import Request
 from octavo.core.sampling_params import SamplingParams
-from octavo.scheduler.step_budget import STRETCH, TARGET_MARGIN, StepBudget
+from octavo.scheduler.step_budget import EXCESS, FIXED_TIMES, STRETCH, TARGET_MARGIN, StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
 
 MODEL = StepTimeModel(StepCost())  # 0.4 ms per token
+ONLY_FULL_STEPS_PAY = StepTimeModel(StepCost(per_step=1.0))
 
 
-def budget(*, num_decodes=0, num_waiting=1, max_tokens=512, target=0.1, ttft=None):
+def budget(*, num_decodes=0, num_waiting=1, max_tokens=512, target=0.1, ttft=None, model=None):
     result = StepBudget(
-        MODEL, max_num_batched_tokens=max_tokens, target_itl_seconds=target, target_ttft_seconds=ttft
+        model or (MODEL if num_decodes else ONLY_FULL_STEPS_PAY),
+        max_num_batched_tokens=max_tokens,
+        target_itl_seconds=target,
+        target_ttft_seconds=ttft,
     )
     result.open(num_decodes, num_decodes * 100, num_waiting)
     return result
@@ -77,6 +81,13 @@ def test_chunks_end_on_block_boundaries():
     assert budget(max_tokens=100).share([prefill(100)], is_oldest_turn=True) == [100]
 
 
+def test_a_chunk_ends_elsewhere_rather_than_lose_half_of_its_tokens():
+    opened = budget(max_tokens=13).share([prefill(200)], is_oldest_turn=True)
+    assert opened == [13]
+    assert budget(max_tokens=13).share([prefill(200, num_computed=13)], is_oldest_turn=True) == [13]
+    assert budget(max_tokens=13).share([prefill(200, num_computed=5)], is_oldest_turn=True) == [11]
+
+
 def test_fewer_tokens_than_a_block_are_used_all_the_same():
     assert shares([200], num_decodes=95, max_tokens=100, target=10) == [5]
 
@@ -103,6 +114,31 @@ def test_without_a_target_it_takes_the_longer_the_more_wait_for_each_who_decodes
         (granted,) = opened.share([prefill(2000)], is_oldest_turn=True)
         seconds.append(MODEL.chunk_seconds(granted, 0) / (STRETCH * decodes))
     assert seconds[0] == seconds[1] and seconds == pytest.approx([1, 1, 2, 3], abs=0.25)
+
+
+@pytest.mark.parametrize("per_step", [2e-3, 5e-3, 2e-2])
+def test_a_step_has_just_enough_tokens_of_prompts_to_be_efficient(per_step):
+    model = StepTimeModel(StepCost(per_step=per_step, per_context_token=1e-12))
+    for num_decodes in (0, 4):
+        (granted,) = shares([2000], num_decodes=num_decodes, target=10.0, model=model)
+        limit = (1 + EXCESS) * model.predict(512, 0, 1) / 512
+        assert model.predict(granted, 0, 1) / granted <= limit
+        assert model.predict(granted - 16, 0, 1) / (granted - 16) > limit
+
+
+def test_of_a_model_that_takes_steps_to_cost_nothing_an_eighth_of_the_largest_step_is_believed():
+    assert shares([2000], model=StepTimeModel(StepCost(per_step=1e-9, per_request=1e-9))) == [64]
+
+
+@pytest.mark.parametrize("num_waiting", [1, 2, 4, 8])
+def test_while_few_decode_a_step_may_be_some_times_what_every_step_costs(num_waiting):
+    """Up to as many times as soon as as many wait as decode."""
+    model = StepTimeModel(StepCost(per_step=1e-2, per_token=2e-4))
+    (granted,) = shares([2000], num_decodes=4, num_waiting=num_waiting, target=None, model=model)
+    stretched = STRETCH * model.predict(4, 400, 4)
+    seconds = max(stretched * max(1.0, num_waiting / 4), FIXED_TIMES * 1e-2 * min(1.0, num_waiting / 4))
+    assert seconds > stretched or num_waiting == 1
+    assert model.chunk_seconds(granted, 0) <= seconds < model.chunk_seconds(granted + 16, 0)
 
 
 def test_a_request_is_let_in_while_all_can_decode_in_time():

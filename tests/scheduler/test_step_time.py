@@ -97,3 +97,23 @@ def test_it_remembers_what_it_had_predicted():
     before = model.predict(64, 9000, 3)
     model.observe(64, 9000, 3, 5.0)
     assert model.last_prediction == pytest.approx(before) != model.predict(64, 9000, 3)
+
+
+def test_a_step_is_efficient_when_its_time_per_token_is_near_that_of_the_largest():
+    model = StepTimeModel(StepCost(4e-3, 4e-4, 1e-7, 1e-5))
+
+    def seconds_per_token(count):
+        return model.predict(count, 0, 1) / count
+
+    for excess in (0.01, 0.05, 0.2):
+        count = model.efficient_tokens(512, excess)
+        limit = (1 + excess) * seconds_per_token(512)
+        assert seconds_per_token(count) <= limit < seconds_per_token(count - 1)
+    assert model.efficient_tokens(512, 0.0) == 512
+
+
+def test_where_steps_cost_nothing_beside_their_tokens_any_is_efficient():
+    model = StepTimeModel(StepCost())
+    assert model.efficient_tokens(512, 0.02) > 100
+    observe(model, StepCost(1e-9, 1e-3, 1e-9, 1e-9), 300)
+    assert model.efficient_tokens(512, 0.02) <= 16

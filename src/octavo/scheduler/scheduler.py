@@ -307,7 +307,7 @@ class Scheduler:
     def _choose_suspect(self) -> tuple[list[Request], list[int]]:
         """A suspect has the step to itself; steps with and without it alternate."""
         assert self._suspect is not None
-        self._budget.open(0, 0, 1)
+        self._budget.open_for_one()
         return [self._suspect], self._budget.share([self._suspect], is_oldest_turn=True)
 
     def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:

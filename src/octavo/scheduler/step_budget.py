@@ -5,6 +5,9 @@ from octavo.core.request import Request
 from octavo.scheduler.step_time import StepTimeModel
 
 STRETCH = 1.5  # prompts may take so many times what the decodes of a step take
+FIXED_TIMES = 8  # and so many times what every step costs, whatever it computes, when as many wait as decode
+EXCESS = 0.015  # of a prompt's time per token, that a step may cost beside the largest one
+LEAST_SHARE = 8  # an eighth of the largest step is long enough, whatever the model says
 TARGET_MARGIN = 0.9  # of a target is aimed at: predictions err, and contexts grow
 
 
@@ -13,9 +16,13 @@ class StepBudget:
 
     While anything decodes, chunks fit into the step's time as the model predicts it: target_itl_seconds,
     or without a target STRETCH times what the decodes take, besides them. The more wait for a first token for
-    each who decodes, the more: a pause for one is less waiting for several. But prefill progresses at any
-    load: the first chunk has a token, and where decodes alone miss the target it has a block. A chunk that
-    does not finish its prompt ends on a block boundary when it can.
+    each who decodes, the more: a pause for one is less waiting for several, and short steps, mostly what
+    every step costs, would be wasted on them. But prefill progresses at any load: the first chunk has a
+    token, and where decodes alone miss the target it has a block. A chunk that does not finish its prompt
+    ends on a block boundary where that does not take half of it.
+
+    A step has just enough tokens of prompts to be efficient: with more they would be computed no faster, and
+    the first of those that came together would wait for the last.
 
     With target_itl_seconds nobody is admitted whose decoding would make steps longer than that. With
     target_ttft_seconds prompts take of a step what their first tokens need to come in time: less than the
@@ -52,16 +59,30 @@ class StepBudget:
 
         num_waiting: those with a prompt to compute that run or may begin to.
         """
-        self.num_tokens_left = self._max_num_batched_tokens - num_decodes
+        self.open_for_one()
+        self.num_tokens_left = min(self._efficient_tokens(), self._max_num_batched_tokens - num_decodes)
+        if not num_decodes:
+            return
+        seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
+        self._decode_seconds = seconds
+        if self._itl_seconds is not None:
+            self._seconds_left = self._itl_seconds - seconds
+            return
+        num_for_each = num_waiting / num_decodes
+        fixed_seconds = FIXED_TIMES * self._model.fixed_seconds * min(1.0, num_for_each)
+        self._seconds_left = max(STRETCH * seconds * max(1.0, num_for_each), fixed_seconds)
+
+    def open_for_one(self) -> None:
+        """A new step, of a request that has it to itself."""
+        self.num_tokens_left = self._max_num_batched_tokens
         self._has_granted = False
         self._seconds_left = None
-        if num_decodes:
-            seconds = self._model.predict(num_decodes, num_decode_context_tokens, num_decodes)
-            self._decode_seconds = seconds
-            if self._itl_seconds is None:
-                self._seconds_left = STRETCH * seconds * max(1.0, num_waiting / num_decodes)
-            else:
-                self._seconds_left = self._itl_seconds - seconds
+
+    def _efficient_tokens(self) -> int:
+        """Of prompts, in whole blocks."""
+        most = self._max_num_batched_tokens
+        count = max(most // LEAST_SHARE, self._model.efficient_tokens(most, EXCESS))
+        return -(-count // BLOCK_SIZE) * BLOCK_SIZE
 
     def keep_pace(self, prefills: list[Request], now: float) -> None:
         """Nobody else waits for a first token: prefills, in order, get of each step what they need to have
@@ -120,7 +141,7 @@ class StepBudget:
                 granted = max(granted, min(wanted, least))
         if granted < num_remaining:
             aligned = (num_computed + granted) // BLOCK_SIZE * BLOCK_SIZE - num_computed
-            if aligned > 0 or self._has_granted:
+            if 2 * aligned > granted or self._has_granted:
                 granted = max(aligned, 0)
         if granted:
             self._has_granted = True

@@ -4,6 +4,7 @@ Runs in the engine process.
 """
 
 import dataclasses
+import math
 
 from octavo.core.linear_fit import LinearFit
 
@@ -28,6 +29,21 @@ class StepTimeModel:
         self._fit = LinearFit(dataclasses.astuple(start), relative_noise=RELATIVE_NOISE)
         self.last_prediction = 0.0  # seconds, of the step that was observed last, before it was
         self._set_scalars()
+
+    @property
+    def fixed_seconds(self) -> float:
+        """What every step takes, whatever it computes: reading the weights, most of it."""
+        return self._per_step
+
+    def efficient_tokens(self, most: int, excess: float) -> int:
+        """The fewest tokens of one step whose time per token is at most 1 + excess times that of most tokens.
+
+        Contexts do not count: the same tokens attend to the same contexts in steps of any size.
+        """
+        fixed = self._per_step + self._per_request
+        if not fixed:
+            return 0
+        return min(most, math.ceil(most * fixed / ((1 + excess) * fixed + excess * self._per_token * most)))
 
     def predict(self, num_tokens: int, num_context_tokens: int, num_requests: int) -> float:
         """Seconds. num_context_tokens: summed over the step's rows, how many tokens each attends to."""
