@@ -219,6 +219,8 @@ class RouterConfig:
     """After SIGTERM, how long running answers may take to finish."""
     log_format: str = "text"
     """Request log on stderr: text or json."""
+    compat_metrics: bool = False
+    """Tell metrics of production-stack's router also by names that engines have."""
     max_body_bytes: int = 32 << 20
     """A longer request body is answered 413."""
 

@@ -53,6 +53,7 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
     assert (config.endpoints, config.static_models) == (("http://a:1", "http://b:2"), ("m", "n"))
     assert config.policy == "round-robin"
     assert route("--static-backends", "http://a:1", "--routing-logic", "prefixaware").policy == "prefix"
+    assert not config.compat_metrics and route("http://a:1", "--compat-metrics").compat_metrics
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,15 @@ def test_first_tokens_teach_the_policies_that_go_by_time() -> None:
             assert route is not None
             router.observe_first_token(route, wanted, seconds)
     assert {router.route(wanted).endpoint for _ in range(20)} == {quick}
+
+
+def test_requests_are_counted_by_models_that_are_known() -> None:
+    (endpoint,) = endpoints = ready(1)
+    router = router_of(endpoints)
+    known = next(iter(endpoint.cards))
+    for model in (known, known, "nobody has it"):
+        router.open(request(model=model))
+    assert router.num_incoming == {known: 2}
+    endpoint.cards = {}
+    router.open(request(model=known))
+    assert router.num_incoming == {known: 3}

@@ -61,3 +61,14 @@ async def test_a_file_that_is_wrong_at_the_start_stops_it(tmp_path: pathlib.Path
     path.write_text("endpoints: [7]")
     with pytest.raises(StartError, match=r"endpoints\[0\] must be a URL"):
         wired(endpoints_file=path)
+
+
+@pytest.mark.parametrize("compat_metrics", [False, True])
+async def test_production_stacks_metrics_are_told_beside_our_own(compat_metrics: bool) -> None:
+    router = wired("http://127.0.0.1:1", compat_metrics=compat_metrics)
+    transport = httpx2.ASGITransport(app=router.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+        text = (await client.get("/metrics")).text
+    assert 'octavo:router_endpoint_up{endpoint="r0"} 0.0' in text
+    assert 'vllm:healthy_pods_total{server="http://127.0.0.1:1"} 0.0' in text
+    assert ("vllm:num_requests_running{" in text) == compat_metrics

@@ -24,6 +24,8 @@ class RouterFlags(RouterConfig):
     """Servers to route to, as the arguments are (may repeat, or be separated by commas)."""
     policy: Annotated[str, Parameter(name=("--policy", "--routing-logic"))] = "cost"
     """Who gets a request: cost, prefix, least-load, session or round-robin."""
+    compat_metrics: Annotated[bool, Parameter(negative=())] = False
+    """Tell metrics of production-stack's router also by names that engines have."""
 
     def __post_init__(self) -> None:
         pass

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from octavo.core.relay import ReplicaCard
 from octavo.http.interruption import Interruptible, Interruption
+from octavo.metrics.stack_metrics import ServerCounts
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
@@ -92,6 +93,14 @@ class Endpoint:
             "received": self.load.num_received,
             "reserved_tokens": self.load.num_tokens,
         }
+
+    @property
+    def counts(self) -> ServerCounts:
+        """For metrics."""
+        load = self.load
+        return ServerCounts(
+            self.url, self.is_available, load.num_requests, load.num_prompts, load.num_received
+        )
 
     def reserved(self, num_prompt_tokens: int) -> Reservation:
         """For one request, which goes there now."""
@@ -180,6 +189,9 @@ class EndpointSet:
             if alias not in cards:
                 cards[alias] = {**cards[model], "id": alias, "root": model}
         return cards
+
+    def counts(self) -> list[ServerCounts]:
+        return [endpoint.counts for endpoint in self.endpoints]
 
     def serving(self, model: str) -> list[Endpoint]:
         """Those that have the model, ready or not."""

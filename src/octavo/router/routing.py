@@ -70,10 +70,15 @@ class Router:
         self._lots = lots or random.Random()
         self._knowledge = knowledge
         self._clock = clock
+        self.num_incoming: dict[str, int] = {}  # requests, ever, by model; of those that were known then
 
     def open(self, request: RoutedRequest) -> Decision:
         """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
-        return self.decisions.open(request, self._policy(request).name)
+        decision = self.decisions.open(request, self._policy(request).name)
+        model, counts = request.model, self.num_incoming
+        if model in counts or self.endpoints.serving(model) or model in self.endpoints.on_demand.names:
+            counts[model] = counts.get(model, 0) + 1
+        return decision
 
     def _policy(self, request: RoutedRequest) -> RoutingPolicy:
         name = request.policy or self._default_policy

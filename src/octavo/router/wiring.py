@@ -13,6 +13,7 @@ from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
+from octavo.metrics.stack_metrics import StackMetrics
 from octavo.router.admin import build_admin
 from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
@@ -70,6 +71,12 @@ class RunningRouter:
                 ),
                 metrics,
             ),
+        )
+        StackMetrics(
+            endpoints.counts,
+            router.num_incoming,
+            has_engines_names=config.compat_metrics,
+            registry=metrics.registry,
         )
         proxy = Proxy(
             router,
