@@ -1,17 +1,21 @@
 """uvicorn's HTTP/1.1 connection, bounded where it trusts the client: a request that never gets whole, an
-answer that is never read, bytes that are no HTTP.
+answer that is never read, bytes that are no HTTP. What the parser calls is written anew, for a short request
+costs little more than that: it sets no timer, and wakes nobody.
 
 Runs in the server's event loop. What a whole head may hold is gate.py's business, the body body.py's.
 """
 
 import asyncio
 import dataclasses
+import urllib.parse
 import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
+import httptools
 from starlette.types import Scope
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -85,7 +89,9 @@ class HttpConnection(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None  # uvicorn's own `cycle` is the newest request's
         self._outlet: AnswerOutlet | None = None  # of that answer
         self._begin: Begin = getattr(self.app, "begin", _never)
+        self._idle_since: float | None = None  # on the loop's clock; None: it is not
         self._is_parsing = False
+        self._has_grown = False  # the newest request, which is not whole
         self._is_unbegun = False  # the answer: the packet that brought the head may hold the body, too
         self._is_in_head = False
         self._is_refused = False
@@ -115,6 +121,7 @@ class HttpConnection(HttpToolsProtocol):
         self._lingering.ended()
         self._head_deadline.stop()
         self._stall_deadline.stop()
+        self._unset_keepalive_if_required()
         if self._answering is not None:  # uvicorn tells the newest request only
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -128,11 +135,13 @@ class HttpConnection(HttpToolsProtocol):
         if self._lingering.is_lingering:
             return
         self._num_vain_bytes += len(data)
-        self._is_parsing = True
-        super().data_received(data)
-        self._is_parsing = False
+        self._idle_since = None
+        self._parse(data)
         if self._is_unbegun:
             self._begin_answer()
+        if self._has_grown:
+            self._has_grown = False
+            self.cycle.message_event.set()
         if self.transport.is_closing():
             return
         if not self._is_answering:
@@ -141,27 +150,92 @@ class HttpConnection(HttpToolsProtocol):
             limit = self._limits.max_head_bytes
             self._refuse("headers_too_large", f"The request's head or trailer is longer than {limit} bytes.")
 
+    def _parse(self, data: bytes) -> None:
+        self._is_parsing = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse("invalid_http", "What came is not a valid HTTP/1.1 request.")
+        except httptools.HttpParserUpgrade:
+            pass  # the gate refuses the request and the log says so
+        finally:
+            self._is_parsing = False
+
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._is_in_head = True
         self._num_vain_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers look like headers to the parser. Nobody may take them for some."""
         if self._is_in_head:
-            super().on_header(name, value)
-
-    def on_body(self, body: bytes) -> None:
-        self._num_vain_bytes = 0
-        super().on_body(body)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._num_vain_bytes = 0
         self._head_deadline.stop()
-        super().on_headers_complete()
-        if 0 < len(self.pipeline) <= MAX_PIPELINED:
+        previous, self.cycle = self.cycle, self._new_cycle()
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+            return
+        self.pipeline.appendleft((self.cycle, self.app))
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.flow.pause_reading()
+        else:
             self.flow.resume_reading()  # or the client's leaving would go unnoticed
+
+    def _new_cycle(self) -> RequestResponseCycle:
+        parser, url = self.parser, httptools.parse_url(self.url)
+        version = parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "method": parser.get_method().decode("ascii"),
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        return RequestResponseCycle(
+            scope=cast(Any, scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+
+    def on_body(self, body: bytes) -> None:
+        self._num_vain_bytes = 0
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            self._has_grown = True
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+            self._has_grown = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """What uvicorn calls for a request whose turn it is."""
@@ -181,13 +255,36 @@ class HttpConnection(HttpToolsProtocol):
             outlet.go_on(self.app)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._is_unbegun and not self._is_parsing:  # one that was waiting behind this one
-            self._begin_answer()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._turn_to_the_next()
         if self._is_in_head:
             self._head_deadline.start()
         if self.transport.get_write_buffer_size():  # no more writing will tell whether it is read
             self.transport.set_write_buffer_limits(high=0)
+
+    def _turn_to_the_next(self) -> None:
+        """A request that was waiting behind the one that is answered; without any the connection is idle. One
+        timer looks after it as long as requests come soon enough."""
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            if not self._is_parsing:
+                self._begin_answer()
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._look_if_idle)
+
+    def _look_if_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # another answer will end, or another deadline does
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._look_if_idle)
+        else:
+            self.transport.close()
 
     def _on_no_head(self) -> None:
         if self._is_answering or self.transport.is_closing():
@@ -197,13 +294,6 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse("request_timeout", f"No whole request came within {seconds:g} seconds.")
         else:
             self.transport.close()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """The gate refuses the request and the log says so."""
-
-    def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser gives up; msg is uvicorn's."""
-        self._refuse("invalid_http", "What came is not a valid HTTP/1.1 request.")
 
     def _refuse(self, code: str, message: str) -> None:
         """Answer and close, unless an answer is under way already: that one is broken off."""
