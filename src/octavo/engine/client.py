@@ -299,7 +299,7 @@ class EngineClient:
             if not stream.is_probe:
                 self._bound.record_end(self._last_progress)
             self._drop(stream)
-        elif output.token_ids:
+        elif self._suspects.suspected and output.token_ids:
             self._suspects.acquit(stream)
 
     def engine_died(self, death: Death) -> bool:

@@ -183,7 +183,8 @@ class RequestStream:
             _extend(self._waiting, output)
             return
         self._waiting = output
-        self._announce()
+        if self._listener is not None:
+            self._deliveries.add(self._listener)
 
     def _admit(self, output: RequestOutput) -> None:
         self.admission = Admission(output.num_cached_tokens, output.queue_seconds, output.prefill_seconds)

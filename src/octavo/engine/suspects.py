@@ -42,7 +42,7 @@ class FatalStep(Generic[K]):
 
 class Suspects(Generic[K]):
     def __init__(self) -> None:
-        self._suspected: set[K] = set()
+        self.suspected: set[K] = set()  # to be acquitted, if they get past the point of death
         self._num_accusations: collections.Counter[K] = collections.Counter()
         self._num_kills: collections.Counter[K] = collections.Counter()
         self._dangerous_together: set[K] = set()
@@ -54,12 +54,12 @@ class Suspects(Generic[K]):
         return self._window
 
     def is_suspect(self, request: K) -> bool:
-        return request in self._suspected
+        return request in self.suspected
 
     def judge(self, cause: DeathCause, step: FatalStep[K]) -> K | None:
         """Take in a death. Returns the request that is to be set aside for good, if one is found guilty."""
         accused = self._accused(cause, step)
-        self._suspected.update(accused)
+        self.suspected.update(accused)
         self._num_accusations.update(accused)
         if not accused or any(self._num_accusations[request] == 1 for request in accused):
             return None
@@ -79,11 +79,11 @@ class Suspects(Generic[K]):
 
     def acquit(self, request: K) -> None:
         """The request got past the point of death."""
-        self._suspected.discard(request)
+        self.suspected.discard(request)
 
     def forget(self, request: K) -> None:
         """The request has ended, for whatever reason."""
-        self._suspected.discard(request)
+        self.suspected.discard(request)
         del self._num_kills[request], self._num_accusations[request]  # a Counter forgives absent keys
         self._dangerous_together.discard(request)
         if not self._dangerous_together:

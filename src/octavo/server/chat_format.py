@@ -1,5 +1,6 @@
 """A chat's answer as OpenAI's JSON, whole or in chunks: text, reasoning, and calls of tools."""
 
+import collections
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,10 +39,9 @@ class ChatFormat:
         self._envelope = envelope
         self._tokens = tokens
         self._prompts = prompts
-        self._new_parser = new_parser
         self._has_short_ids = has_short_ids
         self._echo = echo
-        self._parsers: dict[int, AnswerParser] = {}  # by choice
+        self._parsers: dict[int, AnswerParser] = collections.defaultdict(new_parser)  # by choice
         self._head = envelope.head(_CHUNK) + b',"choices":[{"index":'
         self._tail = b',"logprobs":null,"finish_reason":null}]' + envelope.tail
 
@@ -54,7 +54,7 @@ class ChatFormat:
         return b'%b,"logprobs":null,"finish_reason":null}],%b%b' % (start, extra, self._envelope.tail)
 
     def text(self, index: int, text: str, tokens: ReportedTokens | None = None) -> bytes:
-        deltas = self._parser(index).push(text)
+        deltas = self._parsers[index].push(text)
         if tokens is None:
             return self._chunks(index, deltas)
         first = self._delta(index, deltas[0]) if deltas else _EMPTY
@@ -63,10 +63,10 @@ class ChatFormat:
         return b'%b%d,"delta":%b%b' % (self._head, index, first, tail) + self._chunks(index, deltas[1:])
 
     def take_up(self, index: int, text: str) -> None:
-        self._parser(index).push(text)
+        self._parsers[index].push(text)
 
     def ending(self, index: int, finish_reason: FinishReason) -> bytes:
-        parser = self._parser(index)
+        parser = self._parsers[index]
         return self._chunks(
             index, parser.finish()
         ) + b'%b%d,"delta":{},"logprobs":null,"finish_reason":"%b"}]%b' % (
@@ -97,7 +97,7 @@ class ChatFormat:
         )
 
     def _whole_choice(self, choice: WholeChoice) -> dict[str, Any]:
-        parser = self._parser(choice.index)
+        parser = self._parsers[choice.index]
         deltas = [*parser.push(choice.text), *parser.finish()]
         return {
             "index": choice.index,
@@ -120,12 +120,6 @@ class ChatFormat:
         if reasoning:
             message |= {"reasoning_content": reasoning, "reasoning": reasoning}
         return {**message, "tool_calls": calls} if calls else message
-
-    def _parser(self, index: int) -> AnswerParser:
-        parser = self._parsers.get(index)
-        if parser is None:
-            parser = self._parsers[index] = self._new_parser()
-        return parser
 
     def _chunks(self, index: int, deltas: list[Delta]) -> bytes:
         data = b""
