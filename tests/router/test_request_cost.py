@@ -4,6 +4,7 @@ count."""
 
 import asyncio
 import contextlib
+import gc
 import pathlib
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,9 @@ from types import FrameType
 import pytest
 
 import octavo
+from octavo.http.outlet import AnswerOutlet
+from octavo.router.delivery import Delivery
+from octavo.router.routed_request import RoutedRequest
 from tests.router.routed import Routed, routed
 from tools.router_overhead import engine
 from tools.router_overhead.engine import Replica
@@ -80,3 +84,27 @@ async def test_the_calls_of_an_event(secret: str | None, monkeypatch: pytest.Mon
             assert answer.content.count(b'"delta":{"content"') == num_events
             counts.append(calls.count)
     assert 0 < (counts[1] - counts[0]) / NUM_EVENTS <= CALLS_OF_AN_EVENT[secret]
+
+
+@pytest.mark.parametrize("is_stream", (False, True))
+@pytest.mark.parametrize("secret", CALLS_OF_AN_EVENT)
+async def test_a_request_is_freed_at_its_end(
+    secret: str | None, is_stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the garbage collector, whose work would be a tenth of all."""
+    monkeypatch.setattr(engine, "NUM_EVENTS", 2)
+    monkeypatch.setattr(engine, "EVENTS_PER_SECOND", 500.0)
+    gc.collect()
+    gc.disable()
+    try:
+        async with one_endpoint(secret) as router:
+            for _ in range(3):
+                assert (await router.ask(stream=is_stream)).status_code == 200
+            await asyncio.sleep(0)
+            left = [
+                one for one in gc.get_objects() if isinstance(one, (Delivery, AnswerOutlet, RoutedRequest))
+            ]
+    finally:
+        gc.enable()
+    assert sum(not isinstance(one, AnswerOutlet) for one in left) == 0
+    assert len(left) <= 1  # the connection knows its last answer

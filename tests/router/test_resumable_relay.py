@@ -16,11 +16,13 @@ from octavo.core.errors import EngineError
 from octavo.core.relay import CHUNK_HASH_BYTES, EVENTS_PATH, SECRET_HEADER, CacheEvent, ErrorMark, Mark
 from octavo.router.decisions import Attempt
 from octavo.router.delivery import Asking, DeliveryLimits
+from octavo.router.policies.base import Score
 from octavo.router.prefix_index import known_as
 from octavo.router.recovery import AttemptFailed
 from octavo.router.resumable_relay import MarkedStream
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
+from octavo.router.routing import Route
 from octavo.router.transcript import Transcript
 from octavo.router.upstream import UpstreamError
 from tests.fakes import READY, FakeReplica, PacedEngine
@@ -183,8 +185,9 @@ def marked(payload: bytes, *token_ids: int) -> bytes:
 
 def some_asking() -> Asking:
     (endpoint,) = endpoints(1)
-    reservation = endpoint.reserved(1)
-    return Asking(endpoint, None, Attempt("r0", [], 0), b"", lambda num_cached: None, reservation)
+    route = Route(Score(endpoint, 0.0), [], 0, None)
+    attempt, reservation = Attempt("r0", [], 0), endpoint.reserved(1)
+    return Asking(endpoint, None, attempt, route, b"", reservation, 0.0, lambda asking, num_cached: None)
 
 
 async def taken(client: Client, last: ErrorMark, last_payload: bytes) -> MarkedStream:

@@ -42,7 +42,8 @@ class Outlet(Protocol):
 class AnswerOutlet:
     """Of one request on uvicorn's connection, in place of uvicorn's own."""
 
-    # The cycle has its request's scope, which has this outlet: at the end of the answer the ring is opened.
+    # The cycle has its request's scope, which has this outlet, and so may have who is called back: at the end
+    # of the answer these rings are opened.
     def __init__(self, cycle: RequestResponseCycle, run: Callable[[RequestResponseCycle, Any], None]) -> None:
         """run: calls an application for the request, in a task of its own."""
         self.on_room: Callable[[], None] = _nobody_waits
@@ -151,6 +152,7 @@ class AnswerOutlet:
 
     def _end(self, cycle: RequestResponseCycle) -> None:
         self._cycle = None
+        self.on_room = self.on_gone = _nobody_waits
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

@@ -45,10 +45,16 @@ class Asking(msgspec.Struct):
     endpoint: Endpoint
     card: ReplicaCard | None  # as it was when this began
     attempt: Attempt
+    route: Route
     route_header: bytes
-    on_first_token: Callable[[int | None], None]  # prompt tokens that were cached, if it is known
     reservation: Reservation
+    started: float  # on the clock
+    observe_first_token: Callable[["Asking", int | None], None]
     exchange: Connection | None = None  # where the answer is awaited, if the question has left already
+
+    def on_first_token(self, num_cached: int | None) -> None:
+        """num_cached: of the prompt's tokens, if it is known."""
+        self.observe_first_token(self, num_cached)
 
 
 class Relay(Protocol):
@@ -138,11 +144,12 @@ class Delivery:
             self.abandon()
             raise
         self._answered(asking)
+        self._begun = None  # which knows of self
         return True
 
     def abandon(self) -> None:
         """What was begun is not wanted any more."""
-        asking = self._begun
+        asking, self._begun = self._begun, None
         if asking is not None:
             if asking.exchange is not None:
                 asking.exchange.abort()
@@ -152,7 +159,7 @@ class Delivery:
     async def run(self, arrival: float) -> None:
         """Deliver an answer or an error. Raises OctavoError when there was nobody to ask."""
         decision = self._decision = self._decision or self._router.open(self._request)
-        asking = self._begun
+        asking, self._begun = self._begun, None
         while True:
             if asking is None:
                 route = await self._route(arrival)
@@ -221,17 +228,18 @@ class Delivery:
         if is_first and not self._has_waited:
             self._metrics.observe_overhead(start - arrival)
         reservation = endpoint.reserved(route.num_missing_tokens)
+        return Asking(
+            endpoint, endpoint.card, attempt, route, decision.header, reservation, start, self._first_token
+        )
 
-        def on_first_token(num_cached: int | None) -> None:
-            reservation.first_token()
-            seconds = self._clock() - start
-            self._router.observe_first_token(route, self._request, seconds)
-            attempt.first_token_seconds = round(seconds, 4)
-            attempt.num_cached_actual = num_cached
-            if num_cached is not None and is_first:
-                self._metrics.observe_cached(decision.policy, num_cached)
-
-        return Asking(endpoint, endpoint.card, attempt, decision.header, on_first_token, reservation)
+    def _first_token(self, asking: Asking, num_cached: int | None) -> None:
+        asking.reservation.first_token()
+        seconds, attempt, decision = self._clock() - asking.started, asking.attempt, self._decision
+        self._router.observe_first_token(asking.route, self._request, seconds)
+        attempt.first_token_seconds = round(seconds, 4)
+        attempt.num_cached_actual = num_cached
+        if num_cached is not None and decision is not None and attempt is decision.attempts[0]:
+            self._metrics.observe_cached(decision.policy, num_cached)
 
     async def _carry(self, asking: Asking) -> AttemptFailed | None:
         """To the answer's end. Returns what went wrong."""
