@@ -363,6 +363,19 @@ FIELD_ROWS: dict[str, list[Case]] = {
         ),
         *content("![x](http://169.254.169.254/latest/meta-data)", statuses=(200,)),
     ],
+    "B-44 odd images": [
+        *content(
+            *(
+                [{"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}]
+                for kind, data in (
+                    ("image/png", ""),
+                    ("image/png", "iVBORw0KGgoAAAANSUhEUgAA/egAAP3oCAYAAAA="),  # 65,000 x 65,000
+                    ("image/jpeg", "/9j/4AAQSkZJRg=="),
+                    ("video/jpeg", ",".join(["/9j/"] * 10_000)),
+                )
+            )
+        ),
+    ],
     "B-45 audio": content([{"type": "input_audio", "input_audio": {"data": "", "format": "opus"}}]),
     "B-46 tensors": [
         *fields(COMPLETIONS, *({"prompt_embeds": value} for value in ("gASVBQAAAAAAAACMAWGULg==", [[0.5]])))

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from octavo.http.api_keys import ApiKey, KeyLimits
 from octavo.http.key_ring import KeyRing
-from tests.fakes import fake_replica
+from tests.fakes import FakeEngine, fake_replica
 from tests.over_socket import over_socket
 from tests.server.arena import Arena, CodeAlarm, arena, check_one_answer, text_of
 from tests.server.hostile_rows import COMPLETIONS, FIELD_ROWS, GOOD_BODY, HTTP_ROWS, JSON_ROWS, Case
@@ -179,6 +179,19 @@ async def test_over_its_quota_a_key_is_told_when_to_come_back(place: Arena, tmp_
         answers = [await post(limited.port, body, key) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 429]
     assert 1 <= int(answers[1].headers["retry-after"]) <= 60
+
+
+async def test_a_full_server_sends_clients_away_at_once(place: Arena) -> None:
+    """B-54"""
+    engine = FakeEngine()
+    engine.is_full = True
+    async with place.trial(), over_socket(fake_replica(engine).app) as full:
+        place.alarm.allowed_ports.add(full.port)
+        for is_stream in (False, True):
+            answer = await post(full.port, {**json.loads(GOOD_BODY), "stream": is_stream})
+            assert (answer.status, answer.json["error"]["code"]) == (503, "server_overloaded")
+            assert 1 <= int(answer.headers["retry-after"]) <= 60
+            assert answer.headers["x-should-retry"] == "true"
 
 
 async def test_a_server_that_drains_sends_clients_elsewhere(place: Arena) -> None:
