@@ -22,7 +22,7 @@ from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.app import build_app
-from octavo.server.prompts import PromptEncoder
+from octavo.server.prompts import MAX_TOTAL_TOKENS, PromptEncoder
 from octavo.server.readiness import Readiness
 from octavo.server.served_model import ServedModel
 from octavo.server.services import Drain, Services
@@ -289,6 +289,7 @@ def fake_replica(
     is_cache_shared: bool = False,
     abilities: ChatAbilities = ChatAbilities(),  # noqa: B008
     chat_template: Any = ByteChatTemplate(),  # noqa: B008
+    max_total_tokens: int = MAX_TOTAL_TOKENS,
     **readiness_options: Any,
 ) -> FakeReplica:
     client = cast(Any, engine)
@@ -303,6 +304,7 @@ def fake_replica(
             cast(ChatTemplate, chat_template),
             VOCAB_SIZE,
             max_model_len,
+            max_total_tokens=max_total_tokens,
         ),
         abilities=abilities,
         new_text=byte_text,

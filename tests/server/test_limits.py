@@ -19,7 +19,7 @@ from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from octavo.http.process import KEEP_ALIVE_SECONDS
 from octavo.server.bounds import MAX_LOGPROBS_TOLD, MAX_TOKEN_IDS
 from octavo.server.decoder import MAX_MARKS
-from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN
+from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN, MAX_TOTAL_TOKENS
 from octavo.server.relevance import MAX_DOCUMENTS
 from octavo.server.replica import BODY_TIMEOUT_SECONDS
 from octavo.server.tools import MAX_PARAMETERS_BYTES, MAX_TOOLS
@@ -138,6 +138,10 @@ ELSEWHERE: dict[str, tuple[bool, str, str]] = {
     "chat template": (
         TIME_LIMIT_SECONDS == 1.0,
         *("tests/text/test_chat_template.py", "test_what_a_template_raises_is_the_requests_error"),
+    ),
+    "tokens of all prompts": (
+        MAX_TOTAL_TOKENS == 1 << 21,
+        *("tests/server/test_prompts.py", "test_the_tokens_of_all_prompts_are_bounded"),
     ),
     "token ids in fields, times choices": (
         MAX_TOKEN_IDS == 1 << 20,

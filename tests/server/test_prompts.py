@@ -51,6 +51,20 @@ async def test_the_number_of_prompts_is_bounded() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_tokens_of_all_prompts_are_bounded() -> None:
+    small = dataclasses.replace(encoder(), max_total_tokens=3 * LIMIT)
+    count = LIMIT - 1
+    assert len(await small.encode_prompts(["a" * count] * 3 + ["bbb"])) == 4
+    with pytest.raises(InvalidRequestError, match=f"more than {3 * LIMIT} tokens together") as refused:
+        await small.encode_prompts(["a" * count] * 3 + ["bbbb"], param="input")
+    assert (refused.value.param, refused.value.code) == ("input", "context_length_exceeded")
+    one = dataclasses.replace(
+        encoder(), max_total_tokens=1
+    )  # a prompt that fits the context is never too long
+    assert await one.encode_prompts("a" * count)
+
+
+@pytest.mark.asyncio
 async def test_a_text_that_cannot_fit_does_not_reach_the_tokenizer() -> None:
     class Tokenizer:
         num_calls = 0

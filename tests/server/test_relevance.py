@@ -151,6 +151,19 @@ async def test_the_most_documents() -> None:
     assert [result["index"] for result in response.json()["results"]] == list(range(MAX_DOCUMENTS))
 
 
+async def test_documents_and_the_query_beside_each_are_bounded_together() -> None:
+    async with asgi_client(fake_replica(Judge(), max_total_tokens=1)) as client:
+        body = {"model": "tiny", "query": "q" * 50, "documents": ["a"] * 1000}
+        response = await client.post("/rerank", json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["code"]) == (
+        400,
+        "documents",
+        "context_length_exceeded",
+    )
+    assert "tokens together" in error["message"]
+
+
 async def test_a_model_whose_labels_look_alike_cannot_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("octavo.server.relevance.LABELS", ("yes", "yeah"))
     response = await post("/v1/score", text_1="a", text_2="b")

@@ -27,6 +27,7 @@ LIMITS = (
     Limit("idle connection", "65 s", "closed"),
     Limit("requests sent ahead", "100", "not read"),
     Limit("prompt and answer", "the context", "400", "--max-model-len"),
+    Limit("tokens of all prompts", "2,097,152", "400"),
     Limit("text of a prompt", "64 characters per token of the context", "400"),
     Limit("chat template", "1 s of processor time", "400"),
     Limit("messages, their parts and calls", "one per token of the context", "400"),

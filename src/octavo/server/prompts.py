@@ -18,6 +18,7 @@ from octavo.text.tokenizer import Tokenizer
 
 MAX_CHARACTERS_PER_TOKEN = 64  # a longer text cannot fit the context and does not reach the tokenizer
 MAX_PROMPTS = 128  # in one completions request
+MAX_TOTAL_TOKENS = 1 << 21  # of all prompts of a request, which are held until it is answered
 _INLINE_CHARACTERS = 2048  # a shorter text is encoded at once: a thread would cost more
 _TAIL_TOKENS = 16  # of a prompt, among them the tag that opens the reasoning, if the template writes it
 
@@ -48,6 +49,7 @@ class PromptEncoder:
     chat_template: ChatTemplate
     vocab_size: int
     max_model_len: int
+    max_total_tokens: int = MAX_TOTAL_TOKENS
     max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 
     async def encode_chat(self, chat: ChatPrompt, *, kept: slice | None = None) -> list[int]:
@@ -90,11 +92,23 @@ class PromptEncoder:
             raise InvalidRequestError(
                 f"{param} holds {len(one_by_one)} prompts; allowed: {allowed}.", param=param
             )
-        encoded = []
+        encoded, total = [], 0
         for name, item in one_by_one.items():
             encoded.append(await self._encode_prompt(item, name, suffix, kept))
+            total += len(encoded[-1])
+            self.check_total(total, param)
             await asyncio.sleep(0)  # many short texts hold up nobody's stream
         return encoded
+
+    def check_total(self, num_tokens: int, param: str) -> None:
+        """num_tokens: of the prompts of one request so far. Raises InvalidRequestError."""
+        limit = max(self.max_total_tokens, self.max_model_len)
+        if num_tokens > limit:
+            raise InvalidRequestError(
+                f"{param} holds more than {limit} tokens together, the most of one request.",
+                param=param,
+                code="context_length_exceeded",
+            )
 
     async def echoes(
         self, prompt: Prompts, encoded: Sequence[list[int]], kept: slice | None

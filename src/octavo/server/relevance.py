@@ -136,7 +136,7 @@ class Relevance:
                 f"documents holds {len(pairs)} texts; allowed: 1 to {MAX_DOCUMENTS}.", param="documents"
             )
         kept = services.prompts.kept(request.truncate_prompt_tokens, None)
-        prompts = []
+        prompts, total = [], 0
         for index, (query, document) in enumerate(pairs):
             asked = _question(query, document, request.instruction or INSTRUCTION)
             try:
@@ -146,6 +146,8 @@ class Relevance:
                 raise InvalidRequestError(
                     f"{param} with its query: {error}", param=param, code=error.code
                 ) from error
+            total += len(prompts[-1])
+            services.prompts.check_total(total, "documents")
             await asyncio.sleep(0)  # many short documents hold up nobody's stream
         labels = _labels(services)
         groups = [[PromptRun(prompt, label) for label in labels] for prompt in prompts]
