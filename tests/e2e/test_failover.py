@@ -35,13 +35,14 @@ class Trial:
     ) -> tuple[list[Answer], dict[str, float]]:
         """The answers of a run with a fault, known to have happened, and the failovers that it cost.
 
-        It strikes the first replica when one of its streams is in the middle of its stop string.
+        It strikes the first replica when all streams have begun, and one of its own is in the middle of its
+        stop string.
         """
         victim = self.replicas[0]
         happened: list[Callable[[], bool]] = []
 
         async def disturb(progress: Progress) -> None:
-            if not happened and self.is_held_back(progress):
+            if not happened and all(progress.endpoints) and self.is_held_back(progress):
                 happened.append(fault.inject(victim))
 
         try:

@@ -13,6 +13,13 @@ import httpx2
 Body = Mapping[str, Any]
 Disturb = Callable[["Progress"], Awaitable[None]]
 LONG_LIST = {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 50}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "remember",
+        "parameters": {"type": "object", "properties": {"words": LONG_LIST}, "required": ["words"]},
+    },
+}
 STOP_FRACTION = 0.3  # of an answer's characters: where its stop string begins
 STOP_LENGTH = 0.5  # and how much of it that is
 
@@ -25,7 +32,8 @@ class Asked:
 
 
 def mixed(per_kind: int, max_tokens: int) -> list[Asked]:
-    """Greedy, penalties, several choices, log-probabilities, JSON by a schema; per_kind of each."""
+    """Greedy, penalties, several choices, log-probabilities, JSON by a schema; per_kind of each. Every other
+    one with a schema is the call of a tool, in a chat."""
     kinds: dict[str, Body] = {
         "greedy": {"temperature": 0},
         "penalties": {"temperature": 0.7, "presence_penalty": 0.6, "frequency_penalty": 0.4,
@@ -37,10 +45,20 @@ def mixed(per_kind: int, max_tokens: int) -> list[Asked]:
     common = {"model": "default", "stream": True, "stream_options": {"include_usage": True},
               "ignore_eos": True, "max_tokens": max_tokens}  # fmt: skip
     return [
-        Asked(kind, "/v1/completions", {**common, **body, "seed": n, "prompt": f"Chapter {n}. {kind} is"})
+        _tool_call(n, common)
+        if kind == "schema" and n % 2
+        else Asked(
+            kind, "/v1/completions", {**common, **body, "seed": n, "prompt": f"Chapter {n}. {kind} is"}
+        )
         for kind, body in kinds.items()
         for n in range(per_kind)
     ]
+
+
+def _tool_call(number: int, common: Body) -> Asked:
+    messages = [{"role": "user", "content": f"Remember the words of chapter {number}."}]
+    body = {"messages": messages, "tools": [TOOL], "tool_choice": "required", "temperature": 0.9}
+    return Asked("tools", "/v1/chat/completions", {**common, **body, "seed": number})
 
 
 def stopped(asked: Sequence[Asked], answers: Sequence["Answer"]) -> list[Asked]:
@@ -76,7 +94,7 @@ class Answer:
         self.num_identities = len(self.identities)
         for choice in chunk["choices"]:
             index = choice["index"]
-            self.texts[index] += choice["text"]
+            self.texts[index] += _text_of(choice)
             if choice["logprobs"] is not None:
                 parts = choice["logprobs"]
                 self.logprobs[index] += zip(parts["tokens"], parts["token_logprobs"], strict=True)
@@ -88,6 +106,15 @@ class Answer:
     @property
     def is_whole(self) -> bool:
         return self.error is None and self.is_done and self.usage is not None and self.num_identities == 1
+
+
+def _text_of(choice: dict[str, Any]) -> str:
+    """What a chunk adds to a text, or to a message with its calls."""
+    if "text" in choice:
+        return str(choice["text"])
+    functions = [call["function"] for call in choice["delta"].get("tool_calls") or ()]
+    calls = [f"{function.get('name') or ''}{function['arguments']}" for function in functions]
+    return "".join([choice["delta"].get("content") or "", *calls])
 
 
 @dataclasses.dataclass
