@@ -29,6 +29,10 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-weight: 600; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; vertical-align: top; }
 td:first-child { white-space: nowrap; }
+@media (max-width: 48rem) {
+  td { overflow-wrap: anywhere; }
+  td:first-child { min-width: 9rem; white-space: normal; }
+}
 """
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
