@@ -1,6 +1,7 @@
 """Starting: the engine and the text side by side, nothing left behind when one of them fails."""
 
 import asyncio
+import dataclasses
 import pathlib
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +72,23 @@ async def test_a_replica_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         'enable_prefix_caching="True"',
     ):
         assert label in info
+
+
+async def test_prompts_and_choices_are_bounded_by_what_the_server_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, FakeEngine(b"Hello"))
+    few = dataclasses.replace(options(), engine=EngineConfig(max_num_seqs=1, max_num_queued_requests=2))
+    for given, count in ((options(), 128), (few, 3)):
+        started = await replica.start_replica(given, Phases())
+        transport = httpx2.ASGITransport(started.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
+            client.headers["authorization"] = "Bearer from the environment"
+            for number in (count, count + 1):
+                body = {"model": "tiny", "prompt": ["a" * 50] * number}
+                response = await client.post("/v1/completions", json=body)
+                assert response.status_code == (200 if number == count else 400), response.text
+        assert f"allowed: {count}" in response.text
 
 
 async def test_the_environments_key_is_asked_for_when_no_other_is_given(

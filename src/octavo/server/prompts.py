@@ -49,6 +49,7 @@ class PromptEncoder:
     chat_template: ChatTemplate
     vocab_size: int
     max_model_len: int
+    _: dataclasses.KW_ONLY
     max_total_tokens: int = MAX_TOTAL_TOKENS
     max_prompts: int = MAX_PROMPTS  # and choices; less where the server never holds as many requests at once
 

@@ -84,7 +84,7 @@ async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, ac
             text.chat_template,
             engine.info.vocab_size,
             engine.info.max_model_len,
-            min(MAX_PROMPTS, max_requests),
+            max_prompts=min(MAX_PROMPTS, max_requests),
         ),
         abilities=abilities_of(
             text.chat_template, text.tokenizer.vocabulary, tool_call_parser=options.server.tool_call_parser
