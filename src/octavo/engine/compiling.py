@@ -106,6 +106,8 @@ class Compiling:
 
     def __bool__(self) -> bool:
         """Somebody waits here."""
+        if not (self._ready or self._queued or self._running):  # asked in every step: without the lock
+            return False
         with self._change:
             return bool(self._ready or self._queued or any(job.submits for job in self._running.values()))
 
@@ -191,7 +193,8 @@ class Compiling:
             self._note(place, "")
             return None
         self._turns[job.tenant] = next(self._turn_numbers)
-        self._running[job.spec] = self._queued.pop(job.spec)
+        self._running[job.spec] = job
+        del self._queued[job.spec]  # not before it is there: who looks sees it in one of them
         self._note(place, job.submits[0].request_id)
         return job
 
