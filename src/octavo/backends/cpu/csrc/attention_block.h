@@ -78,6 +78,42 @@ OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) {
   return lanes;
 }
 
+// The largest of a query's scores, which come without their scale; visible(t): of a part of them, from token
+// t.
+template <bool ALL_VISIBLE, class Visible>
+OCTAVO_INLINE float largest_score(const float *dots, float scale, int num_tokens, Visible &&visible) {
+  constexpr int CHAINS = 4; // a maximum waits for the one before it
+  FloatPart largest[CHAINS][PARTS];
+  for (auto &chain : largest)
+    OCTAVO_EACH_PART chain[i] = -__builtin_inff() - FloatPart{};
+  const auto see = [&](FloatPart(&chain)[PARTS], int first) {
+    OCTAVO_EACH_PART {
+      const int t = first + i * PART_LANES;
+      const FloatPart s = load_part(dots + t) * scale;
+      chain[i] = larger(chain[i], ALL_VISIBLE ? s : visible(t) ? s : chain[i]);
+    }
+  };
+  int first = 0;
+  for (; first + CHAINS * LANES <= num_tokens; first += CHAINS * LANES)
+    for (int c = 0; c < CHAINS; c++)
+      see(largest[c], first + c * LANES);
+  for (; first < num_tokens; first += LANES)
+    see(largest[0], first);
+  for (int c = 1; c < CHAINS; c++)
+    OCTAVO_EACH_PART largest[0][i] = larger(largest[0][i], largest[c][i]);
+  return tree_max(joined(largest[0]));
+}
+
+// weigh(first, room) of COUNT blocks of a piece at a time, while so many are left. Returns where it ends.
+template <int COUNT, class Weigh>
+OCTAVO_INLINE int blocks_together(int first, int num_tokens, Weigh &&weigh) {
+  for (; first + COUNT * LANES <= num_tokens; first += COUNT * LANES) {
+    FloatPart room[COUNT * PARTS];
+    weigh(first, room);
+  }
+  return first;
+}
+
 // From a query's scores, without their scale, to its weights e^(s - m), masked ones 0: all but tokens
 // [begin, end). take(t, weights) stores those of a part and returns what counts of them; that is summed, lane
 // by lane. best takes m.
@@ -88,21 +124,22 @@ OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens,
     const IntPart token = (IntPart)part_lane_index() + t;
     return (token < end) & (token >= begin);
   };
-  FloatPart largest[PARTS], sum[PARTS] = {};
-  OCTAVO_EACH_PART largest[i] = -__builtin_inff() - FloatPart{};
-  for (int first = 0; first < num_tokens; first += LANES)
-    OCTAVO_EACH_PART {
+  const float m = largest_score<ALL_VISIBLE>(dots, scale, num_tokens, visible);
+  FloatPart sum[PARTS] = {};
+  const auto weigh = [&](int first, auto &p) {
+    constexpr int COUNT = sizeof p / sizeof p[0];
+    OCTAVO_EACH p[i] = load_part(dots + first + i * PART_LANES) * scale - m;
+    exp_of_each(p);
+    OCTAVO_EACH {
       const int t = first + i * PART_LANES;
-      const FloatPart s = load_part(dots + t) * scale;
-      largest[i] = larger(largest[i], ALL_VISIBLE ? s : visible(t) ? s : largest[i]);
+      sum[i % PARTS] = sum[i % PARTS] + take(t, ALL_VISIBLE ? p[i] : visible(t) ? p[i] : FloatPart{});
     }
-  const float m = tree_max(joined(largest));
-  for (int first = 0; first < num_tokens; first += LANES)
-    OCTAVO_EACH_PART {
-      const int t = first + i * PART_LANES;
-      const FloatPart weights = exp_of_lanes(load_part(dots + t) * scale - m);
-      sum[i] = sum[i] + take(t, ALL_VISIBLE ? weights : visible(t) ? weights : FloatPart{});
-    }
+  };
+  int first = 0;
+  if (PARTS == 1) // there are registers for more
+    first = blocks_together<8>(first, num_tokens, weigh);
+  first = blocks_together<4>(first, num_tokens, weigh);
+  blocks_together<1>(first, num_tokens, weigh);
   *best = m;
   return tree_sum(joined(sum));
 }

@@ -40,7 +40,10 @@ Normalizer normalizer(const float *x, int64_t size) {
   for (int64_t begin = 0; begin < size; begin += STRETCH) {
     FloatPart sum[PARTS] = {};
     each_vector(x, begin, begin + STRETCH < size ? begin + STRETCH : size, [&](const float *v, int64_t) {
-      OCTAVO_EACH_PART sum[i] += exp_of_lanes(load_part(v + i * PART_LANES) - top);
+      FloatPart weights[PARTS];
+      OCTAVO_EACH_PART weights[i] = load_part(v + i * PART_LANES) - top;
+      exp_of_each(weights);
+      OCTAVO_EACH_PART sum[i] += weights[i];
     });
     total += tree_sum(load<f32x16>(sum));
   }

@@ -71,8 +71,9 @@ OCTAVO_INLINE float kth_largest(const float *values, int64_t count, int64_t k, u
 }
 
 OCTAVO_INLINE IntPart integer_weight(FloatPart scaled, float best) {
-  const FloatPart below = larger(scaled - best, EXP_FLOOR - FloatPart{});
-  return __builtin_convertvector(exp_in_range(below) * PROBABILITY_ONE, IntPart);
+  FloatPart weight[] = {larger(scaled - best, EXP_FLOOR - FloatPart{})};
+  exp_in_range(weight);
+  return __builtin_convertvector(weight[0] * PROBABILITY_ONE, IntPart);
 }
 
 // Weights of tokens in buckets of scaled logits, the largest first.

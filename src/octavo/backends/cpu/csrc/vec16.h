@@ -40,22 +40,27 @@ OCTAVO_INLINE u32x16 as_bits(f32x16 x) { return (u32x16)x; }
 OCTAVO_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return a < b ? a : b; }
 
 // Lane j takes lane j + 8, then j + 4, j + 2, j + 1.
+template <class Take> OCTAVO_INLINE float tree(f32x16 v, Take &&take) {
+  typedef float f32x8 __attribute__((vector_size(32)));
+  typedef float f32x4 __attribute__((vector_size(16)));
+  typedef int32_t i32x4 __attribute__((vector_size(16)));
+  f32x8 halves[2];
+  memcpy(halves, &v, sizeof v);
+  const f32x8 eight = take(halves[0], halves[1]);
+  f32x4 quarters[2];
+  memcpy(quarters, &eight, sizeof eight);
+  f32x4 lanes = take(quarters[0], quarters[1]);
+  lanes = take(lanes, __builtin_shuffle(lanes, i32x4{2, 3, 0, 1}));
+  lanes = take(lanes, __builtin_shuffle(lanes, i32x4{1, 0, 3, 2}));
+  return lanes[0];
+}
+
 OCTAVO_INLINE float tree_sum(f32x16 v) {
-  float lane[LANES];
-  store(lane, v);
-  for (int half = LANES / 2; half; half /= 2)
-    for (int j = 0; j < half; j++)
-      lane[j] = lane[j] + lane[j + half];
-  return lane[0];
+  return tree(v, [](auto a, auto b) { return a + b; });
 }
 
 OCTAVO_INLINE float tree_max(f32x16 v) {
-  float lane[LANES];
-  store(lane, v);
-  for (int half = LANES / 2; half; half /= 2)
-    for (int j = 0; j < half; j++)
-      lane[j] = lane[j] > lane[j + half] ? lane[j] : lane[j + half];
-  return lane[0];
+  return tree(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // bf16 <-> fp32. Rounding is to nearest even; NaN stays NaN.
@@ -73,32 +78,40 @@ OCTAVO_INLINE bf16 to_bf16(float x) {
   return x != x ? 0x7fc0 : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
-// e^x (Cephes expf) for x from -86 to 88. V: 16 lanes, or a part of them.
-template <class V> OCTAVO_INLINE V exp_in_range(V x) {
-  using Integers = decltype(x > x);
+#define OCTAVO_EACH _Pragma("GCC unroll 16") for (int i = 0; i < COUNT; i++)
+
+// e^x (Cephes expf) of each x, from -86 to 88. V: 16 lanes, or a part of them. The steps of several
+// alternate: each waits for the one before it, and processors do not look far enough ahead to fill that time.
+template <class V, int COUNT> OCTAVO_INLINE void exp_in_range(V (&x)[COUNT]) {
+  using Integers = decltype(x[0] > x[0]);
   const V magic = 12582912.0f - V{};
-  V n = (x * 1.44269504088896341f + magic) - magic;
-  V r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  V p = 1.9875691500e-4f - V{};
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  V y = (p * (r * r) + r) + 1.0f;
-  return (V)((Integers)y + (__builtin_convertvector(n, Integers) << 23));
+  V n[COUNT], p[COUNT];
+  OCTAVO_EACH n[i] = x[i] * 1.44269504088896341f;
+  OCTAVO_EACH n[i] = (n[i] + magic) - magic;
+  OCTAVO_EACH x[i] = x[i] - n[i] * 0.693359375f;
+  OCTAVO_EACH x[i] = x[i] - n[i] * -2.12194440e-4f;
+  OCTAVO_EACH p[i] = x[i] * 1.9875691500e-4f + 1.3981999507e-3f;
+  OCTAVO_EACH p[i] = p[i] * x[i] + 8.3334519073e-3f;
+  OCTAVO_EACH p[i] = p[i] * x[i] + 4.1665795894e-2f;
+  OCTAVO_EACH p[i] = p[i] * x[i] + 1.6666665459e-1f;
+  OCTAVO_EACH p[i] = p[i] * x[i] + 5.0000001201e-1f;
+  OCTAVO_EACH p[i] = (p[i] * (x[i] * x[i]) + x[i]) + 1.0f;
+  OCTAVO_EACH x[i] = (V)((Integers)p[i] + (__builtin_convertvector(n[i], Integers) << 23));
 }
 
-// e^x for x up to 88; exactly 0 below -86. Never NaN.
-template <class V> OCTAVO_INLINE V exp_of_lanes(V x) {
+// e^x of each x up to 88; exactly 0 below -86. Never NaN.
+template <class V, int COUNT> OCTAVO_INLINE void exp_of_each(V (&x)[COUNT]) {
   const V floor = EXP_FLOOR - V{};
-  return x < floor ? V{} : exp_in_range(x > floor ? x : floor);
+  V y[COUNT];
+  OCTAVO_EACH y[i] = x[i] > floor ? x[i] : floor;
+  exp_in_range(y);
+  OCTAVO_EACH x[i] = x[i] < floor ? V{} : y[i];
 }
 
 OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
   FloatPart parts[PARTS];
   memcpy(parts, &x, sizeof x);
-  OCTAVO_EACH_PART parts[i] = exp_of_lanes(parts[i]);
+  exp_of_each(parts);
   memcpy(&x, parts, sizeof x);
   return x;
 }
