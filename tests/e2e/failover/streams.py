@@ -20,6 +20,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"words": LONG_LIST}, "required": ["words"]},
     },
 }
+HELD_BACK = ("stop string", "tools")  # kinds whose text waits for what follows it, fault or not
 STOP_FRACTION = 0.3  # of an answer's characters: where its stop string begins
 STOP_LENGTH = 0.5  # and how much of it that is
 
@@ -168,7 +169,9 @@ def differences(asked: Sequence[Asked], got: Sequence[Answer], expected: Sequenc
     ]
 
 
-def pauses(answers: Sequence[Answer]) -> tuple[float, float]:
-    """Seconds: the median and the 99th percentile of each answer's longest pause."""
-    ordered = sorted(answer.longest_pause for answer in answers)
+def pauses(asked: Sequence[Asked], answers: Sequence[Answer]) -> tuple[float, float]:
+    """Seconds: the median and the 99th percentile of each answer's longest pause, of the answers whose text
+    leaves as it is computed."""
+    rows = zip(asked, answers, strict=True)
+    ordered = sorted(answer.longest_pause for question, answer in rows if question.kind not in HELD_BACK)
     return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
