@@ -10,7 +10,6 @@ import base64
 import re
 import secrets
 import time
-import uuid
 
 import msgspec
 
@@ -46,7 +45,9 @@ class Identity(msgspec.Struct, frozen=True):
 
     @classmethod
     def new(cls, now: float | None = None) -> "Identity":
-        return cls(uuid.uuid4().hex, int(time.time() if now is None else now), secrets.randbits(SEED_BITS))
+        bits = secrets.token_bytes(24)
+        seed = int.from_bytes(bits[16:]) >> (64 - SEED_BITS)
+        return cls(bits[:16].hex(), int(time.time() if now is None else now), seed)
 
     @property
     def header(self) -> bytes:

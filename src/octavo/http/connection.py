@@ -194,7 +194,7 @@ class HttpConnection(HttpToolsProtocol):
         parser, url = self.parser, httptools.parse_url(self.url)
         version = parser.get_http_version()
         path = url.path.decode("ascii")
-        scope = {
+        scope: Any = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": version,
@@ -209,7 +209,7 @@ class HttpConnection(HttpToolsProtocol):
             "query_string": url.query or b"",
         }
         return RequestResponseCycle(
-            scope=cast(Any, scope),
+            scope=scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -242,7 +242,8 @@ class HttpConnection(HttpToolsProtocol):
         self._answering = cycle
         self._outlet = AnswerOutlet(cycle, super()._start_asgi_task)
         cycle.send = self._outlet.send  # type: ignore[method-assign, assignment]
-        attach_outlet(cast(dict[str, Any], cycle.scope), self._outlet)
+        scope: Any = cycle.scope
+        attach_outlet(scope, self._outlet)
         self._is_unbegun = True
 
     def _begin_answer(self) -> None:
@@ -250,7 +251,7 @@ class HttpConnection(HttpToolsProtocol):
         cycle, outlet, self._is_unbegun = self._answering, self._outlet, False
         assert cycle is not None and outlet is not None
         is_ready = not cycle.more_body and not self.transport.is_closing()
-        scope = cast(dict[str, Any], cycle.scope)
+        scope: Any = cycle.scope
         if not (is_ready and self._begin(scope, bytes(cycle.body), outlet)):
             outlet.go_on(self.app)
 

@@ -121,9 +121,10 @@ class RequestLog:
         self._output.flush()
 
     def _as_json(self, record: RequestRecord, total: float) -> str:
+        now = self._wall_clock()
         line: dict[str, Any] = {
-            "time": round(self._wall_clock(), 3),
-            "arrival": round(self._wall_clock() - total, 3),
+            "time": round(now, 3),
+            "arrival": round(now - total, 3),
             "id": record.request_id,
             "method": record.method,
             "path": record.path,

@@ -56,7 +56,7 @@ class Endpoint:
 
     @property
     def is_available(self) -> bool:
-        return self.is_ready and not self.is_draining and not self.is_wrong
+        return self.is_ready and not (self.is_draining or self.is_wrong)
 
     @property
     def reason(self) -> str:

@@ -77,7 +77,8 @@ class FirstTokenTimes:
         num_before = load.tokens_before(
             num_tokens, num_pending, now=self._clock(), seconds_per_token=max(rates.per_token, 1e-6)
         )
-        return Work(num_tokens + num_before, load.num_prompts, load.num_requests - load.num_prompts)
+        num_prompts = load.num_prompts
+        return Work(num_tokens + num_before, num_prompts, load.num_requests - num_prompts)
 
     def observe(self, endpoint: Endpoint, model: str, work: Work, seconds: float) -> None:
         """It took so long."""
