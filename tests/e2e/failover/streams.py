@@ -34,9 +34,10 @@ class Asked:
 
 def mixed(per_kind: int, max_tokens: int) -> list[Asked]:
     """Greedy, penalties, several choices, log-probabilities, JSON by a schema; per_kind of each. Every other
-    one with a schema is the call of a tool, in a chat."""
+    one with a schema is the call of a tool, in a chat. The greedy ones are three times as long, so that
+    neither they nor those that stop in the middle of them are at their ends when all others have begun."""
     kinds: dict[str, Body] = {
-        "greedy": {"temperature": 0},
+        "greedy": {"temperature": 0, "max_tokens": 3 * max_tokens},
         "penalties": {"temperature": 0.7, "presence_penalty": 0.6, "frequency_penalty": 0.4,
                       "repetition_penalty": 1.1},
         "n = 3": {"temperature": 0.8, "n": 3},
