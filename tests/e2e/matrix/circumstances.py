@@ -67,8 +67,9 @@ def _answers(gathered: Sequence[Gathering]) -> list[Answer]:
 
 
 def batch(size: int, cell: Cell) -> Outcome:
-    """Among so many requests of other people."""
-    engine = cell.engine()
+    """Among so many requests of other people, all at once: an eighth of the largest step goes to prompts,
+    however long steps are found to take, so the last one begins before the first has ended."""
+    engine = cell.engine(max_num_batched_tokens=4096)
     if size == 1:
         answers = [engine.run([question], has_forks=False)[0].answer() for question in cell.questions]
     else:

@@ -78,7 +78,7 @@ class Engine:
             self.kv,
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
-            target_itl_seconds=3600.0,  # chunks depend on tokens only, not on how busy the machine is
+            target_itl_seconds=3600.0,  # nobody waits because the machine is busy
         )
         self.core = EngineCore(
             scheduler,
