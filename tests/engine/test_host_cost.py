@@ -1,10 +1,8 @@
 """A budget for what Python does in a step: in calls, which no load of the machine changes."""
 
-import sys
-from types import FrameType
-
 import pytest
 
+from tests.counted_calls import CountedCalls
 from tools.host_cost.engine import DecodingEngine, measure
 
 CALLS_OF_A_STEP = 290
@@ -14,20 +12,13 @@ CALLS_OF_A_REQUEST = 39
 def calls_of(num_requests: int) -> float:
     """Of Python and of C functions, in a step that decodes; a mean, for every 16th takes a block."""
     engine = DecodingEngine(num_requests)
-    num_calls = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal num_calls
-        num_calls += event in ("call", "c_call")
-
-    sys.setprofile(count)
     try:
-        for _ in range(32):
-            engine.step()
+        with CountedCalls() as calls:
+            for _ in range(32):
+                engine.step()
     finally:
-        sys.setprofile(None)
         engine.close()
-    return num_calls / 32
+    return calls.count / 32
 
 
 def test_the_calls_of_a_step_and_of_each_request_in_it() -> None:

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import gc
 import pathlib
-import sys
-from collections.abc import AsyncIterator, Iterator
-from types import FrameType
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,6 +14,7 @@ import octavo
 from octavo.http.outlet import AnswerOutlet
 from octavo.router.delivery import Delivery
 from octavo.router.routed_request import RoutedRequest
+from tests.counted_calls import CountedCalls
 from tests.router.routed import Routed, routed
 from tools.router_overhead import engine
 from tools.router_overhead.engine import Replica
@@ -29,23 +28,6 @@ CALLS_OF_AN_EVENT = {None: 16, "shared": 45}  # by the secret: passed on as it i
 COUNTED = (str(pathlib.Path(octavo.__file__).parent), "uvicorn", "starlette", "prometheus_client")
 
 
-class Calls:
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        sys.setprofile(self._observe)
-        try:
-            yield
-        finally:
-            sys.setprofile(None)
-
-    def _observe(self, frame: FrameType, event: str, argument: object) -> None:
-        if event in ("call", "c_call") and any(place in frame.f_code.co_filename for place in COUNTED):
-            self.count += 1
-
-
 @contextlib.asynccontextmanager
 async def one_endpoint(secret: str | None) -> AsyncIterator[Routed]:
     server = await asyncio.get_running_loop().create_server(Replica, "127.0.0.1", 0)
@@ -57,11 +39,10 @@ async def one_endpoint(secret: str | None) -> AsyncIterator[Routed]:
 
 @pytest.mark.parametrize("secret", CALLS_OF_AN_EVENT)
 async def test_the_calls_of_a_request(secret: str | None) -> None:
-    calls = Calls()
     async with one_endpoint(secret) as router:
         await router.ask()
         tasks = asyncio.all_tasks()
-        with calls.counted():
+        with CountedCalls(COUNTED) as calls:
             for _ in range(NUM_REQUESTS):
                 asking = asyncio.ensure_future(router.ask())
                 while not asking.done():
@@ -78,8 +59,7 @@ async def test_the_calls_of_an_event(secret: str | None, monkeypatch: pytest.Mon
     async with one_endpoint(secret) as router:
         for num_events in (2, 2 + NUM_EVENTS):
             monkeypatch.setattr(engine, "NUM_EVENTS", num_events)
-            calls = Calls()
-            with calls.counted():
+            with CountedCalls(COUNTED) as calls:
                 answer = await router.ask(stream=True)
             assert answer.content.count(b'"delta":{"content"') == num_events
             counts.append(calls.count)

@@ -4,14 +4,13 @@ which no load of the machine changes."""
 import asyncio
 import json
 import socket
-import sys
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from octavo.core.messages import EngineStats, RequestOutput, StepFrame, Submit
 from octavo.engine.client import EngineClient
+from tests.counted_calls import CountedCalls
 from tests.fakes import READY, fake_replica
 from tests.over_socket import over_socket
 from tests.server.raw_client import request
@@ -60,12 +59,7 @@ async def ask(port: int) -> socket.socket:
 
 
 async def test_the_calls_of_a_token() -> None:
-    engine, num_calls = Engine(), 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal num_calls
-        num_calls += event in ("call", "c_call")
-
+    engine = Engine()
     async with over_socket(fake_replica(engine.client).app) as served:
         clients = [await ask(served.port) for _ in range(NUM_STREAMS)]
         while len(engine.submitted) < NUM_STREAMS:
@@ -73,15 +67,12 @@ async def test_the_calls_of_a_token() -> None:
         for _ in range(2):  # what comes first takes another way
             engine.step()
             await asyncio.sleep(0.01)
-        sys.setprofile(count)
-        try:
+        with CountedCalls() as calls:
             for _ in range(NUM_STEPS):
                 engine.step()
                 await asyncio.sleep(0)  # another turn of the event loop
-        finally:
-            sys.setprofile(None)
         texts = [client.recv(1 << 20).count(b'"content":"a"') for client in clients]
         for client in clients:
             client.close()
     assert texts == [NUM_STEPS + 2] * NUM_STREAMS
-    assert num_calls / NUM_STEPS / NUM_STREAMS <= CALLS_OF_A_TOKEN
+    assert calls.count / NUM_STEPS / NUM_STREAMS <= CALLS_OF_A_TOKEN
