@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from octavo.config import GIB, EngineConfig
 from octavo.core.errors import StartError
-from octavo.fleet.values import FleetValues, ModelValues, RouterValues
+from octavo.fleet.values import FleetValues, ModelValues, RouterValues, unmet_aliases
 from octavo.models.source import served_name
 from octavo.server.boot_report import format_bytes
 
@@ -161,11 +161,8 @@ def plan_fleet(values: FleetValues, machine: Machine) -> FleetPlan:
         )
         _check(replica)
         replicas.append(replica)
-    served = {name for model in values.models for name in model.client_names}
-    for alias, name, _ in values.router.aliases:
-        if name not in served:
-            names = ", ".join(sorted(served))
-            raise StartError(f"router.aliases.{alias} names {name}; there are: {names}.")
+    for alias, complaint in unmet_aliases(values.router, values.models):  # flags may have changed the models
+        raise StartError(f"router.aliases.{alias} {complaint}.")
     return FleetPlan(values.router, tuple(replicas), machine)
 
 

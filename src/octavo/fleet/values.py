@@ -5,7 +5,7 @@ A field that one machine cannot honour is listed as such; one that is not known 
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from octavo.config import KV_DTYPES, ROUTING_POLICIES, EngineConfig
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
@@ -86,7 +86,8 @@ def read_values(path: pathlib.Path) -> FleetValues:
     of_aliases = of_router.fields("aliases")
     router = _router(of_router, tuple(_aliases(of_aliases)))
     models = _models(fields, mistakes, ModelReader(limits, router.is_enabled, notes))
-    _check_aliases(of_aliases, router, models)
+    for alias, complaint in unmet_aliases(router, models):
+        of_aliases.complain(alias, complaint)
     _observability(fields.fields("observability"), notes)
     fields.close()
     mistakes.raise_any()
@@ -222,11 +223,12 @@ def _aliases(fields: Fields) -> Iterator[tuple[str, str, float]]:
     fields.close()
 
 
-def _check_aliases(fields: Fields, router: RouterValues, models: tuple[ModelValues, ...]) -> None:
+def unmet_aliases(router: RouterValues, models: Iterable[ModelValues]) -> Iterator[tuple[str, str]]:
+    """Each alias of a model that is not there, and what is to be said of it."""
     served = {name for model in models for name in model.client_names}
     for alias, model, _ in router.aliases:
         if model not in served:
-            fields.complain(alias, f"names {model}; there are: {', '.join(sorted(served))}")
+            yield alias, f"names {model}; there are: {', '.join(sorted(served))}"
 
 
 def _is_share(model: object, share: object) -> bool:
