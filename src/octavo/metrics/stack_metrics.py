@@ -50,15 +50,16 @@ class StackMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         rows = self._servers()
-        rates = self._rates_of(rows)
-        yield _gauge("healthy_pods_total", "1 while the server may be asked.", rows, _is_up)
-        yield _gauge(
-            "current_qps", "Requests per second of the last minute.", rows, lambda row: rates[row.url]
-        )
-        yield _gauge("num_prefill_requests", "Requests without a first token.", rows, _num_prompts)
-        yield _gauge("num_decoding_requests", "Requests with a first token.", rows, _num_answering)
+        num_requests = {row.url: row.num_requests for row in rows}
+        num_prompts = {row.url: row.num_prompts for row in rows}
+        num_answering = {url: num_requests[url] - num_prompts[url] for url in num_requests}
+        is_up = {row.url: row.is_up for row in rows}
+        yield _gauge("healthy_pods_total", "1 while the server may be asked.", is_up)
+        yield _gauge("current_qps", "Requests per second of the last minute.", self._rates_of(rows))
+        yield _gauge("num_prefill_requests", "Requests without a first token.", num_prompts)
+        yield _gauge("num_decoding_requests", "Requests with a first token.", num_answering)
         if self._has_engines_names:
-            yield _gauge("num_requests_running", "Requests under way.", rows, _num_requests)
+            yield _gauge("num_requests_running", "Requests under way.", num_requests)
         incoming = CounterMetricFamily(
             "vllm:num_incoming_requests", "Requests for models that are known.", labels=["model"]
         )
@@ -73,29 +74,12 @@ class StackMetrics(Collector):
         return {row.url: self._rates[row.url].observe(row.num_received, now) for row in rows}
 
 
-def _gauge(
-    name: str, text: str, rows: Sequence[ServerCounts], value_of: Callable[[ServerCounts], float]
-) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    """values: by the server's URL."""
     family = GaugeMetricFamily(f"vllm:{name}", text, labels=["server"])
-    for row in rows:
-        family.add_metric([row.url], value_of(row))
+    for url, value in values.items():
+        family.add_metric([url], value)
     return family
-
-
-def _is_up(row: ServerCounts) -> float:
-    return row.is_up
-
-
-def _num_prompts(row: ServerCounts) -> float:
-    return row.num_prompts
-
-
-def _num_answering(row: ServerCounts) -> float:
-    return row.num_requests - row.num_prompts
-
-
-def _num_requests(row: ServerCounts) -> float:
-    return row.num_requests
 
 
 class RecentRate:
