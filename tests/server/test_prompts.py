@@ -58,10 +58,8 @@ async def test_the_tokens_of_all_prompts_are_bounded() -> None:
     with pytest.raises(InvalidRequestError, match=f"more than {3 * LIMIT} tokens together") as refused:
         await small.encode_prompts(["a" * count] * 3 + ["bbbb"], param="input")
     assert (refused.value.param, refused.value.code) == ("input", "context_length_exceeded")
-    one = dataclasses.replace(
-        encoder(), max_total_tokens=1
-    )  # a prompt that fits the context is never too long
-    assert await one.encode_prompts("a" * count)
+    least = dataclasses.replace(encoder(), max_total_tokens=1)
+    assert await least.encode_prompts("a" * count)  # one that fits the context is never too long
 
 
 @pytest.mark.asyncio
