@@ -157,14 +157,16 @@ class Simulation:
         """slowness: of replica 0. has_events: replicas tell what their caches hold. last_joins_at: seconds,
         when the last replica is there."""
         self._has_events = has_events
-        lots = random.Random(seed)
         self._now = 0.0
         knowledge = Knowledge(
             FirstTokenTimes(self._clock), CachedPrefixes(clock=self._clock), Demand(self._clock)
         )
         self._prefixes = knowledge.prefixes
         policy = (all_policies(knowledge) | {name: make() for name, make in BASELINES.items()})[policy_name]
-        replicas = [Replica(number, lots, slowness if number == 0 else 1.0) for number in range(num_replicas)]
+        replicas = [
+            Replica(number, random.Random(f"{seed} {number}"), slowness if number == 0 else 1.0)
+            for number in range(num_replicas)
+        ]
         self._replicas = {replica.endpoint: replica for replica in replicas}
         endpoints = EndpointSet([replica.endpoint for replica in replicas])
         self._router = Router(
@@ -174,7 +176,7 @@ class Simulation:
             retry_after_seconds=1,
             knowledge=knowledge,
             room=WaitingRoom(QueueLimits(), RouterMetrics()),
-            lots=lots,
+            lots=random.Random(seed),
         )
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()

@@ -78,20 +78,24 @@ def bursts(lots: random.Random, num_replicas: int, rate: float) -> Iterator[Arri
 
 
 def conversations(lots: random.Random, num_replicas: int, rate: float) -> Iterator[Arrival]:
-    """Six turns each: 160 new tokens on top of everything so far, after a pause of a few seconds."""
+    """Six turns each: 160 new tokens on top of everything so far, after a pause of a few seconds.
 
-    def turn(seconds: float, token_ids: list[int], session: str, number: int) -> Arrival:
+    Each has its own lots: whoever answers first, a conversation goes on in the same way.
+    """
+
+    def turn(lots: random.Random, seconds: float, token_ids: list[int], session: str, number: int) -> Arrival:
         def follow_up(now: float, output_ids: list[int]) -> Arrival | None:
             if number == NUM_TURNS:
                 return None
             pause = lots.expovariate(1 / 4)
             grown = token_ids + output_ids + _text(lots, 160)
-            return turn(now + pause, grown, session, number + 1)
+            return turn(lots, now + pause, grown, session, number + 1)
 
         return Arrival(seconds, token_ids, session, follow_up)
 
     for number, seconds in zip(itertools.count(), _poisson(lots, rate / NUM_TURNS), strict=False):
-        yield turn(seconds, _text(lots, 400), f"s{number}", 1)
+        own = random.Random(lots.random())
+        yield turn(own, seconds, _text(own, 400), f"s{number}", 1)
 
 
 WORKLOADS = (
