@@ -43,3 +43,11 @@ def test_no_coefficient_falls_below_zero() -> None:
     for _ in range(200):
         fit.observe((1.0, 10.0), 0.0)
         assert min(fit.coefficients) >= 0
+
+
+def test_what_is_remembered_in_full_weighs_as_much_as_what_is_new() -> None:
+    forgetful, faithful = (LinearFit(START, relative_noise=0.5) for _ in range(2))
+    for x in (*[10.0] * 1000, *[20.0] * 250):
+        forgetful.observe((1.0, 1.0), x)
+        faithful.observe((1.0, 1.0), x, remembered=1.0)
+    assert value(forgetful, 1) > 15 > 14 > value(faithful, 1)

@@ -59,6 +59,18 @@ def test_luck_is_no_speed() -> None:
     assert len({times.rates(endpoint, "m") for endpoint in everybody}) == 1
 
 
+def test_many_short_prompts_in_a_moment_do_not_make_it_forget_what_long_ones_take() -> None:
+    """Their numbers of tokens are estimates: in truth they are equally long."""
+    clock = Clock()
+    times, (one,) = FirstTokenTimes(clock), endpoints(1)
+    learn(times, {one: 1.0})
+    lots = random.Random(1)
+    for _ in range(500):
+        clock.now += 0.001
+        times.observe(one, "m", Work(lots.choice((200, 400)), 0, 0), 0.32 * lots.uniform(0.8, 1.2))
+    assert times.rates(one, "m").predict(Work(2000, 0, 0)) > 1.2  # it is 2; by the last 200 alone, 0.7
+
+
 def test_one_that_is_new_is_like_the_others() -> None:
     times, (new, *others) = FirstTokenTimes(Clock()), endpoints(3)
     work = Work(500, 1, 5)

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Iterable, Sequence
 
-FORGETTING = 0.995  # weight of an observation's evidence after one more
+REMEMBERED = 0.995  # weight of an observation's evidence after one more, unless said otherwise
 START_UNCERTAINTY = 4.0  # of a start value, as a multiple of it
 OUTLIER = 3.0  # standard deviations; evidence beyond counts as this much
 MAX_OUTLIERS = 5  # in a row
@@ -28,7 +28,8 @@ class LinearFit:
         self._num_outliers = 0  # in a row
         self._forget()
 
-    def observe(self, x: Sequence[float], y: float) -> None:
+    def observe(self, x: Sequence[float], y: float, *, remembered: float = REMEMBERED) -> None:
+        """remembered: the weight of all evidence before this."""
         predicted = _dot(self.coefficients, x)
         noise = (self._relative_noise * max(predicted, 1e-6)) ** 2
         gain = [_dot(row, x) for row in self._covariance]
@@ -42,12 +43,12 @@ class LinearFit:
             variance = _dot(x, gain)
         else:
             error = min(max(error, -limit), limit)
-        weight = 1.0 / (FORGETTING * noise + variance)
+        weight = 1.0 / (remembered * noise + variance)
         correction = error * weight
         self.coefficients = tuple(
             [max(value + each * correction, 0.0) for value, each in zip(self.coefficients, gain, strict=True)]
         )
-        self._learn(gain, weight)
+        self._learn(gain, weight, remembered)
 
     def _forget(self) -> None:
         """Be as uncertain as at the start."""
@@ -60,11 +61,11 @@ class LinearFit:
             for row, deviation in enumerate(self._max_deviation)
         ]
 
-    def _learn(self, gain: list[float], weight: float) -> None:
+    def _learn(self, gain: list[float], weight: float, remembered: float) -> None:
         """The covariance after an observation. What forgetting lets grow while the observations say nothing
         about a coefficient is bounded."""
         rows = [
-            [(value - each * other * weight) / FORGETTING for value, other in zip(row, gain, strict=True)]
+            [(value - each * other * weight) / remembered for value, other in zip(row, gain, strict=True)]
             for row, each in zip(self._covariance, gain, strict=True)
         ]
         for index, most in enumerate(self._max_deviation):

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
-from octavo.core.linear_fit import LinearFit
+from octavo.core.linear_fit import REMEMBERED, LinearFit
 from octavo.router.endpoints import Endpoint
 
 START = (0.01, 4e-4, 1e-2, 2e-3)  # Rates before anything was observed
@@ -20,7 +20,7 @@ SLOWNESS_WEIGHT = 0.1  # of one observation
 SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
 MAX_SLOWNESS = 16.0
 RATES_SECONDS = 0.05  # for so long rates stay as they are if nothing is observed: little is forgotten in it
-HALF_LIFE_SECONDS = 60.0  # of what is known of one endpoint
+HALF_LIFE_SECONDS = 60.0  # of what is known
 
 
 class Work(NamedTuple):
@@ -52,6 +52,7 @@ class FirstTokenTimes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._fits: dict[str, LinearFit] = {}  # by model: only of models that endpoints serve
+        self._observed: dict[str, float] = {}  # by model: when its formula was
         self._slowness: weakref.WeakKeyDictionary[Endpoint, tuple[float, float]] = (
             weakref.WeakKeyDictionary()
         )  # logarithm, and when it was learned
@@ -90,7 +91,17 @@ class FirstTokenTimes:
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
-        fit.observe((1.0, *work), seconds / math.exp(log_slowness))
+        fit.observe((1.0, *work), seconds / math.exp(log_slowness), remembered=self._remembered(model))
+
+    def _remembered(self, model: str) -> float:
+        """How much of the model's formula, since the last observation: by time, for in a large fleet a few
+        hundred observations are one second, in which all prompts may be alike. But never so little that
+        fewer than some hundreds count."""
+        now = self._clock()
+        seconds = now - self._observed.get(model, now)
+        self._observed[model] = now
+        remembered: float = 0.5 ** (seconds / HALF_LIFE_SECONDS)
+        return max(remembered, REMEMBERED)
 
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)
