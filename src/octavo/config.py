@@ -179,6 +179,8 @@ class RouterConfig:
     """Another name for a model, as alias:model, or for a share of it, as alias:model=95 (may repeat)."""
     policy: str = "cost"
     """Who gets a request: cost, prefix, least-load, session or round-robin."""
+    model_policies: tuple[str, ...] = ()
+    """Another policy for a model, as model=policy (may repeat)."""
     session_key: str | None = None
     """The header that names a session, for the policy `session`."""
     api_key: str | None = None
@@ -240,7 +242,11 @@ class RouterConfig:
         for alias, shares in self.aliases.items():
             if not any(shares.values()):
                 raise StartError(f"--static-aliases: no model has a share of {alias!r}.")
-        if self.policy == "session" and self.session_key is None:
+            if alias in self.policies_by_model and alias not in shares:
+                raise StartError(
+                    f"--model-policies: {alias!r} is an alias; name the models that it stands for."
+                )
+        if "session" in (self.policy, *self.policies_by_model.values()) and self.session_key is None:
             raise StartError("--policy session needs --session-key, the header that names a session.")
         if self.failover_mismatch not in ("error", "continue"):
             raise StartError(f"--failover-mismatch is {self.failover_mismatch!r}; allowed: error, continue.")
@@ -254,6 +260,20 @@ class RouterConfig:
         if self.admin_port is not None and not 0 <= self.admin_port < 65536:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+
+    @property
+    def policies_by_model(self) -> dict[str, str]:
+        """Where it is not the router's. Raises StartError."""
+        found = {}
+        for text in self.model_policies:
+            model, _, policy = text.rpartition("=")
+            if not model or policy not in ROUTING_POLICIES:
+                allowed = ", ".join(ROUTING_POLICIES)
+                raise StartError(
+                    f"--model-policies is {text!r}; allowed: model=policy, with one of {allowed}."
+                )
+            found[model] = policy
+        return found
 
     @property
     def aliases(self) -> dict[str, dict[str, float]]:

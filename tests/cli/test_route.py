@@ -53,6 +53,8 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
     assert (config.endpoints, config.static_models) == (("http://a:1", "http://b:2"), ("m", "n"))
     assert config.policy == "round-robin"
     assert route("--static-backends", "http://a:1", "--routing-logic", "prefixaware").policy == "prefix"
+    config = route("http://a:1", "--model-policies", "m=cost,a=b=least-load", "--model-policies", "n=prefix")
+    assert config.policies_by_model == {"m": "cost", "a=b": "least-load", "n": "prefix"}
     assert not config.compat_metrics and route("http://a:1", "--compat-metrics").compat_metrics
 
 
@@ -63,6 +65,13 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
         (("http://a:1", "--policy", "luck"), "--policy is 'luck'; allowed: round-robin, least-load"),
         (("http://a:1", "--policy", "session"), "needs --session-key"),
         (("http://a:1", "--static-models", "a,b"), "names 2 models for 1 endpoints"),
+        (("http://a:1", "--model-policies", "a=luck"), "--model-policies is 'a=luck'; allowed: model=policy"),
+        (("http://a:1", "--model-policies", "cost"), "--model-policies is 'cost'; allowed: model=policy"),
+        (("http://a:1", "--model-policies", "a=session"), "needs --session-key"),
+        (
+            ("http://a:1", "--model-policies", "a=prefix", "--static-aliases", "a:b"),
+            "--model-policies: 'a' is an alias; name the models",
+        ),
         (("http://a:1", "--static-aliases", "a"), "--static-aliases is 'a'; allowed: alias:model"),
         (("http://a:1", "--static-aliases", "a:b=0"), "--static-aliases: no model has a share of 'a'."),
         (

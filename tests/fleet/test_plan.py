@@ -89,6 +89,14 @@ def test_aliases_and_their_shares_are_the_routers() -> None:
         plan(ModelValues("x.gguf"), router=router)
 
 
+def test_the_router_is_told_of_models_with_policies_of_their_own() -> None:
+    made = plan(ModelValues("x.gguf", 1, ("x", "y"), policy="prefix"), ModelValues("z.gguf"))
+    assert made.router_arguments(1, ["u", "v"])[-3:] == [
+        "--model-policies=default=prefix", "--model-policies=x=prefix", "--model-policies=y=prefix",
+    ]  # fmt: skip
+    assert made.replicas[0].description.endswith(", policy prefix")
+
+
 def test_a_standby_takes_memory_and_no_cores_and_comes_last() -> None:
     made = plan(ModelValues("x.gguf", 2, num_standbys=1), ModelValues("z.gguf"))
     assert [(r.model_name, r.threads, r.is_standby) for r in made.replicas] == [

@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.router.policies.some import request
 from tests.router.test_endpoints import ready
 
 
-def router_of(endpoints: list[Endpoint]) -> Router:
+def router_of(endpoints: list[Endpoint], **options: Any) -> Router:
     knowledge = Knowledge()
     return Router(
         EndpointSet(endpoints),
@@ -23,6 +24,7 @@ def router_of(endpoints: list[Endpoint]) -> Router:
         knowledge=knowledge,
         room=WaitingRoom(QueueLimits(), RouterMetrics()),
         lots=random.Random(0),
+        **options,
     )
 
 
@@ -86,3 +88,12 @@ def test_requests_are_counted_by_models_that_are_known() -> None:
     endpoint.cards = {}
     router.open(request(model=known))
     assert router.num_incoming == {known: 3}
+
+
+def test_a_model_may_have_a_policy_of_its_own_and_a_request_too() -> None:
+    endpoints = ready(1)
+    model = next(iter(endpoints[0].cards))
+    router = router_of(endpoints, model_policies={model: "least-load"})
+    assert router.open(request(model=model)).policy == "least-load"
+    assert router.open(request(model=model, policy="cost")).policy == "cost"
+    assert router.open(request(model="another")).policy == "round-robin"

@@ -1,3 +1,5 @@
+import asyncio
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -6,14 +8,20 @@ import pytest
 
 from octavo.core.errors import StartError
 from octavo.http.api_keys import ApiKey
-from octavo.router.wiring import RunningRouter
+from octavo.router.health import NO_REPLICA, NO_SECRET
+from octavo.router.wiring import RunningRouter, Say
+from tests.router.fake_server import fake_servers
 from tests.router.test_run import options
 
 pytestmark = pytest.mark.asyncio
 
 
-def wired(*urls: str, **fields: Any) -> RunningRouter:
-    return RunningRouter.of(options(*urls, **fields), lambda sentence: None)
+def wired(
+    *urls: str, say: Say = lambda sentence: None, secret: str | None = None, **fields: Any
+) -> RunningRouter:
+    asked = options(*urls, **fields)
+    environment = dataclasses.replace(asked.environment, secret=secret)
+    return RunningRouter.of(dataclasses.replace(asked, environment=environment), say)
 
 
 async def test_an_endpoint_that_is_no_url_is_named() -> None:
@@ -72,3 +80,19 @@ async def test_production_stacks_metrics_are_told_beside_our_own(compat_metrics:
     assert 'octavo:router_endpoint_up{endpoint="r0"} 0.0' in text
     assert 'vllm:healthy_pods_total{server="http://127.0.0.1:1"} 0.0' in text
     assert ("vllm:num_requests_running{" in text) == compat_metrics
+
+
+@pytest.mark.parametrize(("secret", "why"), [("shared", NO_REPLICA), (None, NO_SECRET)])
+async def test_whose_streams_end_with_an_endpoint_and_why_is_said(secret: str | None, why: str) -> None:
+    said: list[str] = []
+    async with fake_servers(1) as (server,):
+        router = wired(server.url, say=said.append, secret=secret)
+        router.start()
+        async with asyncio.timeout(10):
+            while not said:
+                await asyncio.sleep(0.01)
+        (endpoint,) = router.endpoints.endpoints
+        router.stop()
+        endpoint.upstream.close()
+    assert said == [f"endpoint r0 ({server.url}) is ready; its streams end with it: {why}"]
+    assert endpoint.description["streams"] == f"end with it: {why}"

@@ -37,6 +37,7 @@ class RouterFlags(RouterConfig):
             "endpoints": (*split(urls), *split(self.endpoints)),
             "standby_endpoints": split(self.standby_endpoints),
             "static_models": split(self.static_models),
+            "model_policies": split(self.model_policies),
             "on_demand_models": split(self.on_demand_models),
             "static_aliases": split(self.static_aliases),
             "policy": POLICIES_ELSEWHERE.get(self.policy, self.policy),

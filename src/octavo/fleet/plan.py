@@ -61,6 +61,8 @@ class ReplicaPlan:
             f"KV cache {format_bytes(self.kv_cache_memory)}"
             + (f" of {model.kv_dtype}" if model.kv_dtype else ""),
         ]
+        if model.policy is not None:
+            parts.append(f"policy {model.policy}")
         if self.is_standby:
             parts.append("standby")
         if model.starts_on_first_request:
@@ -101,7 +103,16 @@ class FleetPlan:
             *(f"--on-demand-models={name}" for name in self._on_demand),
             *self._naming(),
             *(f"--static-aliases={alias}:{model}={share:g}" for alias, model, share in router.aliases),
+            *(f"--model-policies={name}={policy}" for name, policy in self._policies.items()),
         ]
+
+    @property
+    def _policies(self) -> dict[str, str]:
+        """By what clients call a model that has its own; `default` is the first of them."""
+        models = list(dict.fromkeys(replica.model for replica in self.replicas))
+        names = {"default": models[0].policy} if models else {}
+        names |= {name: model.policy for model in models for name in model.client_names}
+        return {name: policy for name, policy in names.items() if policy is not None}
 
     @property
     def _on_demand(self) -> list[str]:

@@ -31,6 +31,7 @@ class ModelValues:
     kv_dtype: str | None = None
     threads: int | None = None  # each replica
     max_threads: int | None = None  # each replica's, where they are not given
+    policy: str | None = None  # None: the router's
     num_standbys: int = 0  # beside the replicas
     starts_on_first_request: bool = False
     idle_seconds: float | None = None  # without a request, until its replicas are stopped
@@ -85,7 +86,8 @@ def read_values(path: pathlib.Path) -> FleetValues:
     of_router = fields.fields("router")
     of_aliases = of_router.fields("aliases")
     router = _router(of_router, tuple(_aliases(of_aliases)))
-    models = _models(fields, mistakes, ModelReader(limits, router.is_enabled, notes))
+    reader = ModelReader(limits, router.is_enabled, router.session_key is not None, notes)
+    models = _models(fields, mistakes, reader)
     for alias, complaint in unmet_aliases(router, models):
         of_aliases.complain(alias, complaint)
     _observability(fields.fields("observability"), notes)
@@ -136,12 +138,18 @@ class ModelReader:
 
     max_threads: int | None
     is_routed: bool
+    has_sessions: bool
     notes: Notes
 
     def read(self, fields: Fields, replicas: int) -> ModelValues:
         if not self.is_routed:
-            for name in ("startOnFirstRequest", "idleTimeout", "standby"):
+            for name in ("startOnFirstRequest", "idleTimeout", "standby", "policy"):
                 fields.refuse(name, "needs the router, which is not enabled")
+        policy = fields.text("policy", "", ROUTING_POLICIES) or None
+        if policy == "session" and not self.has_sessions:
+            fields.complain(
+                "policy", "is session; router.sessionKey must name the header that tells them apart"
+            )
         model = ModelValues(
             name=fields.text("name", DEFAULT_MODEL),
             replicas=replicas,
@@ -152,6 +160,7 @@ class ModelReader:
             kv_dtype=fields.text("kvDtype", "", KV_DTYPES) or None,
             threads=fields.whole_or_none("threads", 1, MAX_CORES),
             max_threads=self.max_threads,
+            policy=policy,
             num_standbys=fields.whole("standby", 0, 0, MAX_REPLICAS),
             starts_on_first_request=fields.flag("startOnFirstRequest", False),
             idle_seconds=fields.seconds("idleTimeout"),

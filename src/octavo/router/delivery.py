@@ -73,6 +73,10 @@ class Relay(Protocol):
         """Whether an answer that has begun can go on elsewhere."""
         ...
 
+    def why_not_resumable(self, endpoint: Endpoint) -> str:
+        """Why an answer of the endpoint's cannot go on elsewhere."""
+        ...
+
     @property
     def num_relayed_tokens(self) -> int: ...
 
@@ -331,5 +335,10 @@ class Delivery:
                 f"could go on with it ({failure}).",
             )
         if self._client.has_started:
-            return ErrorAnswer("endpoint_broke_off", f"The endpoint broke off this answer: {failure}.")
+            assert self._recovery.last_endpoint is not None
+            why = self._relay.why_not_resumable(self._recovery.last_endpoint)
+            return ErrorAnswer(
+                "endpoint_broke_off",
+                f"The endpoint broke off this answer: {failure}. It cannot go on elsewhere: {why}.",
+            )
         return ErrorAnswer("endpoint_failed", f"No endpoint answered: {failure}.")

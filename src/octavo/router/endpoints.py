@@ -48,6 +48,7 @@ class Endpoint:
         self.is_wrong = False  # known_answer.py: it computes something else than its like
         self.complaint = "not asked yet"
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
+        self.why_foreign = "not asked yet"  # why it has no card
         self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
         self.is_short_of_memory = False  # for KV blocks, and requests wait there
         self.memory_source = "unknown: not asked yet"  # how is_short_of_memory is known
@@ -64,6 +65,11 @@ class Endpoint:
         if not self.is_available:
             return "draining" if self.is_draining else WRONG if self.is_wrong else self.complaint
         return "short of memory" if self.is_short_of_memory else "busy"
+
+    @property
+    def streams(self) -> str:
+        """What becomes of those under way here when it is lost, and why."""
+        return f"end with it: {self.why_foreign}" if self.card is None else "go on elsewhere"
 
     def refused(self, now: float) -> None:
         """It says that it has too much to do."""
@@ -88,6 +94,7 @@ class Endpoint:
             "breaker": self.breaker.state,
             "models": list(self.cards),
             "fingerprint": self.card and self.card.fingerprint,
+            "streams": self.streams,
             "standby": self.is_standby,
             "requests": self.load.num_requests,
             "received": self.load.num_received,

@@ -14,6 +14,8 @@ from octavo.core.relay import MODEL_PATH, SECRET_HEADER, ReplicaCard
 from octavo.router.endpoints import Endpoint
 from octavo.router.upstream import Answer, Headers, UpstreamError
 
+NO_SECRET = "the router has no OCTAVO_SECRET"
+NO_REPLICA = "it is no octavo replica, or has another OCTAVO_SECRET than the router"
 READY_PATHS = ("/readyz", "/health", "/v1/models")  # the first that an endpoint has is asked from then on
 MAX_ANSWER_BYTES = 1 << 20
 
@@ -115,7 +117,7 @@ class EndpointProbe:
         self._num_probes += 1
         if endpoint.is_ready and self._num_probes % self._limits.models_every:
             return
-        endpoint.card = await self._ask_card()
+        await self._look_at_card()
         if endpoint.static_models:
             return
         status, body = await self._get("/v1/models")
@@ -124,12 +126,14 @@ class EndpointProbe:
         cards = msgspec.json.decode(body, type=_Models).data
         endpoint.cards = {str(card["id"]): card for card in cards if isinstance(card.get("id"), str)}
 
-    async def _ask_card(self) -> ReplicaCard | None:
-        """None: not an octavo replica, or one with another secret."""
+    async def _look_at_card(self) -> None:
+        endpoint = self._endpoint
         if not any(name == SECRET_HEADER for name, _ in self._headers):
-            return None
+            endpoint.why_foreign = NO_SECRET
+            return
         status, body = await self._get(MODEL_PATH)
-        return msgspec.json.decode(body, type=ReplicaCard) if status == 200 else None
+        endpoint.card = _card(body) if status == 200 else None
+        endpoint.why_foreign = "" if endpoint.card is not None else NO_REPLICA
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         """Raises UpstreamError, also when the whole takes too long."""
@@ -145,6 +149,14 @@ class EndpointProbe:
                     answer.close()
         except TimeoutError:
             raise UpstreamError("timeout", f"no answer to GET {path} within {seconds:g} s") from None
+
+
+def _card(body: bytes) -> ReplicaCard | None:
+    """None: whoever answers so to any path is no replica."""
+    try:
+        return msgspec.json.decode(body, type=ReplicaCard)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 class _Unready(msgspec.Struct):

@@ -45,6 +45,9 @@ class PlainRelay:
     def be_lenient(self) -> bool:
         return False
 
+    def why_not_resumable(self, endpoint: Endpoint) -> str:
+        return endpoint.why_foreign or f"answers to {self._request.path} are not resumed"
+
     def question(self, asking: Asking) -> Question:
         limits, request = self._limits, self._request
         seconds = limits.first_token if request.is_stream else limits.total

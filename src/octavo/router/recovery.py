@@ -61,6 +61,7 @@ class Recovery:
     def __init__(self, budget: RetryBudget, *, patience_seconds: float) -> None:
         """patience_seconds: for all pauses from one sign of progress to the next."""
         self.last: AttemptFailed | None = None
+        self.last_endpoint: Endpoint | None = None  # whose that was
         self.tried: set[Endpoint] = set()  # in this round
         self._budget = budget
         self._patience_seconds = self._patience_left = patience_seconds
@@ -85,7 +86,7 @@ class Recovery:
         return self._num_suspicions >= MAX_SUSPICIONS
 
     def observe(self, failure: AttemptFailed, endpoint: Endpoint) -> None:
-        self.last = failure
+        self.last, self.last_endpoint = failure, endpoint
         self._is_loss = failure.reason in _LOSSES and endpoint.card is not None
         if failure.has_progressed:  # it is another request now: only the one that has just failed is left out
             self.tried = {endpoint}

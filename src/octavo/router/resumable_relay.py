@@ -73,6 +73,9 @@ class ResumableRelay:
         self._is_lenient = True
         return True
 
+    def why_not_resumable(self, endpoint: Endpoint) -> str:
+        return self._plain.why_not_resumable(endpoint)
+
     def question(self, asking: Asking) -> Question:
         card = asking.card
         if card is None:

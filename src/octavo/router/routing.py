@@ -53,6 +53,7 @@ class Router:
         policies: Mapping[str, RoutingPolicy],
         default_policy: str,
         *,
+        model_policies: Mapping[str, str] | None = None,
         retry_after_seconds: int,
         knowledge: Knowledge,
         room: WaitingRoom,
@@ -60,12 +61,14 @@ class Router:
         lots: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """retry_after_seconds: for clients, when nobody is ready. knowledge: of the policies."""
+        """model_policies: by model, where it is not the default. retry_after_seconds: for clients, when
+        nobody is ready. knowledge: of the policies."""
         self.endpoints = endpoints
         self.room = room
         self.decisions = decisions or DecisionLog()
         self._policies = policies
         self._default_policy = default_policy
+        self._model_policies = dict(model_policies or {})
         self._retry_after_seconds = retry_after_seconds
         self._lots = lots or random.Random()
         self._knowledge = knowledge
@@ -81,7 +84,7 @@ class Router:
         return decision
 
     def _policy(self, request: RoutedRequest) -> RoutingPolicy:
-        name = request.policy or self._default_policy
+        name = request.policy or self._model_policies.get(request.model, self._default_policy)
         if name not in self._policies:
             raise InvalidRequestError(
                 f"x-octavo-policy is {name[:ECHO_LIMIT]!r}; allowed: {', '.join(self._policies)}.",

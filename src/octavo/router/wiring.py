@@ -61,6 +61,7 @@ class RunningRouter:
             endpoints,
             all_policies(knowledge),
             config.policy,
+            model_policies=config.policies_by_model,
             retry_after_seconds=math.ceil(config.health_interval_seconds),
             knowledge=knowledge,
             room=WaitingRoom(
@@ -137,7 +138,9 @@ class Watches:
     ) -> "Watches":
         def on_change(endpoint: Endpoint, state: str) -> None:
             metrics.observe_change(endpoint.name, state)
-            reason = "" if state == "ready" else f": {endpoint.complaint}"
+            reason = f": {endpoint.complaint}"
+            if state == "ready":
+                reason = "" if endpoint.card is not None else f"; its streams {endpoint.streams}"
             say(f"endpoint {endpoint.name} ({endpoint.url}) is {state}{reason}")
 
         def on_answer(endpoint: Endpoint, outcome: str) -> None:
