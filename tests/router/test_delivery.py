@@ -1,6 +1,7 @@
 """Whom a request is sent to when somebody fails, and when it is given up."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from octavo.router import recovery
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import OnDemandModels
 from octavo.router.health import EndpointProbe, HealthLimits
+from octavo.router.prefix_index import TOKENS_PER_CHUNK
+from octavo.router.routed_request import RequestReader
 from octavo.router.waiting_room import QueueLimits
 from tests.router import fake_server
-from tests.router.fake_server import EVENTS, FakeServer, fake_servers
+from tests.router.fake_server import EVENTS, FakeServer, Received, fake_servers
 from tests.router.routed import Routed, routed
 
 pytestmark = pytest.mark.asyncio
@@ -200,8 +203,8 @@ async def test_a_standby_takes_over_at_once() -> None:
         assert len(servers[1].received) == 1
 
 
-async def answered(router: Routed) -> dict[str, Any]:
-    response = await router.ask(stream=True)
+async def answered(router: Routed, **fields: Any) -> dict[str, Any]:
+    response = await router.ask(**{"stream": True, **fields})
     explained = await router.client.get(f"/debug/route/{response.headers['x-request-id']}")
     return {"header": response.headers["x-octavo-route"], **explained.json()}
 
@@ -216,3 +219,32 @@ async def test_a_decision_is_explained() -> None:
     assert (second["endpoint"], second["outcome"]) == ("r1", "answered")
     assert [score["endpoint"] for score in first["scores"]] == ["r0", "r1"]
     assert decision["header"] == "endpoint=r1; policy=round-robin; candidates=1; cached=0; attempt=2"
+
+
+@pytest.mark.parametrize("cached", (5, 0, None))
+async def test_what_a_whole_answer_says_of_the_cache_is_compared_with_what_was_expected(
+    cached: int | None,
+) -> None:
+    body = json.dumps({"usage": {"prompt_tokens_details": {"cached_tokens": cached}}}).encode()
+
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        fake_server.respond(writer, 200, body)
+        await writer.drain()
+
+    async with fake_servers(1) as (server,), routed([server.url], policy="cost") as router:
+        server.behaviour = behave
+        for _ in range(2):  # on a connection that is made for it, and on one that is idle
+            (attempt,) = (await answered(router, stream=False))["attempts"]
+            assert attempt["num_cached_actual"] == cached and attempt["first_token_seconds"] is None
+        told = router.sample("octavo:router_actual_cached_tokens_total", policy="cost")
+    assert told == 2 * (cached or 0)
+
+
+async def test_an_answer_that_came_whole_has_had_its_prompt_computed() -> None:
+    async with fake_servers(1) as (server,), routed([server.url], policy="cost") as router:
+        prompt = "It was asked before. " * 40
+        await router.ask(prompt=prompt)
+        body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
+        request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
+        found = router.knowledge.prefixes.find(router.endpoints[0], request)
+        assert found == (3 * TOKENS_PER_CHUNK, 0)  # cached, and nothing of it pending

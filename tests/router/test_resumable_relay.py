@@ -187,7 +187,11 @@ def some_asking() -> Asking:
     (endpoint,) = endpoints(1)
     route = Route(Score(endpoint, 0.0), [], 0, None)
     attempt, reservation = Attempt("r0", [], 0), endpoint.reserved(1)
-    return Asking(endpoint, None, attempt, route, b"", reservation, 0.0, lambda asking, num_cached: None)
+
+    def ignore(asking: Asking, num_cached: int | None) -> None:
+        pass
+
+    return Asking(endpoint, None, attempt, route, b"", reservation, 0.0, ignore, ignore)
 
 
 async def taken(client: Client, last: ErrorMark, last_payload: bytes) -> MarkedStream:

@@ -50,10 +50,11 @@ class Asking(msgspec.Struct):
     reservation: Reservation
     started: float  # on the clock
     observe_first_token: Callable[["Asking", int | None], None]
+    observe_whole: Callable[["Asking", int | None], None]  # what was asked for has come, and is no stream
     exchange: Connection | None = None  # where the answer is awaited, if the question has left already
 
     def on_first_token(self, num_cached: int | None) -> None:
-        """num_cached: of the prompt's tokens, if it is known."""
+        """Of a stream. num_cached: of the prompt's tokens, if it is known."""
         self.observe_first_token(self, num_cached)
 
 
@@ -233,17 +234,28 @@ class Delivery:
             self._metrics.observe_overhead(start - arrival)
         reservation = endpoint.reserved(route.num_missing_tokens)
         return Asking(
-            endpoint, endpoint.card, attempt, route, decision.header, reservation, start, self._first_token
-        )
+            endpoint, endpoint.card, attempt, route, decision.header, reservation, start,
+            self._first_token, self._whole,
+        )  # fmt: skip
 
     def _first_token(self, asking: Asking, num_cached: int | None) -> None:
         asking.reservation.first_token()
-        seconds, attempt, decision = self._clock() - asking.started, asking.attempt, self._decision
+        seconds = self._clock() - asking.started
         self._router.observe_first_token(asking.route, self._request, seconds)
-        attempt.first_token_seconds = round(seconds, 4)
+        asking.attempt.first_token_seconds = round(seconds, 4)
+        self._observe_cached(asking.attempt, num_cached)
+
+    def _whole(self, asking: Asking, num_cached: int | None) -> None:
+        if self._request.prefix:
+            self._router.observe_whole(asking.route, self._request)
+        if num_cached is not None:
+            self._observe_cached(asking.attempt, num_cached)
+
+    def _observe_cached(self, attempt: Attempt, num_cached: int | None) -> None:
         attempt.num_cached_actual = num_cached
-        if num_cached is not None and decision is not None and attempt is decision.attempts[0]:
-            self._metrics.observe_cached(decision.policy, num_cached)
+        if num_cached is not None and not attempt.num_resumed_tokens:
+            assert self._decision is not None
+            self._metrics.observe_cached(self._decision.policy, num_cached)
 
     async def _carry(self, asking: Asking) -> AttemptFailed | None:
         """To the answer's end. Returns what went wrong."""

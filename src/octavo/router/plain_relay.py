@@ -9,6 +9,7 @@ from octavo.router.endpoints import Endpoint
 from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.upstream import Answer, Headers, Question, UpstreamError
+from octavo.router.usage import cached_tokens
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504))
@@ -62,8 +63,7 @@ class PlainRelay:
     def carry_at_once(self, answer: Answer, asking: Asking) -> bool:
         if answer.is_event_stream or answer.status in RETRIED_STATUSES or self._client.outlet.is_behind:
             return False
-        self._client.start(answer.status, answer.headers, asking.route_header)
-        self._client.end(answer.read_whole())
+        self._send(answer, answer.read_whole(), asking)
         return True
 
     async def _pass_on(self, answer: Answer, asking: Asking) -> None:
@@ -91,5 +91,10 @@ class PlainRelay:
                 answer=WholeAnswer(answer.status, answer.headers, body),
             )
         await self._client.room()
+        self._send(answer, body, asking)
+
+    def _send(self, answer: Answer, body: bytes, asking: Asking) -> None:
         self._client.start(answer.status, answer.headers, asking.route_header)
         self._client.end(body)
+        if answer.status == 200:
+            asking.observe_whole(asking, cached_tokens(body))

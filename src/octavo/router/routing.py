@@ -145,6 +145,10 @@ class Router:
             self._knowledge.times.observe(route.endpoint, request.model, route.work, seconds)
         self._knowledge.prefixes.computed(route.endpoint, request)
 
+    def observe_whole(self, route: Route, request: RoutedRequest) -> None:
+        """An answer that is no stream has come: so its prompt has been computed."""
+        self._knowledge.prefixes.computed(route.endpoint, request)
+
     def nobody(self, request: RoutedRequest) -> ModelNotFoundError | OverloadedError:
         """Why there was no route, however long it was waited for."""
         if not self.is_known(request.model):

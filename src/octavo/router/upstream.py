@@ -160,7 +160,7 @@ class Answer:
 
     @property
     def is_event_stream(self) -> bool:
-        return self.header(b"content-type").startswith(b"text/event-stream")
+        return self.header(b"content-type")[:17] == b"text/event-stream"
 
     async def read(self, seconds: float) -> bytes:
         """All that has come since the last call, or the next that comes; b"" at the end.
