@@ -69,6 +69,16 @@ def test_colours_only_when_asked_for() -> None:
     assert line(is_coloured=True, status=404).startswith("\033[33m404\033[0m")
 
 
+def test_a_stream_that_ended_with_an_error_says_so_beside_its_status() -> None:
+    broken = {"endpoints": ("r0", "r1"), "error": "endpoint_broke_off"}
+    assert line(**broken) == (
+        "200  POST /v1/completions  id  r0 > r1  error endpoint_broke_off  total 2000 ms\n"
+    )
+    assert json.loads(line(is_json=True, **broken))["error"] == "endpoint_broke_off"
+    assert line(is_coloured=True, **broken).startswith("\033[31m200\033[0m")
+    assert line(is_coloured=True).startswith("\033[32m200\033[0m")
+
+
 def test_a_path_cannot_write_to_the_terminal() -> None:
     assert "\033" not in line(path="/\033[2J\n" + "x" * 10_000)
     assert line(path="/\n").count("\n") == 1

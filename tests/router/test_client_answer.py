@@ -6,7 +6,7 @@ import pytest
 
 from octavo.http.errors import ErrorAnswer
 from octavo.http.outlet import AnswerOutlet
-from octavo.router.client_answer import ClientAnswer
+from octavo.router.client_answer import SAID_BY_ENDPOINT, ClientAnswer
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,6 +49,19 @@ async def test_an_error_has_a_status_as_long_as_there_is_none() -> None:
     client = Client()
     client.answer.fail(ERROR)
     assert client.heads[0][0] == 502 and b"It broke." in client.ends[0]
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [(ERROR.event, "endpoint_failed"), (b"data: {}\n\n", SAID_BY_ENDPOINT), (b"\xff", SAID_BY_ENDPOINT)],
+)
+async def test_the_error_that_a_replica_ends_with_has_its_code(event: bytes, code: str) -> None:
+    client, codes = Client(), list[str]()
+    answer = ClientAnswer(cast(AnswerOutlet, client), lambda status, headers: headers, codes.append)
+    answer.start(200, [], b"", is_event_stream=True)
+    answer.end_with(event)
+    answer.fail(ERROR)  # too late
+    assert (client.ends, codes) == ([event], [code])
 
 
 async def test_in_a_stream_an_error_is_an_event_of_its_own() -> None:

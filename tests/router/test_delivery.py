@@ -9,7 +9,7 @@ import pytest
 from octavo.router import recovery
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import OnDemandModels
-from octavo.router.health import EndpointProbe, HealthLimits
+from octavo.router.health import NO_SECRET, EndpointProbe, HealthLimits
 from octavo.router.prefix_index import TOKENS_PER_CHUNK
 from octavo.router.routed_request import RequestReader
 from octavo.router.waiting_room import QueueLimits
@@ -114,7 +114,10 @@ async def test_a_foreign_stream_that_breaks_off_says_so(behaviour: Any) -> None:
         response = await router.ask(stream=True)
         assert response.content.startswith(b"".join(EVENTS[:2]))
         assert b'"code":"endpoint_broke_off"' in response.content and b"[DONE]" not in response.content
+        assert f"It cannot go on elsewhere: {NO_SECRET}." in response.text
         assert num_asked(servers) == 1
+    (line,) = map(json.loads, router.log.getvalue().splitlines())
+    assert (line["status"], line["error"]) == (200, "endpoint_broke_off")
 
 
 async def test_failures_in_a_row_eject_an_endpoint() -> None:

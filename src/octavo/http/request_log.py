@@ -56,6 +56,7 @@ class RequestRecord(msgspec.Struct):
     ignored: tuple[str, ...] = ()  # names of those and of unknown fields
     outlet: Outlet | None = None  # for the body of a streamed answer; None: not a connection of ours
     endpoints: tuple[str, ...] = ()  # a router's: who was asked, in order
+    error: str | None = None  # a router's: the code of what the answer is, or ends with, whatever its status
 
     def stream_outlet(self) -> Outlet:
         assert self.outlet is not None, "http/connection.py gives every request one"
@@ -81,6 +82,9 @@ class RequestRecord(msgspec.Struct):
         """What the request asked for without effect."""
         self.recorded = recorded
         self.ignored = (*recorded, *unknown)
+
+    def note_error(self, code: str) -> None:
+        self.error = code
 
     @classmethod
     def of(cls, scope: Scope) -> "RequestRecord":
@@ -137,6 +141,8 @@ class RequestLog:
             line |= {"recorded": record.recorded, "ignored": [_printable(name) for name in record.ignored]}
         if record.endpoints:
             line["endpoints"] = record.endpoints
+        if record.error is not None:
+            line["error"] = record.error
         if record.completion_id is not None:
             first = record.first_token_seconds
             line |= {
@@ -155,7 +161,7 @@ class RequestLog:
 
     def _as_text(self, record: RequestRecord, total: float) -> str:
         parts = [
-            self._status(record.status),
+            self._status(record),
             f"{record.method} {_printable(record.path)}",
             self._paint(record.request_id, _DIM),
         ]
@@ -163,6 +169,8 @@ class RequestLog:
             parts.append(f"key {record.key_id}")
         if record.endpoints:
             parts.append(" > ".join(record.endpoints))
+        if record.error is not None:
+            parts.append(f"error {_printable(record.error)}")
         if record.completion_id is not None:
             parts += [
                 record.finish_reason or "error",
@@ -177,8 +185,11 @@ class RequestLog:
         rate = _rate(record, total)
         return "  ".join(parts if rate is None else [*parts, f"{rate:.1f} tok/s"])
 
-    def _status(self, status: int) -> str:
-        return self._paint(str(status), _RED if status >= 500 else _YELLOW if status >= 400 else _GREEN)
+    def _status(self, record: RequestRecord) -> str:
+        """A stream's was said before what came of it."""
+        status = record.status
+        is_bad = status >= 500 or (status < 400 and record.error is not None)
+        return self._paint(str(status), _RED if is_bad else _YELLOW if status >= 400 else _GREEN)
 
     def _paint(self, text: str, colour: str) -> str:
         return f"{colour}{text}{_RESET}" if self._is_coloured else text

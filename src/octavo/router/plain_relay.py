@@ -1,13 +1,17 @@
 """Answers of any OpenAI-compatible server: a stream is passed on as it comes, anything else once it is whole.
 
-Bytes are not changed. A stream cannot be resumed, since nothing says what made it.
+Bytes are not changed. A stream cannot be resumed, since nothing says what made it; and one that ends before
+its API's last words is taken to be broken off, however properly its connection ended.
 """
 
-from octavo.router.client_answer import ClientAnswer
+import msgspec
+
+from octavo.router.client_answer import SAID_BY_ENDPOINT, ClientAnswer
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
 from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
+from octavo.router.stream_end import StreamEnd
 from octavo.router.upstream import Answer, Headers, Question, UpstreamError
 from octavo.router.usage import cached_tokens
 
@@ -55,7 +59,7 @@ class PlainRelay:
         return Question("POST", request.path, forwarded(request), request.body, seconds)
 
     async def carry(self, answer: Answer, asking: Asking) -> None:
-        if answer.is_event_stream:
+        if answer.is_event_stream and answer.status == 200:
             await self._pass_on(answer, asking)
         else:
             await self.carry_whole(answer, asking)
@@ -75,15 +79,27 @@ class PlainRelay:
         client.start(answer.status, answer.headers, asking.route_header, is_event_stream=True)
         asking.attempt.has_progressed = True
         asking.on_first_token(None)
-        client.write(first)
+        end = StreamEnd(self._request.path)
+
+        def take(data: bytes) -> bool:
+            end.see(data)
+            return client.write(data)
+
+        take(first)
         await client.room()
-        while await answer.pass_on(client.write, self._limits.inter_token):
+        while await answer.pass_on(take, self._limits.inter_token):
             await client.room()
+        if not end.has_come:
+            raise UpstreamError("cut", "the stream ended before the answer did")
+        if end.is_error:
+            client.on_error(SAID_BY_ENDPOINT)
         client.end()
 
     async def carry_whole(self, answer: Answer, asking: Asking) -> None:
         """Raises AttemptFailed for a status that another endpoint may better."""
         body = await answer.read_all(self._limits.total, MAX_WHOLE_BYTES)
+        if answer.ended_with_connection and answer.is_json and not _is_json(body):
+            raise UpstreamError("cut", "the connection ended before the answer did")
         if answer.status in RETRIED_STATUSES:
             raise AttemptFailed(
                 f"status {answer.status}",
@@ -98,3 +114,11 @@ class PlainRelay:
         self._client.end(body)
         if answer.status == 200:
             asking.observe_whole(asking, cached_tokens(body))
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

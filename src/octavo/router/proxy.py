@@ -257,7 +257,7 @@ class Proxy:
 def _client(record: RequestRecord) -> ClientAnswer:
     outlet = record.stream_outlet()
     assert isinstance(outlet, AnswerOutlet), "http/connection.py gives every request one"
-    return ClientAnswer(outlet, record.head)
+    return ClientAnswer(outlet, record.head, record.note_error)
 
 
 def _nobody_listens() -> None:

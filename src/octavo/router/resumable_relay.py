@@ -124,7 +124,7 @@ class ResumableRelay:
                 stream.pass_on_held()
                 has_begun = True
             if stream.last_words is not None:
-                client.end(stream.last_words)
+                client.end_with(stream.last_words)
                 return
             await client.room()
         if not self._transcript.is_complete:

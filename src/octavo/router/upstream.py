@@ -162,6 +162,15 @@ class Answer:
     def is_event_stream(self) -> bool:
         return self.header(b"content-type")[:17] == b"text/event-stream"
 
+    @property
+    def is_json(self) -> bool:
+        return self.header(b"content-type").startswith(b"application/json")
+
+    @property
+    def ended_with_connection(self) -> bool:
+        """It did not say where it ends, so whatever ended the connection has ended it."""
+        return self._connection.ended_answer
+
     async def read(self, seconds: float) -> bytes:
         """All that has come since the last call, or the next that comes; b"" at the end.
 
@@ -225,6 +234,7 @@ class Connection(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._num_buffered = 0
         self.is_complete = False
+        self.ended_answer = False  # the answer ended because the connection did
         self._is_kept = False
         self.on_news: Callable[[], None] | None = None  # in place of who would wait for answer(); called once
         self._may_keep = False  # the answer has ended, and says that the connection has not
@@ -247,8 +257,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def whole_answer(self) -> "Answer | None":
-        """None: it is not whole."""
-        if not self.is_complete or self._error is not None:
+        """None: it is not whole, or nothing says that it is."""
+        if not self.is_complete or self.ended_answer or self._error is not None:
             return None
         return Answer(self, self._parser.get_status_code(), self._headers)
 
@@ -400,7 +410,7 @@ class Connection(asyncio.Protocol):
         self.is_closed = True
         self._stop_timer()
         if is_until_close and error is None:
-            self.is_complete = True
+            self.is_complete = self.ended_answer = True
         elif not self.is_complete and self._error is None:
             self._error = UpstreamError("cut", "the connection was cut off")
         self._wake()

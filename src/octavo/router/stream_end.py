@@ -1,0 +1,48 @@
+"""Whether an event stream has come to its end, by what its API sends last.
+
+HTTP does not tell: an answer that names no length ends with its connection, whatever ended that, and a proxy
+that lost its server may end one properly. Knows nothing of routing.
+"""
+
+_SPLIT_BYTES = 64  # of what has been seen: what is looked for may come in two pieces
+_FINISH = b'"finish_reason"'
+_FINISH_BYTES = len(_FINISH)
+# Inside of a JSON string there is neither a line's beginning nor a plain quotation mark.
+_LAST_WORDS = {
+    "/v1/responses": (b'"response.completed"', b'"response.failed"', b'"response.incomplete"'),
+    "/v1/messages": (b'"message_stop"',),
+    "/v1/chat/completions": (b"\ndata: [DONE]", b"\ndata:[DONE]"),
+    "/v1/completions": (b"\ndata: [DONE]", b"\ndata:[DONE]"),
+}
+_ERRORS = (b'\ndata: {"error"', b'\ndata:{"error"', b"\nevent: error", b"\nevent:error", b"\nerror:")
+
+
+class StreamEnd:
+    """Of one stream. OpenAI's end with [DONE]; of servers that leave it out the last choice has to have a
+    finish reason. An error event is an end, too."""
+
+    def __init__(self, path: str) -> None:
+        """path: of the request. Of one that is not known any end is right."""
+        self._last_words = _LAST_WORDS.get(path, ())
+        self._seen = b"\n"
+        self._has_last_words = not self._last_words
+        self._is_finished = False
+        self.is_error = False
+
+    @property
+    def has_come(self) -> bool:
+        return self._has_last_words or self._is_finished or self.is_error
+
+    def see(self, data: bytes) -> None:
+        """The next piece of it. Called for each; find() takes a third of what `in` does."""
+        seen = self._seen + data
+        self._seen = seen[-_SPLIT_BYTES:]
+        for words in self._last_words:
+            if seen.find(words) >= 0:
+                self._has_last_words = True
+        if seen.find(b"error") >= 0:
+            self.is_error = self.is_error or any(words in seen for words in _ERRORS)
+        at = seen.rfind(_FINISH)
+        if at >= 0:
+            reason = seen[at + _FINISH_BYTES : at + _FINISH_BYTES + 8].lstrip(b" :")
+            self._is_finished = reason[:1] == b'"' and reason[1:2].isalpha()  # some say "" for null
