@@ -12,7 +12,7 @@ SERVER = pathlib.Path(__file__).parents[2] / "cli" / "completions_server.py"
 
 @dataclasses.dataclass(frozen=True)
 class FakePeer:
-    """broken: a command that fails, at install or start."""
+    """broken: a command that fails, at install or start; "first": one that another is given for."""
 
     name: str = "fake"
     facts: str = "made for a test"
@@ -22,14 +22,12 @@ class FakePeer:
     broken: str = ""
 
     def install(self, place: Place) -> Sequence[Command]:
-        if self.broken == "install":
-            return (Command((sys.executable, "-c", "print('what went wrong'); raise SystemExit(3)")),)
-        return (
-            Command(
-                (sys.executable, "-c", "import os; open(os.environ['MARK'], 'a').write('x')"),
-                {"MARK": "mark"},
-            ),
-        )
+        fails = (sys.executable, "-c", "print('what went wrong'); raise SystemExit(3)")
+        marks = (sys.executable, "-c", "import os; open(os.environ['MARK'], 'a').write('x')")
+        mark = Command(marks, {"MARK": "mark"})
+        if self.broken == "first":
+            return (Command(fails, otherwise=mark),)
+        return (Command(fails) if self.broken == "install" else mark,)
 
     def start(self, place: Place, serving: Serving) -> Command:
         if self.broken == "start":

@@ -38,6 +38,13 @@ def broken(peer: FakePeer, root: pathlib.Path) -> None:
     install(peer, root, lambda line: None)
 
 
+def test_a_command_that_fails_is_replaced_by_another_if_one_is_given(tmp_path: pathlib.Path) -> None:
+    place = install(FakePeer(environment_name="fake-1", broken="first"), tmp_path, print)
+    assert (place.folder / "mark").read_text() == "x"
+    log = (place.folder / "install.log").read_text()
+    assert log.index("what went wrong") < log.rindex("\n$ ")
+
+
 def test_what_has_no_environment_needs_nothing(tmp_path: pathlib.Path) -> None:
     install(FakePeer(broken="install"), tmp_path, print)
     assert list(tmp_path.iterdir()) == []

@@ -32,20 +32,25 @@ def install(peer: Peer, root: pathlib.Path, say: Callable[[str], None]) -> Place
 
 
 def _run(peer: Peer, command: Command, place: Place, log: int) -> None:
+    code = _exit_code(peer, command, place, log)
+    if code and command.otherwise is not None:
+        code = _exit_code(peer, command.otherwise, place, log)
+    if code:
+        path = place.folder / LOG
+        tail = "\n".join(path.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        raise StartError(f"{peer.name} cannot be installed; the end of {path}:\n{tail}")
+
+
+def _exit_code(peer: Peer, command: Command, place: Place, log: int) -> int:
     os.write(log, f"$ {' '.join(command.arguments)}\n".encode())
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["env", *(f"{name}={value}" for name, value in command.environment.items()), *command.arguments],
             cwd=place.folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             check=False,
-        )
-        code = done.returncode
+        ).returncode
     except OSError as error:
         raise StartError(f"{peer.name} cannot be installed: {error}.") from None
-    if code:
-        path = place.folder / LOG
-        tail = "\n".join(path.read_text(errors="replace").splitlines()[-LOG_LINES:])
-        raise StartError(f"{peer.name} cannot be installed; the end of {path}:\n{tail}")

