@@ -306,44 +306,6 @@ def test_a_row_that_is_not_finite_fails_its_request_alone_and_its_blocks_are_not
     assert engine.last[again].num_cached_tokens == 0
 
 
-def test_a_suspect_shares_no_step_until_it_has_a_token():
-    engine = SimEngine(max_num_batched_tokens=64)
-    others = [engine.add(prompt(30, i), max_tokens=30) for i in range(3)]
-    engine.step()
-    suspects = [engine.add(prompt(150, 10 + i), is_suspect=True, max_tokens=5) for i in range(2)]
-    suspected = set(suspects)
-    while engine.core.has_work:
-        outputs = engine.step()
-        in_step = set(engine.journal.steps[-1][1])
-        if in_step & suspected:
-            assert len(in_step) == 1
-        suspected -= {output.request_id for output in outputs}
-    for request_id in others + suspects:
-        engine.check_complete(request_id)
-
-
-def test_others_go_on_while_a_suspect_is_computed():
-    engine = SimEngine(max_num_batched_tokens=64)
-    other = engine.add(prompt(30), max_tokens=30)
-    engine.step()
-    engine.add(prompt(640, 1), is_suspect=True)
-    for _ in range(10):
-        engine.step()
-    assert len(engine.tokens[other]) == 6
-
-
-def test_a_suspect_gets_room_even_when_others_keep_coming():
-    engine = SimEngine(num_blocks=20, max_num_seqs=8)
-    for i in range(4):
-        engine.add(prompt(60, i), max_tokens=20)
-    engine.step()
-    suspect = engine.add(prompt(200, 50), is_suspect=True)
-    for i in range(200):
-        engine.add(prompt(60, 100 + i), max_tokens=20)
-        engine.step()
-    engine.check_complete(suspect)
-
-
 def test_a_probe_is_neither_cached_nor_counted():
     engine = SimEngine()
     probe = engine.add(prompt(100), is_probe=True, max_tokens=3)

@@ -1,15 +1,15 @@
-"""Which rows of a step produce what, and for whom: the output fields of a StepInput, and reading results.
+"""Which rows of a step produce what, and for whom: the output fields of a StepInput.
 
-Runs in the engine process. Rows lie by kind, as core/step.py says: SAMPLE, SCORE, POOL.
+Runs in the engine process. Rows lie by kind, as core/step.py says: SAMPLE, SCORE, POOL. What they have
+shown is read in reporting.py.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from octavo.core.messages import TokenLogprobs
 from octavo.core.request import Pooling, Request
-from octavo.core.step import NO_LOGPROBS, NO_MASK, Float32Array, Int32Array, OutputKind, StepLogprobs
+from octavo.core.step import NO_LOGPROBS, NO_MASK, Int32Array, OutputKind
 
 
 class OutputRows:
@@ -112,29 +112,3 @@ def _extend(
     }
     for name, more in values.items():
         arrays[name] = np.concatenate([arrays[name], np.asarray(more, np.int32)])
-
-
-def read_logprobs(logprobs: StepLogprobs, begin: int, end: int, num_top: int) -> TokenLogprobs:
-    """Of the outputs [begin, end), with num_top alternatives each."""
-    return TokenLogprobs(
-        logprobs.logprob[begin:end].tolist(),
-        logprobs.rank[begin:end].tolist(),
-        logprobs.top_ids[begin:end, :num_top].tolist(),
-        logprobs.top_logprobs[begin:end, :num_top].tolist(),
-    )
-
-
-def add_hidden_rows(request: Request, rows: Float32Array) -> None:
-    """Rows of consecutive prompt tokens, one by one: the sum does not depend on how the prompt was cut."""
-    total = np.zeros(rows.shape[1]) if request.hidden_sum is None else request.hidden_sum
-    for row in rows:
-        total += row
-    request.hidden_sum = total
-    request.num_pooled_tokens += len(rows)
-
-
-def pooled_bytes(request: Request) -> bytes:
-    """The request's embedding: little-endian fp32."""
-    assert request.hidden_sum is not None
-    embedding: bytes = (request.hidden_sum / request.num_pooled_tokens).astype("<f4").tobytes()
-    return embedding

@@ -14,6 +14,7 @@ whatever the load.
 import bisect
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from octavo.core.block_hash import BLOCK_SIZE, BlockHash
@@ -23,18 +24,14 @@ from octavo.core.step import RowStatus, StepOutput
 from octavo.core.waiting_queue import WaitingQueue
 from octavo.kv.manager import KVManager, num_shareable_tokens
 from octavo.scheduler.followers import Followers
-from octavo.scheduler.output_rows import OutputRows, add_hidden_rows, pooled_bytes, read_logprobs
 from octavo.scheduler.plan import Plan, StepBuilder
+from octavo.scheduler.reporting import embedding_bytes, failure_of, output_of, refusal_of, report_rows
 from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
+from octavo.scheduler.trials import Trials
 
 OUTPUT_WEIGHT = 2  # of a token in a tenant's share: an answer's cost more than a prompt's
 MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
-
-NOT_FINITE_ERROR = "The model's output for this request is not a finite number; it cannot be continued."
-NO_TOKEN_ERROR = (
-    "No token may come next: allowed_token_ids, bad words, min_tokens and grammar together exclude every one."
-)
 
 
 class Scheduler:
@@ -69,9 +66,7 @@ class Scheduler:
         self._running: list[Request] = []  # by priority, then arrival
         self._waiting = WaitingQueue[Request]()
         self._followers = Followers()
-        self._waiting_suspects = WaitingQueue[Request]()
-        self._suspect: Request | None = None  # the running one
-        self._was_suspect_step = False
+        self._trials = Trials()
         self._num_admissions = 0
         self._new_in_kind: set[Request] = set()
         self._without_token: set[Request] = set()  # no token since they were added
@@ -84,9 +79,9 @@ class Scheduler:
     def add(self, request: Request) -> RequestOutput | None:
         """Queue a request. An output is already its last: it is refused, or was complete as it came."""
         if request.request_id in self._requests:
-            return _refusal(request, f"A request with id {request.request_id!r} is running already.")
+            return refusal_of(request, f"A request with id {request.request_id!r} is running already.")
         if request.num_prompt_tokens + 1 > self._kv.num_tokens:
-            return _refusal(
+            return refusal_of(
                 request,
                 f"The prompt has {request.num_prompt_tokens} tokens; the KV cache holds "
                 f"{self._kv.num_tokens}, one of them for the answer. --kv-cache-memory makes it larger.",
@@ -94,7 +89,7 @@ class Scheduler:
         # The token sampled at the last position that fits is never computed itself.
         request.max_total_tokens = min(request.max_total_tokens, self._kv.num_tokens + 1)
         if request.num_tokens >= request.max_total_tokens and not request.ends_with_prompt:
-            return RequestOutput(request.request_id, request.num_output_tokens, [], FinishReason.LENGTH)
+            return output_of(request, [], FinishReason.LENGTH)
         self._requests[request.request_id] = request
         self._without_token.add(request)
         self._enqueue(request)
@@ -109,7 +104,7 @@ class Scheduler:
             if request.status is RequestStatus.RUNNING:
                 self._running.remove(request)
             else:
-                queues = (self._waiting, self._waiting_suspects, self._followers)
+                queues = (self._waiting, self._trials, self._followers)
                 is_found = any(queue.remove(request) for queue in queues)
                 assert is_found
             self._end(request)
@@ -117,16 +112,20 @@ class Scheduler:
     def schedule(self, now: float) -> Plan | None:
         """The next step; None when there is nothing to compute."""
         num_missing_blocks, has_preempted = self._make_room()
-        if not has_preempted:
-            num_missing_blocks += self._admit_suspect(num_missing_blocks)
-        may_admit = not has_preempted and (self._suspect is not None or not self._waiting_suspects)
+        may_admit = not has_preempted
+        suspect = self._trials.next()
+        if may_admit and suspect is not None:
+            may_admit = self._has_place(suspect, num_missing_blocks)  # while it has none, nobody else has one
+            if may_admit:
+                num_missing_blocks += self._admit(self._trials.begin(), None)
         requests: list[Request] = []
         counts: list[int] = []
-        if self._suspect is None or self._was_suspect_step:
+        if self._trials.is_turn_of_others:
             requests, counts = self._choose(num_missing_blocks if may_admit else None, now)
-        self._was_suspect_step = not requests and self._suspect is not None
-        if self._was_suspect_step:
-            requests, counts = self._choose_suspect()
+        alone = self._trials.take_step(is_free=not requests)
+        if alone is not None:
+            self._budget.open_for_one()
+            requests, counts = [alone], self._budget.share([alone], is_oldest_turn=True)
         if not requests:
             return None
         return self._builder.build(requests, counts, self._take_new_in_kind(requests, now))
@@ -146,27 +145,20 @@ class Scheduler:
             if request.status is running:
                 outputs.append(self._append(request, token, now))
         if output.logprobs is not None or plan.outputs.has_more_than_tokens:
-            self._report_rows(plan.outputs, output, outputs, now)
+            for request, last_output in report_rows(plan.outputs, output, outputs):
+                self._end_with_prompt(request, last_output, now)
         if any(item.finish_reason is not None for item in outputs):
             self._running = [request for request in self._running if request.status is running]
         return outputs
 
     def stats(self) -> EngineStats:
         """As of now, and how the prefix cache has changed since the last call; the object is the caller's."""
-        stats = self._stats
         cached_blocks, forgotten_blocks = self._kv.prefix_cache.take_changes()
-        return EngineStats(
-            num_running=sum(not request.is_probe for request in self._running),
-            num_waiting=len(self._waiting) + len(self._waiting_suspects) + len(self._followers),
+        return msgspec.structs.replace(
+            self._stats,
+            num_running=sum([not request.is_probe for request in self._running]),
+            num_waiting=len(self._waiting) + len(self._trials) + len(self._followers),
             kv_usage=self._kv.usage,
-            num_steps=stats.num_steps,
-            num_step_tokens=stats.num_step_tokens,
-            num_preemptions=stats.num_preemptions,
-            num_prompt_tokens=stats.num_prompt_tokens,
-            num_generation_tokens=stats.num_generation_tokens,
-            num_recomputed_tokens=stats.num_recomputed_tokens,
-            prefix_cache_queries=stats.prefix_cache_queries,
-            prefix_cache_hits=stats.prefix_cache_hits,
             cached_blocks=cached_blocks,
             forgotten_blocks=forgotten_blocks,
         )
@@ -197,7 +189,7 @@ class Scheduler:
         self._enqueue(request)
 
     def _enqueue(self, request: Request) -> None:
-        (self._waiting_suspects if request.is_suspect else self._waiting).push(request)
+        (self._trials if request.is_suspect else self._waiting).push(request)
 
     def _choose(self, num_missing_blocks: int | None, now: float) -> tuple[list[Request], list[int]]:
         """Which requests compute how many tokens; without num_missing_blocks, nobody new."""
@@ -270,6 +262,11 @@ class Scheduler:
         """Each running request may take one more block a group before it is preempted for a new one."""
         return num_blocks + len(self._running) * self._kv.num_groups <= self._kv.num_free_blocks
 
+    def _has_place(self, suspect: Request, num_missing_blocks: int) -> bool:
+        if len(self._running) >= self._max_num_seqs:
+            return False
+        return self._has_room(self._kv.match(suspect).num_free_blocks_needed + num_missing_blocks)
+
     def _admit(self, request: Request, parent: Request | None) -> int:
         """Returns the blocks it has still to take."""
         num_computed_before = request.num_computed_tokens
@@ -290,26 +287,6 @@ class Scheduler:
         self._new_in_kind.add(request)
         return self._kv.num_missing_blocks(request)
 
-    def _admit_suspect(self, num_missing_blocks: int) -> int:
-        """One suspect runs at a time. While the next has no room, nobody else is admitted either."""
-        if (
-            self._suspect is not None
-            or not self._waiting_suspects
-            or len(self._running) >= self._max_num_seqs
-        ):
-            return 0
-        match = self._kv.match(self._waiting_suspects.peek())
-        if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
-            return 0
-        self._suspect = self._waiting_suspects.pop()
-        return self._admit(self._suspect, None)
-
-    def _choose_suspect(self) -> tuple[list[Request], list[int]]:
-        """A suspect has the step to itself; steps with and without it alternate."""
-        assert self._suspect is not None
-        self._budget.open_for_one()
-        return [self._suspect], self._budget.share([self._suspect], is_oldest_turn=True)
-
     def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:
         if not self._new_in_kind:
             return []
@@ -326,17 +303,9 @@ class Scheduler:
         outputs = []
         for request, status in zip(plan.outputs.owners(), output.status.tolist(), strict=True):
             if status != RowStatus.OK and request.status is RequestStatus.RUNNING:
-                outputs.append(self._failure(request, RowStatus(status)))
+                outputs.append(failure_of(request, RowStatus(status)))
                 self._end(request, is_poisoned=status == RowStatus.NOT_FINITE)
         return outputs
-
-    def _failure(self, request: Request, status: RowStatus) -> RequestOutput:
-        if status is RowStatus.NOT_FINITE:
-            return self._output(request, [], FinishReason.ERROR, NOT_FINITE_ERROR)
-        failure = None if request.constraint is None else request.constraint.failure
-        output = self._output(request, [], FinishReason.ERROR, failure or NO_TOKEN_ERROR)
-        output.error_code = "no_token_allowed" if failure is None else "grammar_too_complex"
-        return output
 
     def _advance(self, request: Request, num_computed_tokens: int) -> None:
         first, end = request.num_computed_tokens // BLOCK_SIZE, num_computed_tokens // BLOCK_SIZE
@@ -370,56 +339,18 @@ class Scheduler:
             self._wake_forks(request)
         if not request.is_probe:
             self._stats.num_generation_tokens += 1
-        output = self._output(request, [token], finish_reason, None)
+        output = output_of(request, [token], finish_reason)
         if finish_reason is not None:
             self._end(request)
         return output
 
-    def _report_rows(
-        self, rows: OutputRows, output: StepOutput, outputs: list[RequestOutput], now: float
-    ) -> None:
-        """Add to the step's outputs what it tells beyond tokens: logprobs, hidden states, a prompt's end."""
-        reported = {item.request_id: item for item in outputs}
-
-        def report_of(request: Request) -> RequestOutput | None:
-            """None for a request that has failed."""
-            item = reported.get(request.request_id)
-            if item is None:
-                item = reported[request.request_id] = self._output(request, [], None, None)
-                outputs.append(item)
-            return item if item.error is None else None
-
-        row = 0
-        for request in rows.sampled:
-            if request.num_logprobs >= 0 and (item := report_of(request)) is not None:
-                assert output.logprobs is not None
-                item.logprobs = read_logprobs(output.logprobs, row, row + 1, request.num_logprobs)
-            row += 1
-        for request, count in rows.scored:
-            if (item := report_of(request)) is not None:
-                assert output.logprobs is not None
-                num_top = request.sampling.prompt_logprobs or 0
-                item.prompt_logprobs = read_logprobs(output.logprobs, row, row + count, num_top)
-                item.first_prompt_index = request.num_scored_tokens
-                request.num_scored_tokens += count
-            row += count
-        first = row
-        for request, count in rows.pooled:
-            if request.status is RequestStatus.RUNNING:
-                assert output.pooled is not None
-                add_hidden_rows(request, output.pooled[row - first : row - first + count])
-            row += count
-        for request in rows.ending:
-            if (item := report_of(request)) is not None:
-                self._end_with_prompt(request, item, now)
-
-    def _end_with_prompt(self, request: Request, item: RequestOutput, now: float) -> None:
+    def _end_with_prompt(self, request: Request, output: RequestOutput, now: float) -> None:
         self._note_first_token(request, 1, now)
-        item.prefill_seconds = request.prefill_seconds
-        item.finish_reason = FinishReason.LENGTH
+        output.prefill_seconds = request.prefill_seconds
+        output.finish_reason = FinishReason.LENGTH
         if request.pooling is not None:
-            item.finish_reason = FinishReason.STOP
-            item.pooled = pooled_bytes(request)
+            output.finish_reason = FinishReason.STOP
+            output.pooled = embedding_bytes(request)
         self._end(request)
 
     def _note_first_token(self, request: Request, num_output_tokens: int, now: float) -> None:
@@ -429,23 +360,7 @@ class Scheduler:
         if num_output_tokens == 1 and not request.is_probe:
             self._stats.num_prompt_tokens += request.num_prompt_tokens
         if request.is_suspect:
-            request.is_suspect = False
-            self._suspect = None
-
-    def _output(
-        self, request: Request, token_ids: list[int], finish_reason: FinishReason | None, error: str | None
-    ) -> RequestOutput:
-        return RequestOutput(
-            request.request_id,
-            request.num_output_tokens - len(token_ids),
-            token_ids,
-            finish_reason,
-            error,
-            request.num_cached_tokens,
-            request.queue_seconds,
-            request.prefill_seconds,
-            request.num_preemptions,
-        )
+            self._trials.acquit(request)
 
     def _end(self, request: Request, *, is_poisoned: bool = False) -> None:
         """Give back everything a request holds, except its place in the running list."""
@@ -462,8 +377,7 @@ class Scheduler:
         """Its slot is released, it leads nobody any more; blocks and the running list are the caller's."""
         self._builder.release(request)
         self._new_in_kind.discard(request)
-        if self._suspect is request:
-            self._suspect = None
+        self._trials.end(request)
         self._wake(request, request.num_computed_tokens // BLOCK_SIZE)
         self._wake_forks(request)
 
@@ -475,7 +389,3 @@ def _order(request: Request) -> tuple[int, float]:
 def _turn(request: Request) -> tuple[int, int]:
     """Among those that compute their prompts: who was let in later does not go first, whenever it arrived."""
     return request.priority, request.admission
-
-
-def _refusal(request: Request, error: str) -> RequestOutput:
-    return RequestOutput(request.request_id, request.num_output_tokens, [], FinishReason.ERROR, error)
