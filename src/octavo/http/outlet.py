@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 _SCOPE_KEY = "octavo.outlet"
 _BODILESS = (204, 304)  # statuses
+_CHUNK = b"%b%x\r\n%b\r\n"  # what leaves in front of it, its length, its bytes; a call less for each token
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Outlet(Protocol):
@@ -103,7 +105,7 @@ class AnswerOutlet:
             self._transport.write(self._head + data)
         else:
             assert self._cycle.chunked_encoding, "a stream has no content-length"
-            self._transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
+            self._transport.write(_CHUNK % (self._head, len(data), data))
         self._head = b""
 
     def _start(
@@ -139,8 +141,8 @@ class AnswerOutlet:
         if cycle.scope["method"] == "HEAD":
             body, cycle.expected_content_length = b"", 0
         elif cycle.chunked_encoding:
-            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            body = chunk if has_more else chunk + b"0\r\n\r\n"
+            chunk = _CHUNK % (b"", len(body), body) if body else b""
+            body = chunk if has_more else chunk + _LAST_CHUNK
         elif not self._ends_with_connection:
             cycle.expected_content_length -= len(body)
             if cycle.expected_content_length < 0 or (cycle.expected_content_length and not has_more):
