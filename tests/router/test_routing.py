@@ -32,6 +32,18 @@ def test_the_policies_are_those_the_options_name() -> None:
     assert tuple(all_policies(Knowledge())) == ROUTING_POLICIES
 
 
+@pytest.mark.parametrize("name", ROUTING_POLICIES)
+def test_a_policy_that_looks_at_caches_says_what_is_cached_and_no_other_does(name: str) -> None:
+    knowledge = Knowledge()
+    policy = all_policies(knowledge)[name]
+    (endpoint,) = ready(1)
+    wanted = request(prefix=(1, 2, 3), num_prompt_tokens=1000)
+    knowledge.prefixes.sent(endpoint, wanted)
+    knowledge.prefixes.computed(endpoint, wanted)
+    (score,) = policy.score([endpoint], wanted)
+    assert (score.num_cached_tokens > 0) == policy.looks_at_caches
+
+
 def test_who_was_tried_is_not_asked_again() -> None:
     endpoints = ready(2)
     router = router_of(endpoints)

@@ -18,6 +18,8 @@ BLOCK_TOKENS = 16
 
 
 class _Baseline:
+    looks_at_caches = False
+
     def __init__(self) -> None:
         self.prefixes = CachedPrefixes()
         self.lots = random.Random(0)
@@ -50,6 +52,7 @@ class LongestPrefix(_Baseline):
     """production-stack's `prefixaware`: whoever has most of the prompt, whatever the load."""
 
     name = "longest prefix"
+    looks_at_caches = True
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         cached = self.cached(candidates, request)
@@ -60,6 +63,7 @@ class CacheAware(_Baseline):
     """SGLang's router: by prefix while the load is even, by load alone when it is not."""
 
     name = "SGLang cache_aware"
+    looks_at_caches = True
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         cached = self.cached(candidates, request)
@@ -74,6 +78,7 @@ class BlockCost(_Baseline):
     """Dynamo's KV router: blocks to prefill there plus blocks of the answers under way."""
 
     name = "Dynamo cost"
+    looks_at_caches = True
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         scores = []
@@ -88,6 +93,7 @@ class StickyUntilSaturated(_Baseline):
     """llm-d: the warm ones (80 % cached) while they are not 18 s of prefill behind; then by token load."""
 
     name = "llm-d sticky"
+    looks_at_caches = True
     peak_tokens_per_second = 2500.0  # measured once for a model and machine; here the formula's own
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from octavo.router.policies.base import Score
+from octavo.router.policies.base import RoutingPolicy, Score
 from octavo.router.routed_request import RoutedRequest
 
 MAX_DECISIONS = 1000  # the newest are kept
@@ -53,6 +53,7 @@ class Decision(msgspec.Struct):
     request_id: str
     model: str
     policy: str
+    looks_at_caches: bool  # the policy; else nobody has predicted what is cached
     num_prompt_tokens: int  # estimated
     attempts: list[Attempt] = msgspec.field(default_factory=list)
 
@@ -79,8 +80,10 @@ class DecisionLog:
         self._max_decisions = max_decisions
         self._decisions: collections.OrderedDict[str, Decision] = collections.OrderedDict()
 
-    def open(self, request: RoutedRequest, policy: str) -> Decision:
-        decision = Decision(request.id, request.model, policy, request.num_prompt_tokens)
+    def open(self, request: RoutedRequest, policy: RoutingPolicy) -> Decision:
+        decision = Decision(
+            request.id, request.model, policy.name, policy.looks_at_caches, request.num_prompt_tokens
+        )
         self._decisions[request.id] = decision
         self._decisions.move_to_end(request.id)
         if len(self._decisions) > self._max_decisions:

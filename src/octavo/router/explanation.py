@@ -11,8 +11,6 @@ from octavo.router.decisions import Candidate, Decision
 from octavo.router.prefix_index import TOKENS_PER_CHUNK
 from octavo.router.routed_request import BYTES_PER_TOKEN, CHUNK_BYTES
 
-CACHE_AWARE_POLICIES = ("cost", "prefix")
-
 
 def explain(decision: Decision) -> dict[str, Any]:
     """The decision as JSON knows it; and of each candidate the first byte of the prompt it lacked."""
@@ -28,5 +26,5 @@ def first_missing_byte(decision: Decision, candidate: Candidate) -> int | None:
     and messages or prompt as they were sent. None: it has every whole chunk, or the policy does not look."""
     num_chunks = (decision.num_prompt_tokens - 1) * BYTES_PER_TOKEN // CHUNK_BYTES
     num_cached = candidate.cached_tokens // TOKENS_PER_CHUNK
-    looks = decision.policy in CACHE_AWARE_POLICIES
-    return num_cached * CHUNK_BYTES if looks and num_cached < num_chunks else None
+    is_known = decision.looks_at_caches
+    return num_cached * CHUNK_BYTES if is_known and num_cached < num_chunks else None

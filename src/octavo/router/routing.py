@@ -77,7 +77,7 @@ class Router:
 
     def open(self, request: RoutedRequest) -> Decision:
         """The record of a request that is to be routed. Raises InvalidRequestError: no such policy."""
-        decision = self.decisions.open(request, self._policy(request).name)
+        decision = self.decisions.open(request, self._policy(request))
         model, counts = request.model, self.num_incoming
         if model in counts or self.endpoints.serving(model) or model in self.endpoints.on_demand.names:
             counts[model] = counts.get(model, 0) + 1

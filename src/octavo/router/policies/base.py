@@ -23,6 +23,11 @@ class RoutingPolicy(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def looks_at_caches(self) -> bool:
+        """Its scores say how much of the prompt is cached; else they say 0, whatever is."""
+        ...
+
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         """One for each candidate, in their order."""
         ...

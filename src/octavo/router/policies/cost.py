@@ -25,6 +25,7 @@ USE_WINDOWS = 6  # of demand: how long a beginning that is computed now is count
 
 class PredictedCost:
     name = "cost"
+    looks_at_caches = True
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._times = knowledge.times

@@ -9,6 +9,7 @@ from octavo.router.routed_request import RoutedRequest
 
 class LeastLoad:
     name = "least-load"
+    looks_at_caches = False
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         return [Score(endpoint, endpoint.load.num_tokens) for endpoint in candidates]

@@ -14,6 +14,7 @@ from octavo.router.routed_request import RoutedRequest
 
 class PrefixAffinity:
     name = "prefix"
+    looks_at_caches = True
 
     def __init__(self, prefixes: CachedPrefixes) -> None:
         self._prefixes = prefixes

@@ -11,6 +11,7 @@ from octavo.router.routed_request import RoutedRequest
 
 class RoundRobin:
     name = "round-robin"
+    looks_at_caches = False
 
     def __init__(self) -> None:
         self._turns = itertools.count(1)

@@ -21,6 +21,7 @@ class SessionAffinity:
     """An endpoint's score is its rank for the session; those beyond the bound come after all others."""
 
     name = "session"
+    looks_at_caches = False
 
     def __init__(self) -> None:
         self._without_session = LeastLoad()
