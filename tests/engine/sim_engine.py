@@ -7,18 +7,16 @@ from types import SimpleNamespace
 
 from octavo.backends.sim.backend import SimBackend
 from octavo.config import EngineConfig
-from octavo.core.messages import Ready
 from octavo.engine.compiling import Grammars
-from octavo.engine.core import EngineCore
 from octavo.engine.journal import Journal
 from octavo.engine.process import main
-from octavo.kv.manager import KVManager
-from octavo.scheduler.scheduler import Scheduler
 from tests.engine.deadly import DeadlyBackend, DeadlyGrammars
+from tools.engine_without_model import engine_without_model
 
 KILLER = 999
 VOCAB_SIZE = 1000
 MAX_MODEL_LEN = 1024
+NUM_CHECKPOINT_BLOCKS = 16
 NUM_BLOCKS = 128  # so few that sixteen long streams preempt one another
 
 
@@ -34,32 +32,26 @@ def load_sim(
     grammars: Grammars | None = None,
 ) -> SimpleNamespace:
     """What main() wants of a loader."""
-    scheduler = Scheduler(
-        KVManager(num_blocks, 16),
-        max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=config.max_num_batched_tokens,
-        epoch=epoch,
-    )
     backend = SimBackend(
         num_blocks=num_blocks,
-        num_checkpoint_blocks=16,
+        num_checkpoint_blocks=NUM_CHECKPOINT_BLOCKS,
         max_num_seqs=config.max_num_seqs,
         vocab_size=vocab_size,
         sleep=time.sleep,
         step_seconds=lambda num_tokens, num_context_tokens, num_requests: 0.001,
     )
-    core = EngineCore(
-        scheduler,
+    return engine_without_model(
+        config,
+        journal,
+        epoch,
         DeadlyBackend(backend, KILLER),
-        max_model_len=max_model_len,
         vocab_size=vocab_size,
+        max_model_len=max_model_len,
+        num_blocks=num_blocks,
+        num_checkpoint_blocks=NUM_CHECKPOINT_BLOCKS,
         eos_token_ids=eos_token_ids,
         grammars=grammars,
-        fingerprint=b"sim",
-        journal=journal,
     )
-    ready = Ready(epoch, max_model_len, vocab_size, num_blocks, {}, {}, b"sim".hex(), 1, "none")
-    return SimpleNamespace(core=core, ready=ready)
 
 
 def load(config: EngineConfig, environment: object, journal: Journal, epoch: int) -> SimpleNamespace:
