@@ -60,13 +60,20 @@ async def until_ready(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-def num_running(replica: Replica) -> float:
-    base = replica.process.url.removesuffix("/v1")
-    with urllib.request.urlopen(f"{base}/metrics", timeout=10) as response:
-        found = re.findall(
-            rb"^vllm:num_requests_(?:running|waiting){.*} (\S+)$", response.read(), re.MULTILINE
-        )
-    return sum(map(float, found))
+def counted(made: Sequence[Replica], pattern: str) -> float:
+    """The sum of what the replicas' metrics say, by a pattern of their names."""
+    total = 0.0
+    for replica in made:
+        url = f"{replica.process.url.removesuffix('/v1')}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            found = re.findall(rf"^vllm:{pattern} (\S+)$", response.read().decode(), re.MULTILINE)
+        assert found, pattern
+        total += sum(map(float, found))
+    return total
+
+
+RUNNING = r"num_requests_(?:running|waiting){.*}"
+ABORTED = r'request_success_total{.*finished_reason="abort".*}'
 
 
 async def test_a_router_that_is_killed_leaves_nothing_and_the_next_one_needs_nothing_of_it(
@@ -80,6 +87,7 @@ async def test_a_router_that_is_killed_leaves_nothing_and_the_next_one_needs_not
             await asyncio.gather(until_ready(url), until_ready(second_url))
             undisturbed = await run(url, asked)
             assert not differences(asked, await run(second_url, asked), undisturbed)
+            assert not await asyncio.to_thread(counted, made, ABORTED)  # answers that end are none
 
             async def kill(progress: Progress) -> None:
                 router.send_signal(signal.SIGKILL)
@@ -88,8 +96,9 @@ async def test_a_router_that_is_killed_leaves_nothing_and_the_next_one_needs_not
                 await run(url, asked, kill)
             assert router.wait() == -signal.SIGKILL
             async with asyncio.timeout(5):
-                while sum([await asyncio.to_thread(num_running, replica) for replica in made]):
+                while await asyncio.to_thread(counted, made, RUNNING):
                     await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(counted, made, ABORTED)  # they did not just come to their ends
             assert not differences(asked, await run(second_url, asked), undisturbed)
         with router_process(made, port):
             await until_ready(url)
