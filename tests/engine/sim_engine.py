@@ -5,7 +5,7 @@ import sys
 import time
 from types import SimpleNamespace
 
-from octavo.backends.sim.backend import SimBackend
+from octavo.backends.sim.backend import SimBackend, StepSeconds
 from octavo.config import EngineConfig
 from octavo.engine.compiling import Grammars
 from octavo.engine.journal import Journal
@@ -30,6 +30,7 @@ def load_sim(
     num_blocks: int,
     eos_token_ids: frozenset[int] = frozenset(),
     grammars: Grammars | None = None,
+    step_seconds: StepSeconds = lambda num_tokens, num_context_tokens, num_requests: 0.001,
 ) -> SimpleNamespace:
     """What main() wants of a loader."""
     backend = SimBackend(
@@ -38,7 +39,7 @@ def load_sim(
         max_num_seqs=config.max_num_seqs,
         vocab_size=vocab_size,
         sleep=time.sleep,
-        step_seconds=lambda num_tokens, num_context_tokens, num_requests: 0.001,
+        step_seconds=step_seconds,
     )
     return engine_without_model(
         config,

@@ -21,12 +21,13 @@ KIB_IN_MIB = 1024
 class ReplicaProcess:
     """Comes back on the same port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, module: str = "tests.soak.router.replica") -> None:
         self.port = port
+        self._module = module
         self._start()
 
     def _start(self) -> None:
-        command = counted.command("tests.soak.router.replica", str(self.port))
+        command = counted.command(self._module, str(self.port))
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @property
