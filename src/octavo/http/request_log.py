@@ -206,7 +206,7 @@ def _rate(record: RequestRecord, total: float) -> float | None:
     return round((record.num_output_tokens - 1) / max(total - record.first_token_seconds, 1e-9), 1)
 
 
-def _printable(path: str) -> str:
-    """A client's path on one line of a terminal."""
-    path = path[:200]
-    return path if path.isprintable() else "".join(one if one.isprintable() else "?" for one in path)
+def _printable(text: str) -> str:
+    """What a client or an endpoint chose, on one line of a terminal."""
+    text = text[:200]
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)

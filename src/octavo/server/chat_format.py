@@ -9,7 +9,7 @@ import msgspec
 
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
-from octavo.server.dialect import Envelope, WholeChoice, encoded_apart
+from octavo.server.dialect import Envelope, WholeChoice
 from octavo.server.explanation import Explanation
 from octavo.server.logprobs import ChatTokens
 from octavo.server.prompt_report import PromptReport
@@ -18,6 +18,7 @@ from octavo.server.token_report import ReportedTokens
 from octavo.text.answer_parser import AnswerParser, PlainAnswer
 from octavo.text.deltas import ArgumentsDelta, CallDelta, Delta, ReasoningDelta, TextDelta
 
+_WHOLE = "chat.completion"
 _CHUNK = "chat.completion.chunk"
 _EMPTY = b'{"content":""}'  # the delta of a chunk that is there for its log-probabilities
 
@@ -82,19 +83,8 @@ class ChatFormat:
     def whole(
         self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None = None
     ) -> bytes:
-        return msgspec.json.encode(
-            {
-                "id": self._envelope.id,
-                "object": "chat.completion",
-                "created": self._envelope.created,
-                "model": self._envelope.model,
-                "system_fingerprint": self._envelope.system_fingerprint,
-                "choices": [encoded_apart(self._whole_choice(choice)) for choice in choices],
-                "usage": usage,
-                **({} if explanation is None else {"octavo": explanation}),
-                **self._prompts.fields(0, choices[0].prompt_logprobs),
-            }
-        )
+        prompt = self._prompts.fields(0, choices[0].prompt_logprobs)
+        return self._envelope.whole(_WHOLE, map(self._whole_choice, choices), usage, explanation, **prompt)
 
     def _whole_choice(self, choice: WholeChoice) -> dict[str, Any]:
         parser = self._parsers[choice.index]

@@ -8,7 +8,7 @@ import msgspec
 from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 from octavo.server.decoder import BodyDecoder
-from octavo.server.dialect import Encoded, Envelope, WholeChoice, encoded_apart
+from octavo.server.dialect import Encoded, Envelope, WholeChoice
 from octavo.server.explanation import Explanation
 from octavo.server.logprobs import CompletionTokens, TokenNames
 from octavo.server.parameters import Api, parameters_of
@@ -77,7 +77,7 @@ class CompletionFormat:
         rendered = msgspec.json.encode(fields)[1:-1]
         return b'%b%d,%b,"finish_reason":null}]%b' % (self._head, index, rendered, self._envelope.tail)
 
-    def _whole(self, choice: WholeChoice) -> dict[str, object]:
+    def _whole_choice(self, choice: WholeChoice) -> dict[str, object]:
         index, scores = choice.index, choice.prompt_logprobs
         echo = self._prompts.text(index)
         lists = self._prompts.echoed_logprobs(index, scores)
@@ -107,15 +107,4 @@ class CompletionFormat:
     def whole(
         self, choices: Sequence[WholeChoice], usage: Usage, explanation: Explanation | None = None
     ) -> bytes:
-        return msgspec.json.encode(
-            {
-                "id": self._envelope.id,
-                "object": _KIND,
-                "created": self._envelope.created,
-                "model": self._envelope.model,
-                "system_fingerprint": self._envelope.system_fingerprint,
-                "choices": [encoded_apart(self._whole(choice)) for choice in choices],
-                "usage": usage,
-                **({} if explanation is None else {"octavo": explanation}),
-            }
-        )
+        return self._envelope.whole(_KIND, map(self._whole_choice, choices), usage, explanation)

@@ -1,7 +1,7 @@
 """What tells the chat API from the completions API: the body it takes and the JSON it answers with."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -33,15 +33,18 @@ class Envelope:
     includes_usage: bool
 
     def head(self, kind: str) -> bytes:
-        """The beginning of a chunk of this kind (its `object`), up to its choices."""
-        fields = {
+        """The beginning of a chunk of this kind, up to its choices."""
+        return b"data: " + msgspec.json.encode(self._fields(kind))[:-1]
+
+    def _fields(self, kind: str) -> dict[str, object]:
+        """kind: its `object`."""
+        return {
             "id": self.id,
             "object": kind,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.system_fingerprint,
         }
-        return b"data: " + msgspec.json.encode(fields)[:-1]
 
     @property
     def tail(self) -> bytes:
@@ -55,15 +58,26 @@ class Envelope:
             fields["octavo"] = explanation
         return self.head(kind) + b',"choices":[],' + msgspec.json.encode(fields)[1:] + b"\n\n"
 
+    def whole(
+        self,
+        kind: str,
+        choices: Iterable[Mapping[str, object]],
+        usage: Usage,
+        explanation: Explanation | None,
+        **more: object,
+    ) -> bytes:
+        """An answer that is no stream. A choice takes many times its JSON's room, so each goes at once."""
+        fields = self._fields(kind)
+        fields["choices"] = [msgspec.Raw(msgspec.json.encode(choice)) for choice in choices]
+        fields["usage"] = usage
+        if explanation is not None:
+            fields["octavo"] = explanation
+        return msgspec.json.encode({**fields, **more})
+
 
 def with_usage(chunks: bytes, usage: Usage) -> bytes:
     """Chunks that end with no usage, with this one. Line ends are nowhere else in them."""
     return chunks.replace(_NO_USAGE, b',"usage":' + msgspec.json.encode(usage) + b"}\n\n")
-
-
-def encoded_apart(choice: dict[str, object]) -> msgspec.Raw:
-    """A choice of a whole answer: what it is made of takes many times its JSON's room, and goes at once."""
-    return msgspec.Raw(msgspec.json.encode(choice))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class GenerationEndpoint(Generic[Request]):
         encoded: Encoded,
         prompt: list[int],
         sampling: SamplingParams,
-        place: "_Place",
+        place: _Place,
     ) -> Generation:
         services, record, origin = self._services, place.record, place.origin
         progress = origin.progress.get(place.index)

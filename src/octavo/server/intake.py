@@ -1,7 +1,4 @@
-"""How a request comes in: its body read and decoded, its client watched, the end of the server told apart.
-
-Errors before the first byte are raised; app.py has who answers them.
-"""
+"""How a request comes in: its body read and decoded, its client watched, the end of the server told apart."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic

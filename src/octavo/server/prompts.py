@@ -135,10 +135,10 @@ class PromptEncoder:
         return self._checked(prompt, param, kept)
 
     async def _encode_text(self, text: str, suffix: str | None) -> list[int]:
-        encode = self.tokenizer
+        tokenizer = self.tokenizer
         if suffix:
-            return await _run(lambda: encode.encode_infill(text, suffix), len(text) + len(suffix))
-        return await _run(lambda: encode.encode_prompt(text), len(text))
+            return await _run(lambda: tokenizer.encode_infill(text, suffix), len(text) + len(suffix))
+        return await _run(lambda: tokenizer.encode_prompt(text), len(text))
 
     def kept(
         self, truncate_prompt_tokens: int | None, max_tokens: int | None, side: str | None = None
@@ -168,11 +168,10 @@ class PromptEncoder:
     async def tokenize(self, text: str, *, with_begin: bool) -> list[int]:
         """A prompt's tokens, however many; with_begin: the begin token in front, if the model wants one."""
         self._check_characters(len(text), "prompt")
-        encode = self.tokenizer
-        return await _run(
-            lambda: encode.encode_prompt(text) if with_begin else encode.encode(text, allow_special=True),
-            len(text),
-        )
+        tokenizer = self.tokenizer
+        if with_begin:
+            return await _run(lambda: tokenizer.encode_prompt(text), len(text))
+        return await _run(lambda: tokenizer.encode(text, allow_special=True), len(text))
 
     async def detokenize(self, token_ids: list[int]) -> str:
         """Control tokens spelled out."""

@@ -62,6 +62,7 @@ class StreamedAnswer:
         self._opened: set[int] = set()
         self._num_unfinished = len(generations)
         self._held = b""  # for run() to send
+        self._has_come = asyncio.Event()  # something to send, or the end of it all
         self._is_flowing = False  # run() has sent all that comes before
         self.has_started = False
 
@@ -89,8 +90,7 @@ class StreamedAnswer:
             self._outlet.on_room = before  # the connection outlives the answer
 
     async def _wait_for_something(self, whole: asyncio.Future[None]) -> None:
-        """For a token, or for the end of it all; with heartbeats meanwhile."""
-        self._has_come = asyncio.Event()
+        """With heartbeats meanwhile."""
         whole.add_done_callback(lambda _: self._has_come.set())
         while not self._has_come.is_set():
             try:
