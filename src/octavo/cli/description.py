@@ -11,6 +11,7 @@ from octavo.backends.base import StepLimits
 from octavo.backends.cpu.memory_plan import workspace_parts
 from octavo.config import EngineConfig, Environment
 from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.counted import counted
 from octavo.core.errors import ModelFileError
 from octavo.core.kv_dtype import KVDType
 from octavo.core.metadata import ModelMetadata
@@ -79,7 +80,7 @@ def _overview(file: str, name: str, program: Program) -> Iterable[str]:
         )
         active = f"{program.num_active_parameters / 1e6:,.1f} M parameters"
         layers = sum(kind.has_experts for kind in arch.kinds_used)
-        yield _line("experts", f"{chosen} ({active}); in {_count(layers, 'layer')}")
+        yield _line("experts", f"{chosen} ({active}); in {counted(layers, 'layer')}")
     heads = f"{arch.num_heads} query heads, {arch.num_kv_heads} key-value heads"
     yield _line("attention", f"{heads} of width {arch.head_dim}")
     yield from _layer_kind_lines(arch)
@@ -97,7 +98,7 @@ def _layer_kind_lines(arch: Architecture) -> Iterable[str]:
         if rope is not None and rope.scaling is not None:
             text += f", {type(rope.scaling).__name__.removesuffix('Scaling').lower()} scaling"
         text += f"; a window of {window:,} tokens" if window else ""
-        text += f" ({_count(count, 'layer')})" if len(counts) > 1 else ""
+        text += f" ({counted(count, 'layer')})" if len(counts) > 1 else ""
         yield _line("" if i else "positions", text)
 
 
@@ -107,7 +108,7 @@ def _weight_lines(parts: Mapping[str, Tensor]) -> Iterable[str]:
         by_format.setdefault(tensor.format.label, []).append(tensor)
     label = "weights"
     for name, tensors in sorted(by_format.items(), key=lambda item: -_num_bytes(item[1])):
-        yield _line(label, f"{name:<5} {_size(_num_bytes(tensors)):>11}   {_count(len(tensors), 'tensor')}")
+        yield _line(label, f"{name:<5} {_size(_num_bytes(tensors)):>11}   {counted(len(tensors), 'tensor')}")
         label = ""
     yield _line(label, f"{'total':<5} {_size(_num_bytes(parts.values())):>11}")
 
@@ -120,7 +121,7 @@ def _memory_lines(program: Program, parts: Mapping[str, Tensor]) -> Iterable[str
     threads = available_cores()
     workspace = workspace_parts(program, parts, limits, threads)
     sampling = workspace.pop("sampling")
-    yield _line("workspace", f"{_size(sum(workspace.values()))} for {largest}, {_count(threads, 'thread')}:")
+    yield _line("workspace", f"{_size(sum(workspace.values()))} for {largest}, {counted(threads, 'thread')}:")
     yield _line("", ", ".join(f"{name.replace('_', ' ')} {_size(size)}" for name, size in workspace.items()))
     yield _line("sampling", f"{_size(sampling)} if every request has penalties, biases and masks")
     yield from _kv_lines(program, limits.max_num_batched_tokens)
@@ -203,7 +204,3 @@ def _num_bytes(tensors: Iterable[Tensor]) -> int:
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes / 2**20:,.1f} MiB" if num_bytes >= 1 << 20 else f"{num_bytes / 2**10:,.1f} KiB"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

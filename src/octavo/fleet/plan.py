@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from octavo.config import GIB, EngineConfig
+from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.fleet.values import FleetValues, ModelValues, RouterValues, unmet_aliases
 from octavo.models.source import served_name
@@ -145,9 +146,8 @@ class FleetPlan:
         lines += [f"{replica.name:7} {replica.description}" for replica in self.replicas]
         num_threads = sum(replica.threads for replica in self.replicas if not replica.is_standby)
         if num_threads > self.machine.cores:
-            lines.append(
-                f"warning {num_threads} threads on {_cores(self.machine.cores)}: replicas wait for each other"
-            )
+            cores = counted(self.machine.cores, "core")
+            lines.append(f"warning {num_threads} threads on {cores}: replicas wait for each other")
         return lines
 
 
@@ -189,7 +189,3 @@ def _check(replica: ReplicaPlan) -> None:
 
 def _flags(options: dict[str, object]) -> list[str]:
     return [f"{name}={value}" for name, value in options.items() if value is not None]
-
-
-def _cores(count: int) -> str:
-    return "1 core" if count == 1 else f"{count} cores"

@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from octavo.core.counted import counted
 from octavo.fleet.member import EXIT_USER_ERROR, Member
 from octavo.fleet.on_demand import OnDemand
 from octavo.fleet.router_view import RouterView, Row
@@ -148,7 +149,7 @@ class Supervisor:
 
     async def _drain(self, signals: StopSignals) -> None:
         """The router takes no more requests and ends after the last; a second signal, and it ends at once."""
-        limit = f"up to {self._drain_seconds:g} s for {_requests(self.num_requests)}"
+        limit = f"up to {self._drain_seconds:g} s for {counted(self.num_requests, 'request')}"
         self._say(f"shutting down: {limit}; Ctrl-C again stops at once")
         first = self._replicas if self._router is None else [self._router]
         for watched in first:
@@ -157,7 +158,7 @@ class Supervisor:
         await wait_for_any(draining, signals.second.wait())
         draining.cancel()
         if signals.second.is_set():
-            self._say(f"stopping at once: {_requests(self.num_requests)} cut off")
+            self._say(f"stopping at once: {counted(self.num_requests, 'request')} cut off")
             for watched in first:
                 watched.member.stop()  # its own second signal
             await self._until_ended(first, self._ending_seconds)
@@ -170,7 +171,7 @@ class Supervisor:
             await self._until_ended(watched, self._look_seconds)
             if self.num_requests != said and not _have_ended(watched):
                 said = self.num_requests
-                self._say(f"{_requests(said)} left")
+                self._say(f"{counted(said, 'request')} left")
 
     async def _until_ended(self, watched: Sequence[Watched], seconds: float) -> None:
         waiting = [asyncio.create_task(each.member.ended.wait()) for each in watched]
@@ -196,7 +197,3 @@ def _refuses(member: Member) -> bool:
 
 def _have_ended(watched: Sequence[Watched]) -> bool:
     return all(each.member.ended.is_set() for each in watched)
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"

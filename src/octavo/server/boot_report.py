@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from octavo import __version__
+from octavo.core.counted import counted
 from octavo.core.messages import Ready
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -39,7 +40,7 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str,
     """
     return "\n".join(
         (
-            f"octavo {__version__}: {names[0]}, {_count(info.threads, 'thread')}, {info.isa}",
+            f"octavo {__version__}: {names[0]}, {counted(info.threads, 'thread')}, {info.isa}",
             f"  server    {_timeline(phases.seconds)}",
             f"  engine    {_timeline(info.boot_seconds)}",
             f"  memory    {_sizes(_taken(info.memory))}",
@@ -86,7 +87,3 @@ def format_bytes(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count} B"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,6 +11,7 @@ import sys
 
 import uvloop
 
+from octavo.core.counted import counted
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
@@ -79,16 +80,13 @@ async def _until_end(replica: Replica, signals: StopSignals, drain_seconds: floa
         _say(f"octavo: {engine.fatal.result()}")
         return EXIT_ENGINE_GONE
     replica.drain.begin()
-    _say(f"shutting down: up to {drain_seconds:g} s for {_requests(engine.num_live)}; again stops at once")
+    running = counted(engine.num_live, "request")
+    _say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
     draining = asyncio.create_task(engine.drain(drain_seconds))
     await wait_for_any(draining, signals.second.wait())
     draining.cancel()
-    _say(f"stopped: {_requests(engine.num_live)} cut off")
+    _say(f"stopped: {counted(engine.num_live, 'request')} cut off")
     return 0
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"
 
 
 def _say(text: str) -> None:
