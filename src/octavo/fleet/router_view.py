@@ -4,7 +4,8 @@ import asyncio
 
 import msgspec
 
-from octavo.router.upstream import Address, Headers, Upstream, UpstreamError
+from octavo.http.headers import Headers
+from octavo.router.upstream import Address, Upstream, UpstreamError
 
 MAX_ANSWER_BYTES = 1 << 20
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from octavo.core.errors import RateLimitError
 from octavo.http.api_keys import NO_LIMITS, ApiKey, KeyLimits
+from octavo.http.headers import Header, Headers
 
 NUM_REMEMBERED_DURATIONS = 64
-Headers = list[tuple[bytes, bytes]]
 
 
 class Bucket:
@@ -89,7 +89,7 @@ class Allowance:
     def headers(self) -> Headers:
         """How much is left, as OpenAI says it."""
         now = self._clock()
-        found: Headers = []
+        found: list[Header] = []
         for name, bucket in ((b"requests", self._requests), (b"tokens", self._tokens)):
             if bucket is not None:
                 remaining = max(0, math.floor(bucket.level(now)))

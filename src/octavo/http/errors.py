@@ -17,8 +17,7 @@ from octavo.core.errors import (
 )
 from octavo.http.error_codes import ERROR_CODES
 from octavo.http.events import on_one_line
-
-Headers = tuple[tuple[bytes, bytes], ...]
+from octavo.http.headers import Headers
 
 
 class HttpError(OctavoError):

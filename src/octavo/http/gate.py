@@ -16,6 +16,7 @@ from octavo.core.errors import RateLimitError
 from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to
+from octavo.http.headers import Header
 from octavo.http.outlet import AnswerOutlet, outlet_of
 from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import send_error
@@ -117,7 +118,7 @@ def _check_size(scope: Scope) -> None:
     num_url_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
     if num_url_bytes > MAX_URL_BYTES:
         raise HttpError("url_too_long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
-    fields: list[tuple[bytes, bytes]] = scope["headers"]
+    fields: list[Header] = scope["headers"]
     if len(fields) > MAX_HEADERS:
         raise HttpError("headers_too_large", f"More than {MAX_HEADERS} header fields.")
     if sum([len(name) + len(value) for name, value in fields]) > MAX_HEAD_BYTES:

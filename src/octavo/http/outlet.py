@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from octavo.http.headers import Header
+
 _SCOPE_KEY = "octavo.outlet"
 _BODILESS = (204, 304)  # statuses
 _CHUNK = b"%b%x\r\n%b\r\n"  # what leaves in front of it, its length, its bytes; a call less for each token
@@ -87,7 +89,7 @@ class AnswerOutlet:
         if self._cycle is not None:
             self._run(self._cycle, app)
 
-    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def start(self, status: int, headers: Iterable[Header]) -> None:
         """The answer's head, once. Raises RuntimeError: it is none in HTTP. Without effect once the client
         is gone, as all that follows."""
         if self._cycle is not None and not self._cycle.disconnected:
@@ -108,9 +110,7 @@ class AnswerOutlet:
             self._transport.write(_CHUNK % (self._head, len(data), data))
         self._head = b""
 
-    def _start(
-        self, cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]]
-    ) -> None:
+    def _start(self, cycle: RequestResponseCycle, status: int, headers: Iterable[Header]) -> None:
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
         lines = [(name.lower(), value) for name, value in (*cycle.default_headers, *headers)]

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 import msgspec
 from starlette.types import Scope
 
-from octavo.http.allowance import UNLIMITED, Allowance, Headers
+from octavo.http.allowance import UNLIMITED, Allowance
+from octavo.http.headers import Headers
 from octavo.http.outlet import Outlet
 
 CLIENT_CLOSED_REQUEST = 499  # logged, never sent: the client left before its answer was whole

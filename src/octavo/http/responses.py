@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from octavo.core.errors import OctavoError
-from octavo.http.errors import ErrorAnswer, Headers, answer_to
+from octavo.http.errors import ErrorAnswer, answer_to
+from octavo.http.headers import Headers
 
 
 async def send_error(send: Send, answer: ErrorAnswer) -> None:
@@ -22,7 +23,7 @@ async def send_json(send: Send, status: int, body: bytes, headers: Headers = ())
     await send({"type": "http.response.body", "body": body})
 
 
-def error_headers(answer: ErrorAnswer) -> list[tuple[bytes, bytes]]:
+def error_headers(answer: ErrorAnswer) -> Headers:
     """Of an error that is sent whole."""
     return [*_json_headers(answer.body), *answer.all_headers]
 

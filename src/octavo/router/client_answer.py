@@ -9,9 +9,9 @@ from collections.abc import Callable
 import msgspec
 
 from octavo.http.errors import ErrorAnswer
+from octavo.http.headers import Headers
 from octavo.http.outlet import AnswerOutlet
 from octavo.http.responses import error_headers
-from octavo.router.upstream import Headers
 
 SAID_BY_ENDPOINT = "said by its endpoint"  # in place of a code
 # Of one connection, not of the message; and what this process says itself. A stream has no length: an error

@@ -9,8 +9,9 @@ import contextlib
 import dataclasses
 import re
 
+from octavo.http.headers import Headers
 from octavo.router.endpoints import FULL_USAGE, Endpoint
-from octavo.router.upstream import Headers, UpstreamError
+from octavo.router.upstream import UpstreamError
 
 PATH = "/metrics"
 LOOK_SECONDS = 2.0

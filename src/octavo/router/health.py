@@ -11,8 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from octavo.core.relay import MODEL_PATH, SECRET_HEADER, ReplicaCard
+from octavo.http.headers import Headers
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import Answer, Headers, UpstreamError
+from octavo.router.upstream import Answer, UpstreamError
 
 NO_SECRET = "the router has no OCTAVO_SECRET"
 NO_REPLICA = "it is no octavo replica, or has another OCTAVO_SECRET than the router"

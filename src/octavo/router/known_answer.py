@@ -13,8 +13,9 @@ from collections.abc import Callable
 import msgspec
 
 from octavo.core.relay import KNOWN_ANSWER_PATH, SECRET_HEADER, ReplicaCard
+from octavo.http.headers import Headers
 from octavo.router.endpoints import WRONG, Endpoint
-from octavo.router.upstream import Headers, UpstreamError
+from octavo.router.upstream import UpstreamError
 
 PROMPT = "The capital of France is"
 MAX_TOKENS = 8

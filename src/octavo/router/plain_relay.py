@@ -6,13 +6,14 @@ its API's last words is taken to be broken off, however properly its connection 
 
 import msgspec
 
+from octavo.http.headers import Headers
 from octavo.router.client_answer import SAID_BY_ENDPOINT, ClientAnswer
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
 from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.stream_end import StreamEnd
-from octavo.router.upstream import Answer, Headers, Question, UpstreamError
+from octavo.router.upstream import Answer, Question, UpstreamError
 from octavo.router.usage import cached_tokens
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed

@@ -12,9 +12,9 @@ import asyncio
 import dataclasses
 import random
 
+from octavo.http.headers import Headers
 from octavo.router.endpoints import Endpoint
 from octavo.router.retry_budget import RetryBudget
-from octavo.router.upstream import Headers
 
 MAX_SUSPICIONS = 2
 MAX_ATTEMPTS = 6  # that took the request and gave nothing; and of one round

@@ -6,13 +6,14 @@ The body is not decoded further, and what an endpoint gets are the client's own 
 import contextlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 import xxhash
 
 from octavo.core.errors import InvalidRequestError
+from octavo.http.headers import Headers
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
 PLAIN_FIELDS = frozenset((
@@ -70,7 +71,7 @@ class RoutedRequest(msgspec.Struct, frozen=True):
     model: str  # as the endpoints know it
     is_stream: bool
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]]  # the client's
+    headers: Headers  # the client's
     num_prompt_tokens: int  # estimated
     prefix: tuple[int, ...] = ()  # a chain of hashes: equal up to where two prompts are equal
     session: str | None = None
@@ -108,7 +109,7 @@ class RequestReader:
         *,
         id: str,
         path: str,
-        headers: Sequence[tuple[bytes, bytes]],
+        headers: Headers,
         tenant: str | None = None,
         deployment: str | None = None,
     ) -> RoutedRequest:

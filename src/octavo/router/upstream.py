@@ -17,11 +17,11 @@ from typing import cast
 import httptools
 import msgspec
 
+from octavo.http.headers import Header, Headers
+
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
 MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
 MAX_IDLE_CONNECTIONS = 256
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Question(msgspec.Struct, frozen=True):
 
     method: str
     path: str
-    headers: Iterable[tuple[bytes, bytes]]
+    headers: Iterable[Header]
     body: bytes
     seconds: float
 
@@ -76,7 +76,7 @@ class Upstream:
         self._idle: collections.deque[tuple[float, Connection]] = collections.deque()
 
     async def request(
-        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, seconds: float
+        self, method: str, path: str, headers: Iterable[Header], body: bytes, *, seconds: float
     ) -> "Answer":
         """Send, and wait up to seconds for the answer's head. Raises UpstreamError.
 
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._headers: Headers = []
+        self._headers: list[Header] = []
         self._has_head = False
         self._pieces: list[bytes] = []
         self._num_buffered = 0
