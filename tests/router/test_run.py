@@ -50,7 +50,7 @@ async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> No
             gate.set()
             assert (await asking).status_code == 200
             assert await task == 0
-    assert said[1] == f"endpoint r0 ({server.url}) is ready"
+    assert said[1].startswith(f"endpoint r0 ({server.url}) is ready; its streams end with it: ")
     assert said[-1] == "stopped: 0 requests cut off"
 
 
