@@ -86,6 +86,17 @@ async def test_a_stream_that_ends_without_its_last_words_was_broken_off(
     ]
 
 
+async def test_a_stream_that_is_cut_off_after_its_last_words_is_complete() -> None:
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        await fake_server.stream(writer, EVENTS)
+        raise ConnectionResetError
+
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        server.behaviour = behave
+        assert (await router.ask(stream=True)).content == b"".join(EVENTS)
+        assert router.endpoints[0].breaker.state == "closed"
+
+
 async def test_json_that_ends_with_its_connection_is_whole_or_asked_for_again() -> None:
     async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
         servers[0].behaviour = unframed(b"application/json", b'{"half": ', b"1}")

@@ -88,8 +88,12 @@ class PlainRelay:
 
         take(first)
         await client.room()
-        while await answer.pass_on(take, self._limits.inter_token):
-            await client.room()
+        try:
+            while await answer.pass_on(take, self._limits.inter_token):
+                await client.room()
+        except UpstreamError:
+            if not end.has_last_words:
+                raise
         if not end.has_come:
             raise UpstreamError("cut", "the stream ended before the answer did")
         if end.is_error:

@@ -25,13 +25,14 @@ class StreamEnd:
         """path: of the request. Of one that is not known any end is right."""
         self._last_words = _LAST_WORDS.get(path, ())
         self._seen = b"\n"
-        self._has_last_words = not self._last_words
+        self.has_last_words = False  # nothing can follow
         self._is_finished = False
         self.is_error = False
 
     @property
     def has_come(self) -> bool:
-        return self._has_last_words or self._is_finished or self.is_error
+        """Nothing need follow."""
+        return self.has_last_words or self._is_finished or self.is_error or not self._last_words
 
     def see(self, data: bytes) -> None:
         """The next piece of it. Called for each; find() takes a third of what `in` does."""
@@ -39,7 +40,7 @@ class StreamEnd:
         self._seen = seen[-_SPLIT_BYTES:]
         for words in self._last_words:
             if seen.find(words) >= 0:
-                self._has_last_words = True
+                self.has_last_words = True
         if seen.find(b"error") >= 0:
             self.is_error = self.is_error or any(words in seen for words in _ERRORS)
         at = seen.rfind(_FINISH)
