@@ -62,13 +62,14 @@ def expected(number: int, num_tokens: int) -> list[int]:
 
 
 async def read(stream: RequestStream, num_tokens: int | None = None) -> list[int]:
-    """The tokens to the end, or so many; each at the index that follows the one before."""
+    """The tokens to the end, or so many at least (those that came meanwhile come together); each at the index
+    that follows the one before."""
     tokens: list[int] = []
     async for output in stream:
         assert output.first_index == len(tokens)
         assert output.request_id.startswith(f"{stream.request_id}~")
         tokens += output.token_ids
-        if len(tokens) == num_tokens:
+        if num_tokens is not None and len(tokens) >= num_tokens:
             break
     return tokens
 
