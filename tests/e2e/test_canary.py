@@ -1,4 +1,4 @@
-"""A canary among real processes: an alias of two models, each with its share of the users."""
+"""A canary among real processes: an alias of two models, each with its share of users and its own policy."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import itertools
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx2
 import pytest
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.full
 NUM_USERS = 300
 VALUES = """models:
 - {{name: {old}, servedName: old, kvCacheMemory: 16MiB}}
-- {{name: {new}, servedName: new, kvCacheMemory: 16MiB}}
+- {{name: {new}, servedName: new, kvCacheMemory: 16MiB, policy: least-load}}
 router: {{aliases: {{chat: {{old: 80, new: 20}}}}}}
 """
 
@@ -35,8 +35,11 @@ def up(tmp_path: pathlib.Path) -> Iterator[Up]:
     up.end()
 
 
-async def sides(url: str) -> list[str]:
-    """Which model answered each user."""
+POLICIES = {"old": "cost", "new": "least-load"}
+
+
+async def sides(url: str, policies: Mapping[str, str]) -> list[str]:
+    """Which model answered each user. policies: by which a replica of each was chosen."""
     async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
         turns = asyncio.Semaphore(16)
 
@@ -45,7 +48,9 @@ async def sides(url: str) -> list[str]:
             async with turns:
                 response = await client.post("/v1/completions", json=body)
             assert response.status_code == 200, response.text
-            return str(response.json()["model"])
+            model = str(response.json()["model"])
+            assert f"; policy={policies[model]};" in response.headers["x-octavo-route"]
+            return model
 
         return await asyncio.gather(*map(ask, range(NUM_USERS)))
 
@@ -80,12 +85,12 @@ def second_router(replicas: list[str], shares: str) -> Iterator[str]:
 
 def test_each_user_stays_on_a_side_and_as_the_new_model_gets_more_nobody_goes_back(up: Up) -> None:
     url = up.until(r"^ready in .*: (http://\S+)/v1$")[1]
-    first = asyncio.run(sides(url))
+    first = asyncio.run(sides(url, POLICIES))
     assert set(first) == {"old", "new"}
     assert 0.14 < first.count("new") / NUM_USERS < 0.26  # the draw is a hash: it is the same on every machine
-    assert asyncio.run(sides(url)) == first
+    assert asyncio.run(sides(url, POLICIES)) == first
     replicas = [row["url"] for row in httpx2.get(f"{url}/debug/endpoints").json()]
     with second_router(replicas, "chat:old=50,chat:new=50") as second:
-        later = asyncio.run(sides(second))
+        later = asyncio.run(sides(second, dict.fromkeys(POLICIES, "cost")))
     assert 0.42 < later.count("new") / NUM_USERS < 0.58
     assert all(after == "new" for before, after in zip(first, later, strict=True) if before == "new")
