@@ -267,6 +267,7 @@ class FakeReplica:
     """A whole server on a fake engine, and what it logs."""
 
     engine: Any
+    services: Services
     drain: Drain
     metrics: EngineMetrics
     readiness: Readiness
@@ -328,4 +329,4 @@ def fake_replica(
         log=log,
         allows_unknown_fields=allows_unknown_fields,
     )
-    return FakeReplica(engine, drain, metrics, readiness, output, app)
+    return FakeReplica(engine, services, drain, metrics, readiness, output, app)

@@ -6,7 +6,15 @@ import json
 import pytest
 
 from octavo.core.errors import EngineError
-from tests.fakes import FakeEngine, fake_replica
+from octavo.core.relay import Identity
+from octavo.core.request import FinishReason
+from octavo.core.sampling_params import SamplingParams
+from octavo.http.allowance import Allowance
+from octavo.http.api_keys import KeyLimits
+from octavo.http.request_log import RequestRecord
+from octavo.server.origin import Origin
+from octavo.server.prompt_runs import PromptRun, PromptRunner
+from tests.fakes import FakeEngine, fake_replica, send
 from tests.server.serving import asgi_client, serving
 
 pytestmark = pytest.mark.asyncio
@@ -52,6 +60,24 @@ async def test_one_that_fails_ends_all() -> None:
         response = await asking
     assert (response.status_code, response.json()["error"]["message"]) == (500, "It broke.")
     assert all(stream.has_ended for stream in engine.streams)
+
+
+async def test_tokens_of_those_that_ended_are_counted_though_another_one_fails() -> None:
+    engine = FakeEngine(None)
+    allowance = Allowance(KeyLimits(tokens_per_minute=600), clock=lambda: 0.0)
+    record = RequestRecord("id", "POST", "/v1/score", 0.0, allowance=allowance)
+    runner = PromptRunner(fake_replica(engine).services, record, Origin(Identity.new(0.0)))
+    prompts = [[1, 2], [3, 4, 5]]
+    groups = [[PromptRun(token_ids, SamplingParams(max_tokens=1))] for token_ids in prompts]
+    running = asyncio.create_task(runner.run(groups))
+    while len(engine.streams) < 2:
+        await asyncio.sleep(0)
+    send(engine.streams[0], b"y", FinishReason.LENGTH)
+    await asyncio.sleep(0.01)
+    engine.streams[1].fail(EngineError("It broke."))
+    with pytest.raises(EngineError):
+        await running
+    assert (b"x-ratelimit-remaining-tokens", b"%d" % (600 - 5 - 1)) in allowance.headers()
 
 
 async def test_between_two_prompts_others_have_their_turn() -> None:

@@ -59,10 +59,12 @@ class PromptRunner:
         prompts = [group[0].token_ids for group in groups]
         self._record.allowance.take_prompt(sum(map(len, prompts)))
         results: list[list[Generation]] = []
-        while len(results) < len(groups):
-            size = max(1, self._services.prompts.max_prompts // len(groups[len(results)]))
-            results += await self._run_wave(groups[len(results) : len(results) + size])
-        self._record.allowance.take_answer(self._record.num_output_tokens)
+        try:
+            while len(results) < len(groups):
+                size = max(1, self._services.prompts.max_prompts // len(groups[len(results)]))
+                results += await self._run_wave(groups[len(results) : len(results) + size])
+        finally:
+            self._record.allowance.take_answer(self._record.num_output_tokens)
         return results
 
     async def _run_wave(self, groups: Sequence[Sequence[PromptRun]]) -> list[list[Generation]]:
