@@ -23,6 +23,7 @@ from octavo.http.errors import ErrorAnswer
 from octavo.http.lingering import LingeringTransport
 from octavo.http.outlet import AnswerOutlet, attach_outlet
 from octavo.http.request_log import request_id_of
+from octavo.http.responses import error_headers
 
 MAX_PIPELINED = 100  # requests waiting behind the one that is answered, before nothing more is read
 
@@ -301,11 +302,9 @@ class HttpConnection(HttpToolsProtocol):
         if not (self._answering is not None and self._is_answering and self._answering.response_started):
             answer = ErrorAnswer(code, message)
             headers = (
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(answer.body)).encode()),
+                *error_headers(answer),
                 (b"connection", b"close"),
                 (b"x-request-id", uuid.uuid4().hex.encode()),
-                *answer.all_headers,
             )
             lines = (b"%b: %b\r\n" % header for header in headers)
             self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
