@@ -101,9 +101,15 @@ OCTAVO_INLINE void value_piece(const Context &context, const Piece &piece, const
 
 // Weights rounded to bf16.
 OCTAVO_INLINE FloatPart take_bf16(bf16 *to, FloatPart weights) {
+#if defined(__AVX512BF16__) // none is a denormal, which it would flush
+  const HalvesPart bits = (HalvesPart)_mm512_cvtneps_pbh((__m512)weights);
+  store(to, bits);
+  return (FloatPart)(__builtin_convertvector(bits, BitsPart) << 16);
+#else
   const BitsPart bits = round_number_to_bf16_bits((BitsPart)weights);
   store(to, __builtin_convertvector(bits, HalvesPart));
   return (FloatPart)(bits << 16);
+#endif
 }
 
 // Adds one piece to up to sixteen queries. Rows of unused ones hold what
@@ -120,17 +126,16 @@ void attend_on_tiles(const Context &context, const Piece &piece, Query *queries,
   memory_barrier();
   score_piece(context, piece, q, dots);
   memory_barrier();
-  float best[TILE_BATCH], sum[TILE_BATCH];
+  Softmax softmax[TILE_BATCH];
   for (int n = 0; n < count; n++) {
     bf16 *row = weights + n * PIECE;
     const auto take = [row](int t, FloatPart weights) { return take_bf16(row + t, weights); };
-    sum[n] = weigh(dots + n * PIECE, context.scale, context, piece, queries[n], take, &best[n]);
+    softmax[n] = weigh(dots + n * PIECE, context.scale, context, piece, queries[n], take);
   }
   memory_barrier();
   value_piece(context, piece, weights, o);
   memory_barrier();
-  for (int n = 0; n < count; n++)
-    merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
+  merge<TILE_BATCH>(queries, count, piece, softmax, o, head_dim);
 }
 
 } // namespace

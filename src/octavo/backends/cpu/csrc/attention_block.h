@@ -114,12 +114,17 @@ OCTAVO_INLINE int blocks_together(int first, int num_tokens, Weigh &&weigh) {
   return first;
 }
 
+// Of one query and piece: the largest score, and the sum of all e^(s - best).
+struct Softmax {
+  float best, sum;
+};
+
 // From a query's scores, without their scale, to its weights e^(s - m), masked ones 0: all but tokens
 // [begin, end). take(t, weights) stores those of a part and returns what counts of them; that is summed, lane
-// by lane. best takes m.
+// by lane.
 template <bool ALL_VISIBLE, class Take>
-OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens, int32_t begin, int32_t end,
-                                 Take &&take, float *best) {
+OCTAVO_INLINE Softmax weigh_tokens(const float *dots, float scale, int num_tokens, int32_t begin, int32_t end,
+                                   Take &&take) {
   const auto visible = [=](int t) {
     const IntPart token = (IntPart)part_lane_index() + t;
     return (token < end) & (token >= begin);
@@ -140,13 +145,12 @@ OCTAVO_INLINE float weigh_tokens(const float *dots, float scale, int num_tokens,
     first = blocks_together<8>(first, num_tokens, weigh);
   first = blocks_together<4>(first, num_tokens, weigh);
   blocks_together<1>(first, num_tokens, weigh);
-  *best = m;
-  return tree_sum(joined(sum));
+  return {m, tree_sum(joined(sum))};
 }
 
 template <class Take>
-OCTAVO_INLINE float weigh(float *dots, float scale, const Context &context, const Piece &piece,
-                          const Query &query, Take &&take, float *best) {
+OCTAVO_INLINE Softmax weigh(float *dots, float scale, const Context &context, const Piece &piece,
+                            const Query &query, Take &&take) {
   const int num_tokens = piece.num_tokens();
   if (context.softcap != 0.0f) {
     for (int t = 0; t < num_tokens; t += LANES)
@@ -156,29 +160,41 @@ OCTAVO_INLINE float weigh(float *dots, float scale, const Context &context, cons
   const int32_t begin = (int32_t)(query.first - piece.first_position());
   const int32_t end = (int32_t)(query.last + 1 - piece.first_position());
   if (begin <= 0 && end >= num_tokens)
-    return weigh_tokens<true>(dots, scale, num_tokens, begin, end, take, best);
-  return weigh_tokens<false>(dots, scale, num_tokens, begin, end, take, best);
+    return weigh_tokens<true>(dots, scale, num_tokens, begin, end, take);
+  return weigh_tokens<false>(dots, scale, num_tokens, begin, end, take);
 }
 
-// Adds a piece's (m, sum, o) to the query, if it sees the piece. o + 0 turns -0 into +0, however many of the
-// blocks were all masked.
-OCTAVO_INLINE void merge(Query &query, const Piece &piece, float m, float sum, const float *o, int head_dim) {
-  if (!query.sees(piece.start))
-    return;
-  if (piece.start <= query.first) { // its first
-    query.best = m;
-    query.total = sum;
-    for (int d = 0; d < head_dim; d += LANES)
-      store(query.running + d, load<f32x16>(o + d) + 0.0f);
-    return;
+// Adds a piece to those of `count` queries, at most N, that see it. values: [count][head_dim], to which 0 is
+// added, so that -0 becomes +0, however many of the blocks were all masked. The factors of all queries are
+// computed together: one e^x waits for itself as long as several do.
+template <int N>
+OCTAVO_INLINE void merge(Query *queries, int count, const Piece &piece, const Softmax *softmax,
+                         const float *values, int head_dim) {
+  constexpr int COUNT = (2 * N + LANES - 1) / LANES * PARTS;
+  float factors[COUNT * PART_LANES] = {}; // of what queries have so far, and from N on of what is added
+  for (int n = 0; n < count; n++) {
+    const float best = queries[n].best > softmax[n].best ? queries[n].best : softmax[n].best;
+    factors[n] = queries[n].best - best;
+    factors[N + n] = softmax[n].best - best;
   }
-  const float best = query.best > m ? query.best : m;
-  const f32x16 factors = exp(f32x16{query.best - best, m - best});
-  const float keep = factors[0], add = factors[1];
-  query.best = best;
-  query.total = query.total * keep + sum * add;
-  for (int d = 0; d < head_dim; d += LANES)
-    store(query.running + d, load<f32x16>(query.running + d) * keep + (load<f32x16>(o + d) + 0.0f) * add);
+  FloatPart x[COUNT];
+  memcpy(x, factors, sizeof x);
+  exp_of_each(x);
+  memcpy(factors, x, sizeof x);
+  for (int n = 0; n < count; n++, values += head_dim) {
+    Query &query = queries[n];
+    if (!query.sees(piece.start))
+      continue;
+    const bool is_first = piece.start <= query.first;
+    const float keep = factors[n], add = factors[N + n];
+    query.best = is_first || softmax[n].best > query.best ? softmax[n].best : query.best;
+    query.total = is_first ? softmax[n].sum : query.total * keep + softmax[n].sum * add;
+    float *running = query.running;
+    for (int d = 0; d < head_dim; d += LANES) {
+      const f32x16 added = load<f32x16>(values + d) + 0.0f;
+      store(running + d, is_first ? added : load<f32x16>(running + d) * keep + added * add);
+    }
+  }
 }
 
 } // namespace

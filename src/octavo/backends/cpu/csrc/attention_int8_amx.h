@@ -119,7 +119,8 @@ void attend_int8_on_tiles(const Context &context, const Piece &piece, Query *que
   int8_t *bytes = (int8_t *)(value_units + PIECE);
   const Bytes weights = {bytes, bytes + TILE_BATCH * PIECE};
   const Bytes q = {weights.low + TILE_BATCH * PIECE, weights.low + TILE_BATCH * (PIECE + MAX_TILE_HEAD_DIM)};
-  float scale[TILE_BATCH], best[TILE_BATCH], sum[TILE_BATCH], unit[TILE_BATCH];
+  float scale[TILE_BATCH], unit[TILE_BATCH];
+  Softmax softmax[TILE_BATCH];
   for (int n = 0; n < count; n++) {
     const Scaling scaling = scaling_of(largest_of(queries[n].q, head_dim), QUERY_DIGITS);
     for (int d = 0; d < MAX_TILE_HEAD_DIM; d += LANES)
@@ -137,7 +138,7 @@ void attend_int8_on_tiles(const Context &context, const Piece &piece, Query *que
       store(row + b * BLOCK_SIZE, dots.load_values(n * PIECE + b * BLOCK_SIZE) * load<f32x16>(key_units));
     }
     Scaling scaling;
-    sum[n] = weigh_int8(row, scale[n], context, piece, queries[n], value_units, &best[n], &scaling);
+    softmax[n] = weigh_int8(row, scale[n], context, piece, queries[n], value_units, &scaling);
     unit[n] = scaling.unit;
     for (int t = 0; t < piece.num_tokens(); t += LANES)
       weights.store_digits(n * PIECE + t, digits_of(load<f32x16>(row + t), scaling));
@@ -149,8 +150,8 @@ void attend_int8_on_tiles(const Context &context, const Piece &piece, Query *que
     float *values = (float *)(o.high + n * head_dim); // in place
     for (int d = 0; d < head_dim; d += LANES)
       store(values + d, o.load_values(n * head_dim + d) * unit[n]);
-    merge(queries[n], piece, best[n], sum[n], values, head_dim);
   }
+  merge<TILE_BATCH>(queries, count, piece, softmax, (const float *)o.high, head_dim);
 }
 
 } // namespace

@@ -110,10 +110,10 @@ OCTAVO_INLINE void weigh_int8_block(const uint8_t *values, const uint8_t *ahead,
   }
 }
 
-// Softmax of a piece. weights: dot products first, then e^(s - m) times the values' units; returns the sum of
-// e^(s - m), and in `scaling` what makes digits of the weights.
-OCTAVO_INLINE float weigh_int8(float *weights, float scale, const Context &context, const Piece &piece,
-                               const Query &query, const float *value_units, float *best, Scaling *scaling) {
+// Softmax of a piece. weights: dot products first, then e^(s - m) times the values' units; in `scaling` what
+// makes digits of the weights.
+OCTAVO_INLINE Softmax weigh_int8(float *weights, float scale, const Context &context, const Piece &piece,
+                                 const Query &query, const float *value_units, Scaling *scaling) {
   FloatPart largest = {};
   const auto take = [&](int t, FloatPart p) {
     const FloatPart weight = p * load_part(value_units + t);
@@ -122,12 +122,12 @@ OCTAVO_INLINE float weigh_int8(float *weights, float scale, const Context &conte
     store(weights + t, seen);
     return p;
   };
-  const float sum = weigh(weights, scale, context, piece, query, take, best);
+  const Softmax softmax = weigh(weights, scale, context, piece, query, take);
   float most = 0.0f;
   for (int lane = 0; lane < PART_LANES; lane++)
     most = largest[lane] > most ? largest[lane] : most;
   *scaling = scaling_of(most, QUERY_DIGITS);
-  return sum;
+  return softmax;
 }
 
 // Adds one piece to N queries.
@@ -139,7 +139,8 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
   int32_t *o = (int32_t *)(value_units + PIECE);   // [N][head_dim]
   int16_t *digits = (int16_t *)(o + N * head_dim); // [N][PIECE], of the weights
   int16_t *q = digits + N * PIECE;                 // [N][head_dim]
-  float scale[N], best[N], sum[N], unit[N];
+  float scale[N], unit[N];
+  Softmax softmax[N];
   for (int n = 0; n < N; n++)
     scale[n] = quantize_query(queries[n].q, head_dim, q + n * head_dim) * context.scale;
   for (int b = 0; b < piece.num_blocks; b++) {
@@ -153,7 +154,7 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
   for (int n = 0; n < N; n++) {
     float *row = weights + n * PIECE;
     Scaling scaling;
-    sum[n] = weigh_int8(row, scale[n], context, piece, queries[n], value_units, &best[n], &scaling);
+    softmax[n] = weigh_int8(row, scale[n], context, piece, queries[n], value_units, &scaling);
     unit[n] = scaling.unit;
     for (int t = 0; t < piece.num_tokens(); t += PART_LANES)
       store_digits(digits + n * PIECE + t, digits_of(load_part(row + t), scaling));
@@ -166,8 +167,8 @@ void attend_int8_on_vectors(const Context &context, const Piece &piece, Query *q
     float *values = (float *)(o + n * head_dim); // in place
     for (int d = 0; d < head_dim; d += LANES)
       store(values + d, __builtin_convertvector(load<i32x16>(values + d), f32x16) * unit[n]);
-    merge(queries[n], piece, best[n], sum[n], values, head_dim);
   }
+  merge<N>(queries, N, piece, softmax, (const float *)o, head_dim);
 }
 
 } // namespace

@@ -100,18 +100,17 @@ void attend_on_vectors(const Context &context, const Piece &piece, Query *querie
   for (int b = 0; b < piece.num_blocks; b++)
     score_block<N>(context.keys(piece.first_block + b), ahead_of_keys(context, piece, b), head_dim, q,
                    weights + b * BLOCK_SIZE);
-  float best[N], sum[N];
+  Softmax softmax[N];
   for (int n = 0; n < N; n++) {
     float *row = weights + n * PIECE;
     const auto take = [row](int t, FloatPart weights) { return take_rounded(row + t, weights); };
-    sum[n] = weigh(row, context.scale, context, piece, queries[n], take, &best[n]);
+    softmax[n] = weigh(row, context.scale, context, piece, queries[n], take);
   }
   memset(o, 0, sizeof(float) * N * head_dim);
   for (int b = 0; b < piece.num_blocks; b++)
     weigh_block<N>(context.values(piece.first_block + b), ahead_of_values(context, piece, b), head_dim,
                    weights + b * BLOCK_SIZE, o);
-  for (int n = 0; n < N; n++)
-    merge(queries[n], piece, best[n], sum[n], o + n * head_dim, head_dim);
+  merge<N>(queries, N, piece, softmax, o, head_dim);
 }
 
 } // namespace

@@ -68,10 +68,12 @@ bool can_run_avx512() {
 
 bool can_run_amx() {
   const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25, vnni = 1u << 11;
+  const unsigned avx512_bf16 = 1u << 5;
   const long request_permission = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   unsigned a, b, c, d;
   return can_run_avx512() && has_all(saved_state(), 0x600e6) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
          has_all(d, amx_bf16 | amx_tile | amx_int8) && has_all(c, vnni) &&
+         __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, avx512_bf16) &&
          syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
