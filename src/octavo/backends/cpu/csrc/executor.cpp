@@ -257,8 +257,26 @@ void Executor::run_item(const Phase &phase, int item, int thread) {
     return run_attention(op, item, thread);
   const int rows = rows_of(op.output >= 0 ? op.output : op.input);
   const int begin = item * ROWS_PER_ITEM, end = std::min(begin + ROWS_PER_ITEM, rows);
+  const OpDesc &last = desc_.ops[phase.end - 1];
+  if (last.kind == OpKind::KV_WRITE)
+    for (int row = begin; row < end; row++)
+      fetch_kv(last, row);
   for (int i = phase.begin; i < phase.end; i++)
     run_rows(desc_.ops[i], begin, end);
+}
+
+Executor::KVTarget Executor::kv_target(const OpDesc &write, int row) {
+  const int32_t position = positions_[row], group = (int32_t)write.as<KVWriteAttrs>().group;
+  const int32_t *table = block_table(group, step_.slot[row_request_[row]]);
+  return {block(table[position / BLOCK_SIZE]), position % BLOCK_SIZE, desc_.kv_groups[group]};
+}
+
+// A step's new tokens each write to many lines that are in no cache: all are asked for at once, before what
+// is to be written is computed.
+void Executor::fetch_kv(const OpDesc &write, int row) {
+  const KVTarget target = kv_target(write, row);
+  kernels_.kv_fetch_row(target.block, target.offset, (int)target.group.num_layers, target.group.format,
+                        write.as<KVWriteAttrs>());
 }
 
 void Executor::run_rows(const OpDesc &op, int begin, int end) {
@@ -286,16 +304,13 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
       break;
     }
     case OpKind::KV_WRITE: {
-      const KVWriteAttrs &attrs = op.as<KVWriteAttrs>();
-      const int32_t slot = step_.slot[row_request_[row]], position = positions_[row];
-      uint8_t *target = block(block_table(attrs.group, slot)[position / BLOCK_SIZE]);
-      const KVGroupDesc &group = desc_.kv_groups[attrs.group];
-      kernels_.kv_write_row(bf16_row(op.input, row), target, position % BLOCK_SIZE, (int)group.num_layers,
-                            group.format, attrs);
+      const KVTarget target = kv_target(op, row);
+      kernels_.kv_write_row(bf16_row(op.input, row), target.block, target.offset,
+                            (int)target.group.num_layers, target.group.format, op.as<KVWriteAttrs>());
       break;
     }
     case OpKind::ACT_MUL:
-      kernels_.act_mul_row(f32_row(op.input, row), bf16_row(op.output, row), op.as<ActMulAttrs>());
+      kernels_.act_mul_rows(f32_row(op.input, row), 0, bf16_row(op.output, row), 0, 1, op.as<ActMulAttrs>());
       break;
     case OpKind::GATHER:
       memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[head_range_.begin + row]),

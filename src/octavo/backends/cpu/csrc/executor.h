@@ -42,6 +42,12 @@ private:
   struct Range {
     int32_t begin, end;
   };
+  // Where a row's keys and values go.
+  struct KVTarget {
+    uint8_t *block;
+    int offset; // among its tokens
+    const KVGroupDesc &group;
+  };
 
   void plan_phases();
   void plan_head();
@@ -54,6 +60,8 @@ private:
   int num_items(const Phase &phase) const;
   void run_item(const Phase &phase, int item, int thread);
   void run_rows(const OpDesc &op, int begin, int end);
+  KVTarget kv_target(const OpDesc &write, int row);
+  void fetch_kv(const OpDesc &write, int row);
   void run_norm(const OpDesc &op, int row);
   void run_scale(const OpDesc &op, int row);
   void run_linear(const OpDesc &op, int item, int thread);

@@ -40,8 +40,8 @@ void Executor::run_gated(const Phase &phase, int item, int thread) {
     for (int i = 0; i < kernels_.linear_num_items(args); i++)
       kernels_.linear_item(args, i, scratch(thread));
   }
-  for (int row = 0; row < rows_of(linear.output); row++)
-    kernels_.act_mul_row(sums + row * GATED_STRIDE, bf16_row(activation.output, row) + first, attrs);
+  kernels_.act_mul_rows(sums, GATED_STRIDE, bf16_row(activation.output, 0) + first, stride(activation.output),
+                        rows_of(linear.output), attrs);
 }
 
 } // namespace octavo

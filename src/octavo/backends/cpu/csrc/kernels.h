@@ -150,14 +150,16 @@ struct KernelTable {
   // One row of the matrix, expanded to bf16 and then fp32 (the embedding look-up): out[depth].
   void (*unpack_row)(const LinearWeight &, int32_t row, float *out);
 
-  // rowwise.cpp: one row a call. A pair differs in what the output buffer holds.
+  // rowwise.cpp: one row a call, but for activations. A pair differs in what the output buffer holds.
   void (*norm_row)(const float *x, const float *weight, bf16 *y, const NormAttrs &);
   void (*norm_row_f32)(const float *x, const float *weight, float *y, const NormAttrs &);
   void (*rope_row)(const float *x, bf16 *y, const float *cos, const float *sin, const RopeAttrs &);
-  // offset: the row's place among the block's tokens.
+  // offset: the row's place among the block's tokens. The memory that is written to can be fetched before.
+  void (*kv_fetch_row)(uint8_t *block, int offset, int num_layers, KVFormat, const KVWriteAttrs &);
   void (*kv_write_row)(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat,
                        const KVWriteAttrs &);
-  void (*act_mul_row)(const float *x, bf16 *y, const ActMulAttrs &);
+  void (*act_mul_rows)(const float *x, int64_t x_stride, bf16 *y, int64_t y_stride, int num_rows,
+                       const ActMulAttrs &);
   // Router logits of one row to [top_k expert numbers | top_k weights].
   void (*route_row)(const float *logits, float *routes, const RouteAttrs &);
   // y += scale * sum of weights[i] * rows[i], i ascending.

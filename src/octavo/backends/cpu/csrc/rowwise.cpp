@@ -58,11 +58,71 @@ OCTAVO_INLINE void norm_groups(const float *x, const float *weight, Out *y, cons
   }
 }
 
-// x / (1 + e^-x), and gelu's tanh formula, which is x / (1 + e^-(x (A + B x^2))).
-OCTAVO_INLINE f32x16 silu(f32x16 x) { return x / (1.0f + exp(-x)); }
-OCTAVO_INLINE f32x16 gelu_tanh(f32x16 x) {
-  f32x16 twice_u = x * (x * x * 0.0713548162726009f + 1.5957691216057308f);
-  return x / (1.0f + exp(-twice_u));
+// x / (1 + e^-x), or gelu's tanh formula, which is x / (1 + e^-(x (A + B x^2))), of each x.
+template <bool IS_GELU, int COUNT> OCTAVO_INLINE void activate_each(FloatPart (&x)[COUNT]) {
+  const FloatPart most = 88.0f - FloatPart{};
+  FloatPart power[COUNT];
+  OCTAVO_EACH {
+    power[i] = IS_GELU ? -(x[i] * (x[i] * x[i] * 0.0713548162726009f + 1.5957691216057308f)) : -x[i];
+    power[i] = power[i] > most ? most : power[i];
+  }
+  exp_of_each(power);
+  OCTAVO_EACH x[i] = x[i] / (1.0f + power[i]);
+}
+
+OCTAVO_INLINE void store_rounded(bf16 *y, FloatPart x) {
+  const BitsPart quiet = 0x7fc0u - BitsPart{};
+  const BitsPart bits = x != x ? quiet : round_number_to_bf16_bits((BitsPart)x);
+  store(y, __builtin_convertvector(bits, HalvesPart));
+}
+
+struct GatedRows {
+  const float *gate, *up;
+  int64_t x_stride;
+  bf16 *y;
+  int64_t y_stride;
+
+  GatedRows from(int row, int column) const {
+    const int64_t x = row * x_stride + column;
+    return {gate + x, up + x, x_stride, y + row * y_stride + column, y_stride};
+  }
+};
+
+// 32 columns of R rows.
+template <bool IS_GELU, int R> OCTAVO_INLINE void act_mul_columns(const GatedRows &rows) {
+  constexpr int PER_ROW = CHUNK / PART_LANES, COUNT = R * PER_ROW;
+  FloatPart x[COUNT];
+  OCTAVO_EACH x[i] = load_part(rows.gate + i / PER_ROW * rows.x_stride + i % PER_ROW * PART_LANES);
+  activate_each<IS_GELU>(x);
+  OCTAVO_EACH {
+    const int row = i / PER_ROW, column = i % PER_ROW * PART_LANES;
+    store_rounded(rows.y + row * rows.y_stride + column,
+                  x[i] * load_part(rows.up + row * rows.x_stride + column));
+  }
+}
+
+// The columns behind the last 32 of one row.
+template <bool IS_GELU> OCTAVO_INLINE void act_mul_rest(const GatedRows &row, int count) {
+  float gate[CHUNK] = {}, up[CHUNK] = {};
+  bf16 y[CHUNK];
+  memcpy(gate, row.gate, sizeof(float) * count);
+  memcpy(up, row.up, sizeof(float) * count);
+  act_mul_columns<IS_GELU, 1>({gate, up, 0, y, 0});
+  memcpy(row.y, y, sizeof(bf16) * count);
+}
+
+template <bool IS_GELU> OCTAVO_INLINE void act_mul(const GatedRows &rows, int num_rows, int width) {
+  constexpr int R = PARTS == 1 ? 4 : 2; // as many as there are registers for
+  for (int c = 0; c + CHUNK <= width; c += CHUNK) {
+    int row = 0;
+    for (; row + R <= num_rows; row += R)
+      act_mul_columns<IS_GELU, R>(rows.from(row, c));
+    for (; row < num_rows; row++)
+      act_mul_columns<IS_GELU, 1>(rows.from(row, c));
+  }
+  if (const int rest = width % CHUNK)
+    for (int row = 0; row < num_rows; row++)
+      act_mul_rest<IS_GELU>(rows.from(row, width - rest), rest);
 }
 
 template <class Out>
@@ -135,6 +195,23 @@ void rope_row(const float *x, bf16 *y, const float *cos, const float *sin, const
     y[i] = to_bf16(x[i]);
 }
 
+// What kv_write_row will write to: all lines of a head's keys, as each holds some dims of all tokens, and of
+// its values those of the token's group.
+void kv_fetch_row(uint8_t *block, int offset, int num_layers, KVFormat format, const KVWriteAttrs &attrs) {
+  constexpr int LINE = 64;
+  const int head_dim = attrs.head_dim;
+  const KVLayout layout = kv_layout(format, head_dim);
+  const bool is_int8 = format == KVFormat::INT8;
+  const int group = offset / (is_int8 ? 4 : 2), group_bytes = 4 * head_dim;
+  for (int head = 0; head < attrs.num_kv_heads; head++) {
+    uint8_t *slab = block + layout.bytes() * (head * num_layers + attrs.layer);
+    for (int64_t at = 0; at < layout.values_offset(); at += LINE)
+      __builtin_prefetch(slab + at, 1);
+    for (int at = 0; at < group_bytes; at += LINE)
+      __builtin_prefetch(slab + layout.values_offset() + group * group_bytes + at, 1);
+  }
+}
+
 void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layers, KVFormat format,
                   const KVWriteAttrs &attrs) {
   const int head_dim = attrs.head_dim;
@@ -150,18 +227,14 @@ void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layer
   }
 }
 
-// y = bf16(act(gate) * up) of one row [gate | up].
-void act_mul_row(const float *x, bf16 *y, const ActMulAttrs &attrs) {
-  const int width = attrs.width;
-  const float *up = x + width;
+// y = bf16(act(gate) * up) of rows [gate | up].
+void act_mul_rows(const float *x, int64_t x_stride, bf16 *y, int64_t y_stride, int num_rows,
+                  const ActMulAttrs &attrs) {
+  const GatedRows rows = {x, x + attrs.width, x_stride, y, y_stride};
   if (attrs.is_gelu)
-    each_stretch(y, width, [&](int c, int count) {
-      return gelu_tanh(load_up_to(x + c, count)) * load_up_to(up + c, count);
-    });
+    act_mul<true>(rows, num_rows, (int)attrs.width);
   else
-    each_stretch(y, width, [&](int c, int count) {
-      return silu(load_up_to(x + c, count)) * load_up_to(up + c, count);
-    });
+    act_mul<false>(rows, num_rows, (int)attrs.width);
 }
 
 // The experts of largest logit, in order, ties to the lowest number; and e^(logit - largest) over the sum of
