@@ -7,24 +7,48 @@ compared seed by seed with whoever is best, and with round robin: a difference b
 """
 
 import argparse
+import functools
 import itertools
-import math
+import json
 import multiprocessing
+import pathlib
 import random
 import statistics
 from collections.abc import Mapping, Sequence
 
 from octavo.config import ROUTING_POLICIES
+from tools.fleet_simulation import tables
 from tools.fleet_simulation.baselines import BASELINES
 from tools.fleet_simulation.fleet import Figures, Simulation
+from tools.fleet_simulation.tables import BASIS, OURS, PERCENTILES, Compared
 from tools.fleet_simulation.workloads import WORKLOADS, Workload
-
-OURS, BASIS = "cost", "round-robin"
 
 Job = tuple[str, str, int, int, int, bool]  # workload, policy, replicas, requests, seed, events
 
 
 def main() -> None:
+    options = _parser().parse_args()
+    by_size: dict[int, dict[str, Compared]] = {}
+    with multiprocessing.Pool(options.processes) as pool:
+        for num_replicas, workload in itertools.product(options.replicas, options.workloads):
+            print(f"\n{workload}, {num_replicas} replicas")
+            print(f"{'policy':24} {'hits':>6} {'TTFT p50':>15} {'p99':>15} {'tok/s':>8}")
+            jobs: list[Job] = [
+                (workload, policy, num_replicas, options.requests, seed, not options.no_events)
+                for policy, seed in itertools.product(options.policies, options.seeds)
+            ]
+            results = iter(pool.imap(functools.partial(kept, options.keep), jobs))
+            figures: dict[str, list[Figures]] = {}
+            for policy in options.policies:
+                figures[policy] = [next(results) for _ in options.seeds]
+                show(policy, figures[policy])
+            compare(figures)
+            by_size.setdefault(num_replicas, {})[workload] = figures
+    if options.markdown:
+        show_tables(by_size)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.fleet_simulation", description=__doc__)
     parser.add_argument("--replicas", type=int, nargs="+", default=[4])
     parser.add_argument("--requests", type=int, default=200, help="of each replica")
@@ -35,20 +59,22 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args()
-    with multiprocessing.Pool(options.processes) as pool:
-        for num_replicas, workload in itertools.product(options.replicas, options.workloads):
-            print(f"\n{workload}, {num_replicas} replicas")
-            print(f"{'policy':24} {'hits':>6} {'TTFT p50':>15} {'p99':>15} {'tok/s':>8}")
-            jobs: list[Job] = [
-                (workload, policy, num_replicas, options.requests, seed, not options.no_events)
-                for policy, seed in itertools.product(options.policies, options.seeds)
-            ]
-            results, figures = iter(pool.imap(run, jobs)), {}
-            for policy in options.policies:
-                figures[policy] = [next(results) for _ in options.seeds]
-                show(policy, figures[policy])
-            compare(figures)
+    parser.add_argument("--markdown", action="store_true", help="all of it as tables, too")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder for results: what it has is not run again")
+    return parser
+
+
+def kept(folder: pathlib.Path | None, job: Job) -> Figures:
+    """What an earlier run has left in the folder, or run(job), left there."""
+    if folder is None:
+        return run(job)
+    file = folder / f"{', '.join(map(str, job))}.json"
+    if file.exists():
+        return Figures(**json.loads(file.read_text()))
+    figures = run(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({name: getattr(figures, name) for name in Figures.__slots__}))
+    return figures
 
 
 def run(job: Job) -> Figures:
@@ -66,38 +92,28 @@ def run(job: Job) -> Figures:
 
 def show(policy: str, figures: Sequence[Figures]) -> None:
     hits = statistics.mean(one.hit_rate for one in figures)
-    p50, p99 = with_error([one.p50 for one in figures]), with_error([one.p99 for one in figures])
+    p50, p99 = (tables.with_error([of(one) for one in figures]) for of in PERCENTILES.values())
     speed = statistics.mean(one.tokens_per_second for one in figures)
     print(f"{policy:24} {hits:6.1%} {p50:>15} {p99:>15} {speed:8.0f}", flush=True)
 
 
-def compare(figures: Mapping[str, Sequence[Figures]]) -> None:
+def compare(figures: Compared) -> None:
     """`cost` with the best of the others and with round robin, by median and tail."""
     if OURS not in figures or len(figures) == 1:
         return
-    for name, value in (("p50", lambda one: one.p50), ("p99", lambda one: one.p99)):
-        values = {policy: [value(one) for one in each] for policy, each in figures.items()}
-        ours = values.pop(OURS)
-        best = min(values, key=lambda policy: statistics.mean(values[policy]))
-        for policy in dict.fromkeys((best, BASIS) if BASIS in values else (best,)):
-            print(
-                f"{OURS} {name} {paired(ours, values[policy])} beside {policy}{' (best)' * (policy == best)}"
-            )
+    for name, of in PERCENTILES.items():
+        ours = [of(one) for one in figures[OURS]]
+        best = tables.best_of_others(figures, of)
+        for policy in dict.fromkeys((best, BASIS) if BASIS in figures else (best,)):
+            beside = tables.paired(ours, [of(one) for one in figures[policy]])
+            print(f"{OURS} {name} {beside} beside {policy}{' (best)' * (policy == best)}")
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How much more ours is: the mean over the pairs and, of several, its standard error."""
-    ratios = [math.log(one / other) for one, other in zip(ours, theirs, strict=True)]
-    mean = f"{math.expm1(statistics.mean(ratios)):+.1%}"
-    if len(ratios) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(ratios) / math.sqrt(len(ratios)):.1%}"
-
-
-def with_error(values: Sequence[float]) -> str:
-    """The mean and its standard error, in seconds."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} ± {error:.3f}"
+def show_tables(by_size: Mapping[int, Mapping[str, Compared]]) -> None:
+    for num_replicas, by_workload in by_size.items():
+        for table in (tables.first_tokens, tables.hits_and_speed):
+            print(f"\n{num_replicas} replicas\n", *table(by_workload), sep="\n")
+    print("", *tables.beside_others(by_size), sep="\n")
 
 
 if __name__ == "__main__":

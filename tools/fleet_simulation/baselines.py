@@ -11,6 +11,7 @@ import xxhash
 
 from octavo.router.endpoints import Endpoint
 from octavo.router.policies.base import RoutingPolicy, Score
+from octavo.router.policies.prefix import PrefixAffinity
 from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.routed_request import RoutedRequest
 
@@ -46,6 +47,16 @@ class TwoChoices(_Baseline):
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
         drawn = self.lots.sample(list(candidates), min(2, len(candidates)))
         return [Score(one, one.load.num_requests if one in drawn else 1e9) for one in candidates]
+
+
+class SentPrefix(_Baseline):
+    """Our `prefix` in front of replicas that do not tell what their caches hold."""
+
+    name = "prefix as sent"
+    looks_at_caches = True
+
+    def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
+        return PrefixAffinity(self.prefixes).score(candidates, request)
 
 
 class LongestPrefix(_Baseline):
@@ -133,6 +144,7 @@ class BoundedHash(_Baseline):
 BASELINES: dict[str, Callable[[], RoutingPolicy]] = {
     kind.name: kind
     for kind in (
-        Random, TwoChoices, LongestPrefix, CacheAware, BlockCost, StickyUntilSaturated, BoundedHash,
+        SentPrefix, Random, TwoChoices, LongestPrefix, CacheAware, BlockCost, StickyUntilSaturated,
+        BoundedHash,
     )
 }  # fmt: skip
