@@ -71,13 +71,6 @@ OCTAVO_INLINE Piece piece_at(int64_t start, int64_t first, int64_t last) {
   return {start, begin, (int)(end - begin)};
 }
 
-// The sixteen lanes that parts make up.
-OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) {
-  f32x16 lanes;
-  memcpy(&lanes, parts, sizeof lanes);
-  return lanes;
-}
-
 // The largest of a query's scores, which come without their scale; visible(t): of a part of them, from token
 // t.
 template <bool ALL_VISIBLE, class Visible>

@@ -11,35 +11,44 @@ namespace {
 float inverse_norm(const float *x, int width, float epsilon) {
   float total = 0.0f;
   for (int c = 0; c < width; c += CHUNK) {
-    int rest = width - c;
-    f32x16 low = rest >= 16 ? load<f32x16>(x + c) : load_first(x + c, rest);
-    f32x16 high = rest >= 32  ? load<f32x16>(x + c + 16)
-                  : rest > 16 ? load_first(x + c + 16, rest - 16)
-                              : f32x16{};
-    total = total + tree_sum(low * low + high * high);
+    FloatPart squares[PARTS];
+    OCTAVO_EACH_PART {
+      const int low_column = c + i * PART_LANES, high_column = low_column + LANES;
+      const FloatPart low = load_up_to<FloatPart>(x + low_column, width - low_column);
+      const FloatPart high = load_up_to<FloatPart>(x + high_column, width - high_column);
+      squares[i] = low * low + high * high;
+    }
+    total = total + tree_sum(joined(squares));
   }
   float mean = total / (float)width;
   return 1.0f / __builtin_sqrtf(mean + epsilon);
 }
 
-OCTAVO_INLINE void store_value(float *y, f32x16 x) { store(y, x); }
-OCTAVO_INLINE void store_value(bf16 *y, f32x16 x) { store(y, to_bf16(x)); }
-OCTAVO_INLINE void store_first(float *y, f32x16 x, int count) { memcpy(y, &x, sizeof(float) * count); }
-OCTAVO_INLINE void store_first(bf16 *y, f32x16 x, int count) {
-  u16x16 rounded = to_bf16(x);
-  memcpy(y, &rounded, sizeof(bf16) * count);
+OCTAVO_INLINE HalvesPart rounded(FloatPart x) {
+  const BitsPart quiet = 0x7fc0u - BitsPart{};
+  const BitsPart bits = x != x ? quiet : round_number_to_bf16_bits((BitsPart)x);
+  return __builtin_convertvector(bits, HalvesPart);
 }
 
-// y[c] = fn(c, count) for stretches of 16 columns and a last one of fewer.
-template <class Out, class Fn> OCTAVO_INLINE void each_stretch(Out *y, int width, Fn &&fn) {
-  int c = 0;
-  for (; c + LANES <= width; c += LANES)
-    store_value(y + c, fn(c, LANES));
-  if (c < width)
-    store_first(y + c, fn(c, width - c), width - c);
+OCTAVO_INLINE void store_up_to(float *y, FloatPart x, int count) {
+  memcpy(y, &x, sizeof(float) * (count < PART_LANES ? count : PART_LANES));
 }
-OCTAVO_INLINE f32x16 load_up_to(const float *x, int count) {
-  return count == LANES ? load<f32x16>(x) : load_first(x, count);
+OCTAVO_INLINE void store_up_to(bf16 *y, FloatPart x, int count) {
+  const HalvesPart bits = rounded(x);
+  memcpy(y, &bits, sizeof(bf16) * (count < PART_LANES ? count : PART_LANES));
+}
+
+// y[c] = fn(load, c) a part of sixteen columns at a time; load(x, c): that part of x, zeros beyond the width.
+template <class Out, class Fn> OCTAVO_INLINE void each_part(Out *y, int width, Fn &&fn) {
+  int c = 0;
+  const auto whole = [](const float *x, int column) { return load_part(x + column); };
+  for (; c + PART_LANES <= width; c += PART_LANES)
+    store_up_to(y + c, fn(whole, c), PART_LANES);
+  const auto some = [width](const float *x, int column) {
+    return load_up_to<FloatPart>(x + column, width - column);
+  };
+  for (; c < width; c += PART_LANES)
+    store_up_to(y + c, fn(some, c), width - c);
 }
 
 template <class Out>
@@ -49,10 +58,10 @@ OCTAVO_INLINE void norm_groups(const float *x, const float *weight, Out *y, cons
   y += attrs.first_column;
   for (int group = 0; group < attrs.num_groups; group++, x += width, y += width) {
     const float inverse = inverse_norm(x, width, (float)attrs.epsilon);
-    each_stretch(y, width, [&](int c, int count) {
-      f32x16 normed = load_up_to(x + c, count) * inverse * load_up_to(weight + c, count);
+    each_part(y, width, [&](auto &&load, int c) {
+      const FloatPart normed = load(x, c) * inverse * load(weight, c);
       if constexpr (sizeof(Out) == sizeof(float))
-        return attrs.has_residual ? load_up_to(y + c, count) + normed : normed;
+        return attrs.has_residual ? load(y, c) + normed : normed;
       return normed;
     });
   }
@@ -68,12 +77,6 @@ template <bool IS_GELU, int COUNT> OCTAVO_INLINE void activate_each(FloatPart (&
   }
   exp_of_each(power);
   OCTAVO_EACH x[i] = x[i] / (1.0f + power[i]);
-}
-
-OCTAVO_INLINE void store_rounded(bf16 *y, FloatPart x) {
-  const BitsPart quiet = 0x7fc0u - BitsPart{};
-  const BitsPart bits = x != x ? quiet : round_number_to_bf16_bits((BitsPart)x);
-  store(y, __builtin_convertvector(bits, HalvesPart));
 }
 
 struct GatedRows {
@@ -96,8 +99,8 @@ template <bool IS_GELU, int R> OCTAVO_INLINE void act_mul_columns(const GatedRow
   activate_each<IS_GELU>(x);
   OCTAVO_EACH {
     const int row = i / PER_ROW, column = i % PER_ROW * PART_LANES;
-    store_rounded(rows.y + row * rows.y_stride + column,
-                  x[i] * load_part(rows.up + row * rows.x_stride + column));
+    store(rows.y + row * rows.y_stride + column,
+          rounded(x[i] * load_part(rows.up + row * rows.x_stride + column)));
   }
 }
 
@@ -128,8 +131,8 @@ template <bool IS_GELU> OCTAVO_INLINE void act_mul(const GatedRows &rows, int nu
 template <class Out>
 OCTAVO_INLINE void scale_values(const float *x, Out *y, int width, const ScaleAttrs &attrs) {
   const float scale = (float)attrs.scale, cap = (float)attrs.softcap;
-  each_stretch(y, width, [&](int c, int count) {
-    f32x16 scaled = load_up_to(x + c, count) * scale;
+  each_part(y, width, [&](auto &&load, int c) {
+    const FloatPart scaled = load(x, c) * scale;
     return cap != 0.0f ? softcap(scaled, cap) : scaled;
   });
 }
@@ -264,7 +267,7 @@ void route_row(const float *logits, float *routes, const RouteAttrs &attrs) {
     f32x16 lanes = {};
     for (int e = 0; e < count; e += LANES) {
       const int rest = count - e < LANES ? count - e : LANES;
-      f32x16 powers = exp(load_up_to(logits + e, rest) - largest);
+      f32x16 powers = exp(load_up_to<f32x16>(logits + e, rest) - largest);
       lanes = lanes + (lane_index() < splat(rest) ? powers : f32x16{});
     }
     total = tree_sum(lanes);
@@ -276,11 +279,11 @@ void route_row(const float *logits, float *routes, const RouteAttrs &attrs) {
 void combine_row(const float *const *rows, const float *weights, float *y, int width,
                  const CombineAttrs &attrs) {
   const float scale = (float)attrs.scale;
-  each_stretch(y, width, [&](int c, int count) {
-    f32x16 sum = load_up_to(rows[0] + c, count) * weights[0];
+  each_part(y, width, [&](auto &&load, int c) {
+    FloatPart sum = load(rows[0], c) * weights[0];
     for (int rank = 1; rank < attrs.top_k; rank++)
-      sum = sum + load_up_to(rows[rank] + c, count) * weights[rank];
-    return load_up_to(y + c, count) + sum * scale;
+      sum = sum + load(rows[rank], c) * weights[rank];
+    return load(y, c) + sum * scale;
   });
 }
 

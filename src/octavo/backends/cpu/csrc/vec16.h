@@ -2,7 +2,7 @@
 // set.
 //
 // Only + - * / compare, select and integer operations. No libm. Where registers are narrower the vectors pass
-// through memory, which only innermost loops notice: those of linear layers and attention use parts.h.
+// through memory, which innermost loops notice: those of linear layers, attention and rows use parts.h.
 #pragma once
 #include "parts.h"
 
@@ -22,11 +22,21 @@ template <class V, class T> OCTAVO_INLINE V load(const T *p) {
 }
 template <class V, class T> OCTAVO_INLINE void store(T *p, V v) { memcpy(p, &v, sizeof v); }
 
-// The first `count` lanes from p, the others zero; and back.
-OCTAVO_INLINE f32x16 load_first(const float *p, int count) {
-  f32x16 v = {};
-  memcpy(&v, p, sizeof(float) * count);
+// As many lanes as there are values, the others zero.
+template <class V> OCTAVO_INLINE V load_up_to(const float *p, int count) {
+  V v = {};
+  if (count >= (int)(sizeof v / sizeof(float)))
+    memcpy(&v, p, sizeof v);
+  else if (count > 0)
+    memcpy(&v, p, sizeof(float) * count);
   return v;
+}
+
+// The sixteen lanes that parts make up.
+OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) {
+  f32x16 lanes;
+  memcpy(&lanes, parts, sizeof lanes);
+  return lanes;
 }
 
 OCTAVO_INLINE f32x16 splat(float x) { return x - f32x16{}; } // 0 + x would be computed: it is not x for -0
@@ -108,8 +118,9 @@ template <class V, int COUNT> OCTAVO_INLINE void exp_of_each(V (&x)[COUNT]) {
   OCTAVO_EACH x[i] = x[i] < floor ? V{} : y[i];
 }
 
-OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
-  FloatPart parts[PARTS];
+// V: sixteen lanes, or a part of them.
+template <class V> OCTAVO_INLINE V exp_up_to_88(V x) {
+  FloatPart parts[sizeof x / sizeof(FloatPart)];
   memcpy(parts, &x, sizeof x);
   exp_of_each(parts);
   memcpy(&x, parts, sizeof x);
@@ -117,11 +128,14 @@ OCTAVO_INLINE f32x16 exp_up_to_88(f32x16 x) {
 }
 
 // The same for every x: constant above 88.
-OCTAVO_INLINE f32x16 exp(f32x16 x) { return exp_up_to_88(x > splat(88.0f) ? splat(88.0f) : x); }
+template <class V> OCTAVO_INLINE V exp(V x) {
+  const V most = 88.0f - V{};
+  return exp_up_to_88(x > most ? most : x);
+}
 
 // cap tanh(x / cap), with tanh y = 1 - 2 / (1 + e^2y). NaN stays NaN.
-OCTAVO_INLINE f32x16 softcap(f32x16 x, float cap) {
-  f32x16 capped = (1.0f - 2.0f / (1.0f + exp(x / cap * 2.0f))) * cap;
+template <class V> OCTAVO_INLINE V softcap(V x, float cap) {
+  const V capped = (1.0f - 2.0f / (1.0f + exp(x / cap * 2.0f))) * cap;
   return x != x ? x : capped;
 }
 
