@@ -1,6 +1,7 @@
 """An engine on the sim back end with a virtual clock, driven step by step; each output is checked."""
 
 import itertools
+import random
 from collections.abc import Iterable, Sequence
 
 from octavo.backends.sim.backend import SimBackend, sim_token
@@ -16,6 +17,11 @@ from octavo.kv.manager import KVManager
 from octavo.scheduler.scheduler import Scheduler
 
 VOCAB_SIZE = 1000
+
+
+def random_prompt(num_tokens: int, seed: int = 0) -> list[int]:
+    rng = random.Random(seed)
+    return [rng.randrange(VOCAB_SIZE) for _ in range(num_tokens)]
 
 
 class ListJournal:

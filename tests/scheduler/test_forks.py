@@ -87,7 +87,7 @@ def test_without_its_parent_a_fork_is_a_request_like_any_other(how, enable_prefi
     fork = engine.add(prompt(200), seed=5, branch=1, fork_of=parent, max_tokens=20)
     if how == "aborted while computed":
         engine.step()
-        assert len(engine.scheduler._followers) == 1
+        assert len(engine.scheduler._roster.followers) == 1
         engine.abort([parent])
     elif how == "aborted later":
         engine.run_until_token(parent)

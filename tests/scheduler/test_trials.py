@@ -1,20 +1,14 @@
 """Trials by themselves, and suspects among other requests through the whole engine."""
 
-import random
-
 from octavo.core.request import Request
 from octavo.core.sampling_params import SamplingParams
 from octavo.scheduler.trials import Trials
 from tests.fakes_engine import SimEngine
+from tests.fakes_engine import random_prompt as prompt
 
 
 def suspect(request_id: str, arrival: float = 0.0) -> Request:
     return Request(request_id, [1], 1, SamplingParams(), 0, arrival, 100, is_suspect=True)
-
-
-def prompt(num_tokens: int, seed: int = 0) -> list[int]:
-    rng = random.Random(seed)
-    return [rng.randrange(1000) for _ in range(num_tokens)]
 
 
 def test_one_at_a_time_is_let_in() -> None:

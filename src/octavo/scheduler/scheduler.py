@@ -3,35 +3,24 @@
 There is no prefill mode and no decode mode. Each request has num_tokens, of which num_computed_tokens are in
 the KV cache; each step hands out tokens so that the second catches up with the first, and a request that
 caught up samples its next token. Prefill in chunks, prefix hits, preemption and resuming after a crash are
-this one rule.
-
-Two invariants keep memory simple. The sequences of all running requests fit together, whole: a request is
-admitted only when there is room for all of its tokens, and when the running ones outgrow the cache the last
-in order (lowest priority, newest) is preempted. So the first in order is never preempted and finishes,
-whatever the load.
+this one rule. Whose tokens these may be, who runs, is roster.py's.
 """
 
-import bisect
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from octavo.core.block_hash import BLOCK_SIZE, BlockHash
+from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.messages import EngineStats, RequestOutput
 from octavo.core.request import FinishReason, Request, RequestStatus
 from octavo.core.step import RowStatus, StepOutput
-from octavo.core.waiting_queue import WaitingQueue
-from octavo.kv.manager import KVManager, num_shareable_tokens
-from octavo.scheduler.followers import Followers
+from octavo.kv.manager import KVManager
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.reporting import embedding_bytes, failure_of, output_of, refusal_of, report_rows
+from octavo.scheduler.roster import Roster
 from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
-from octavo.scheduler.trials import Trials
-
-OUTPUT_WEIGHT = 2  # of a token in a tenant's share: an answer's cost more than a prompt's
-MAX_PARTIAL_PREFILLS = 8  # beyond, a request is admitted only if a step has tokens to spare for it
 
 
 class Scheduler:
@@ -53,7 +42,6 @@ class Scheduler:
     ) -> None:
         assert 1 <= max_num_seqs <= max_num_batched_tokens
         self._kv = kv
-        self._max_num_seqs = max_num_seqs
         self.step_time = StepTimeModel(step_cost or StepCost())
         self._budget = StepBudget(
             self.step_time,
@@ -62,15 +50,18 @@ class Scheduler:
             target_ttft_seconds=target_ttft_seconds,
         )
         self._builder = StepBuilder(kv, max_num_seqs, epoch)
-        self._requests: dict[str, Request] = {}
-        self._running: list[Request] = []  # by priority, then arrival
-        self._waiting = WaitingQueue[Request]()
-        self._followers = Followers()
-        self._trials = Trials()
-        self._num_admissions = 0
-        self._new_in_kind: set[Request] = set()
-        self._without_token: set[Request] = set()  # no token since they were added
         self._stats = EngineStats()
+        self._roster = Roster(
+            kv,
+            self._budget,
+            self._stats,
+            max_num_seqs=max_num_seqs,
+            release_slot=self._builder.release,
+        )
+        self._requests = self._roster.requests
+        self._trials = self._roster.trials
+        self._new_in_kind = self._roster.new_in_kind
+        self._without_token: set[Request] = set()  # no token since they were added
 
     @property
     def has_work(self) -> bool:
@@ -90,9 +81,8 @@ class Scheduler:
         request.max_total_tokens = min(request.max_total_tokens, self._kv.num_tokens + 1)
         if request.num_tokens >= request.max_total_tokens and not request.ends_with_prompt:
             return output_of(request, [], FinishReason.LENGTH)
-        self._requests[request.request_id] = request
         self._without_token.add(request)
-        self._enqueue(request)
+        self._roster.add(request)
         return None
 
     def abort(self, request_ids: Sequence[str]) -> None:
@@ -102,22 +92,14 @@ class Scheduler:
             if request is None:
                 continue
             if request.status is RequestStatus.RUNNING:
-                self._running.remove(request)
+                self._roster.running.remove(request)
             else:
-                queues = (self._waiting, self._trials, self._followers)
-                is_found = any(queue.remove(request) for queue in queues)
-                assert is_found
+                self._roster.leave_line(request)
             self._end(request)
 
     def schedule(self, now: float) -> Plan | None:
         """The next step; None when there is nothing to compute."""
-        num_missing_blocks, has_preempted = self._make_room()
-        may_admit = not has_preempted
-        suspect = self._trials.next()
-        if may_admit and suspect is not None:
-            may_admit = self._has_place(suspect, num_missing_blocks)  # while it has none, nobody else has one
-            if may_admit:
-                num_missing_blocks += self._admit(self._trials.begin(), None)
+        num_missing_blocks, may_admit = self._roster.make_room()
         requests: list[Request] = []
         counts: list[int] = []
         if self._trials.is_turn_of_others:
@@ -148,7 +130,7 @@ class Scheduler:
             for request, last_output in report_rows(plan.outputs, output, outputs):
                 self._end_with_prompt(request, last_output, now)
         if any(item.finish_reason is not None for item in outputs):
-            self._running = [request for request in self._running if request.status is running]
+            self._roster.running[:] = [one for one in self._roster.running if one.status is running]
         return outputs
 
     def stats(self) -> EngineStats:
@@ -156,8 +138,8 @@ class Scheduler:
         cached_blocks, forgotten_blocks = self._kv.prefix_cache.take_changes()
         return msgspec.structs.replace(
             self._stats,
-            num_running=sum([not request.is_probe for request in self._running]),
-            num_waiting=len(self._waiting) + len(self._trials) + len(self._followers),
+            num_running=sum([not request.is_probe for request in self._roster.running]),
+            num_waiting=self._roster.num_waiting,
             kv_usage=self._kv.usage,
             cached_blocks=cached_blocks,
             forgotten_blocks=forgotten_blocks,
@@ -165,37 +147,11 @@ class Scheduler:
 
     # Planning
 
-    def _make_room(self) -> tuple[int, bool]:
-        """Preempt until the sequences of all running requests fit.
-
-        Returns the blocks they have still to take, and whether any was preempted.
-        """
-        num_missing = sum([self._kv.num_missing_blocks(request) for request in self._running])
-        has_preempted = False
-        while num_missing > self._kv.num_free_blocks:
-            assert len(self._running) > 1, "a request alone always fits: add sees to it"
-            request = self._running.pop()
-            num_missing -= self._kv.num_missing_blocks(request)
-            self._preempt(request)
-            has_preempted = True
-        return num_missing, has_preempted
-
-    def _preempt(self, request: Request) -> None:
-        self._stop_running(request)
-        self._kv.preempt(request)
-        request.status = RequestStatus.PREEMPTED
-        request.num_preemptions += 1
-        self._stats.num_preemptions += 1
-        self._enqueue(request)
-
-    def _enqueue(self, request: Request) -> None:
-        (self._trials if request.is_suspect else self._waiting).push(request)
-
     def _choose(self, num_missing_blocks: int | None, now: float) -> tuple[list[Request], list[int]]:
         """Which requests compute how many tokens; without num_missing_blocks, nobody new."""
         decodes, prefills = [], []
         num_context_tokens = 0
-        for request in self._running:
+        for request in self._roster.running:
             num_tokens = len(request.token_ids)
             if request.is_suspect:
                 continue
@@ -204,14 +160,14 @@ class Scheduler:
                 num_context_tokens += num_tokens
             else:
                 prefills.append(request)
-        num_waiting = min(len(self._waiting), self._max_num_seqs - len(self._running)) + len(prefills)
-        self._budget.open(len(decodes), num_context_tokens, num_waiting)
-        if num_missing_blocks is not None and self._waiting:
-            self._admit_waiting(prefills, num_missing_blocks)
+        num_admissible = self._roster.num_admissible
+        self._budget.open(len(decodes), num_context_tokens, num_admissible + len(prefills))
+        if num_admissible and num_missing_blocks is not None:
+            self._roster.admit(prefills, num_missing_blocks)
         counts = [1] * len(decodes)
         if prefills:
             prefills.sort(key=_turn)
-            if not self._waiting and not self._followers:
+            if self._roster.is_all_running:
                 self._budget.keep_pace(prefills, now)
             is_oldest_turn = self._builder.next_step_id % 2 == 0
             shares = self._budget.share(prefills, is_oldest_turn=is_oldest_turn)
@@ -219,73 +175,6 @@ class Scheduler:
             decodes.extend(request for request, _ in granted)
             counts.extend(share for _, share in granted)
         return decodes, counts
-
-    def _admit_waiting(self, prefills: list[Request], num_missing_blocks: int) -> None:
-        """Admit in order while sequences fit whole; followers step aside."""
-        num_wanted = sum(request.num_tokens - request.num_computed_tokens for request in prefills)
-        while self._waiting and len(self._running) < self._max_num_seqs:
-            if len(prefills) >= MAX_PARTIAL_PREFILLS and num_wanted >= self._budget.affordable_tokens(0):
-                return
-            request = self._waiting.peek()
-            if not self._budget.has_time_for(request, self._running):
-                return
-            parent = self._find_parent(request)
-            match = self._kv.match(request, parent)
-            awaited = self._find_awaited(request, parent, match.num_hit_blocks)
-            if awaited is not None:
-                self._followers.park(self._waiting.pop(), awaited)
-                continue
-            if not self._has_room(match.num_free_blocks_needed + num_missing_blocks):
-                return
-            num_missing_blocks += self._admit(self._waiting.pop(), parent)
-            num_wanted += request.num_tokens - request.num_computed_tokens
-            prefills.append(request)
-
-    def _find_parent(self, request: Request) -> Request | None:
-        """Whose prompt a fork shares; None when it is not running: then the fork is like any request."""
-        parent = self._requests.get(request.fork_of) if request.fork_of is not None else None
-        if parent is None or parent.status is not RequestStatus.RUNNING:
-            return None
-        return parent if num_shareable_tokens(request, parent) else None
-
-    def _find_awaited(
-        self, request: Request, parent: Request | None, num_hit_blocks: int
-    ) -> BlockHash | str | None:
-        """What a request does better to wait for than to be admitted, if anything."""
-        if parent is None:
-            return self._followers.find_awaited_block(request, num_hit_blocks)
-        num_wanted = num_shareable_tokens(request, parent)
-        has_computed = parent.slot >= 0 and parent.num_computed_tokens >= num_wanted
-        return None if has_computed else parent.request_id
-
-    def _has_room(self, num_blocks: int) -> bool:
-        """Each running request may take one more block a group before it is preempted for a new one."""
-        return num_blocks + len(self._running) * self._kv.num_groups <= self._kv.num_free_blocks
-
-    def _has_place(self, suspect: Request, num_missing_blocks: int) -> bool:
-        if len(self._running) >= self._max_num_seqs:
-            return False
-        return self._has_room(self._kv.match(suspect).num_free_blocks_needed + num_missing_blocks)
-
-    def _admit(self, request: Request, parent: Request | None) -> int:
-        """Returns the blocks it has still to take."""
-        num_computed_before = request.num_computed_tokens
-        self._kv.admit(request, parent)
-        if request.status is RequestStatus.PREEMPTED:
-            self._stats.num_recomputed_tokens += max(0, num_computed_before - request.num_computed_tokens)
-        else:
-            self._waiting.charge(request.tenant, request.num_tokens - request.num_computed_tokens)
-            request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
-            if self._kv.enable_prefix_caching and request.cache_root is not None and parent is None:
-                self._stats.prefix_cache_queries += request.num_tokens
-                self._stats.prefix_cache_hits += request.num_computed_tokens
-        request.status = RequestStatus.RUNNING
-        request.admission = self._num_admissions
-        self._num_admissions += 1
-        bisect.insort(self._running, request, key=_order)
-        self._followers.lead(request)
-        self._new_in_kind.add(request)
-        return self._kv.num_missing_blocks(request)
 
     def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:
         if not self._new_in_kind:
@@ -311,15 +200,7 @@ class Scheduler:
         first, end = request.num_computed_tokens // BLOCK_SIZE, num_computed_tokens // BLOCK_SIZE
         self._kv.commit(request, num_computed_tokens)
         if first < end:
-            self._wake(request, first, end)
-
-    def _wake(self, request: Request, first_block: int, end_block: int | None = None) -> None:
-        for follower in self._followers.wake(request, first_block, end_block):
-            self._waiting.push(follower)
-
-    def _wake_forks(self, parent: Request) -> None:
-        for fork in self._followers.wake_forks(parent):
-            self._waiting.push(fork)
+            self._roster.wake_followers(request, first, end)
 
     def _append(self, request: Request, token: int, now: float) -> RequestOutput:
         request.token_ids.append(token)
@@ -335,8 +216,8 @@ class Scheduler:
             finish_reason = FinishReason.LENGTH
         if request in self._without_token:
             self._note_first_token(request, num_output_tokens, now)
-        if self._followers:
-            self._wake_forks(request)
+        if self._roster.followers:
+            self._roster.wake_forks(request)
         if not request.is_probe:
             self._stats.num_generation_tokens += 1
         output = output_of(request, [token], finish_reason)
@@ -364,26 +245,10 @@ class Scheduler:
 
     def _end(self, request: Request, *, is_poisoned: bool = False) -> None:
         """Give back everything a request holds, except its place in the running list."""
-        if request.status is RequestStatus.RUNNING:
-            self._stop_running(request)
-        if request.status is not RequestStatus.WAITING:
-            self._waiting.charge(request.tenant, OUTPUT_WEIGHT * request.num_output_tokens)
+        self._roster.remove(request)
         self._kv.free(request, is_poisoned=is_poisoned)
         request.status = RequestStatus.FINISHED
         self._without_token.discard(request)
-        del self._requests[request.request_id]
-
-    def _stop_running(self, request: Request) -> None:
-        """Its slot is released, it leads nobody any more; blocks and the running list are the caller's."""
-        self._builder.release(request)
-        self._new_in_kind.discard(request)
-        self._trials.end(request)
-        self._wake(request, request.num_computed_tokens // BLOCK_SIZE)
-        self._wake_forks(request)
-
-
-def _order(request: Request) -> tuple[int, float]:
-    return request.priority, request.arrival
 
 
 def _turn(request: Request) -> tuple[int, int]:
