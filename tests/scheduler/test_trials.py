@@ -44,23 +44,6 @@ def test_who_is_removed_is_not_tried() -> None:
     assert trials.next() is None and len(trials) == 0
 
 
-def test_steps_alternate_and_what_others_leave_is_the_suspects() -> None:
-    trials = Trials()
-    assert trials.is_turn_of_others
-    assert trials.take_step(is_free=True) is None
-    tried = suspect("a")
-    trials.push(tried)
-    trials.begin()
-    assert not trials.is_turn_of_others
-    assert trials.take_step(is_free=True) is tried
-    assert trials.is_turn_of_others
-    assert trials.take_step(is_free=False) is None
-    assert not trials.is_turn_of_others
-    assert trials.take_step(is_free=True) is tried
-    assert trials.is_turn_of_others
-    assert trials.take_step(is_free=True) is tried
-
-
 def test_a_suspect_shares_no_step_until_it_has_a_token() -> None:
     engine = SimEngine(max_num_batched_tokens=64)
     others = [engine.add(prompt(30, i), max_tokens=30) for i in range(3)]

@@ -76,11 +76,11 @@ class Roster:
     def _enqueue(self, request: Request) -> None:
         (self.trials if request.is_suspect else self._waiting).push(request)
 
-    def make_room(self) -> tuple[int, bool]:
+    def make_room(self) -> int | None:
         """Preempt until the sequences of all running requests fit, the last in order first; else admit whose
         trial is due.
 
-        Returns the blocks they have still to take, and whether others may be admitted.
+        Returns the blocks they have still to take; None: nobody else may be admitted.
         """
         num_missing = sum([self._kv.num_missing_blocks(request) for request in self.running])
         has_preempted = False
@@ -90,12 +90,14 @@ class Roster:
             num_missing -= self._kv.num_missing_blocks(request)
             self._preempt(request)
             has_preempted = True
+        if has_preempted:
+            return None
         suspect = self.trials.next()
-        if has_preempted or suspect is None:
-            return num_missing, not has_preempted
+        if suspect is None:
+            return num_missing
         if not self._has_place(suspect, num_missing):
-            return num_missing, False  # nobody overtakes it
-        return num_missing + self._admit(self.trials.begin(), None), True
+            return None  # nobody overtakes it
+        return num_missing + self._admit(self.trials.begin(), None)
 
     def _preempt(self, request: Request) -> None:
         self._stop(request)

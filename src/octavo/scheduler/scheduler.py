@@ -99,15 +99,11 @@ class Scheduler:
 
     def schedule(self, now: float) -> Plan | None:
         """The next step; None when there is nothing to compute."""
-        num_missing_blocks, may_admit = self._roster.make_room()
-        requests: list[Request] = []
-        counts: list[int] = []
-        if self._trials.is_turn_of_others:
-            requests, counts = self._choose(num_missing_blocks if may_admit else None, now)
-        alone = self._trials.take_step(is_free=not requests)
-        if alone is not None:
-            self._budget.open_for_one()
-            requests, counts = [alone], self._budget.share([alone], is_oldest_turn=True)
+        num_missing_blocks = self._roster.make_room()
+        if self._trials.tried is None:
+            requests, counts = self._choose(num_missing_blocks, now)
+        else:
+            requests, counts = self._choose_beside(self._trials.tried, num_missing_blocks, now)
         if not requests:
             return None
         return self._builder.build(requests, counts, self._take_new_in_kind(requests, now))
@@ -175,6 +171,19 @@ class Scheduler:
             decodes.extend(request for request, _ in granted)
             counts.extend(share for _, share in granted)
         return decodes, counts
+
+    def _choose_beside(
+        self, suspect: Request, num_missing_blocks: int | None, now: float
+    ) -> tuple[list[Request], list[int]]:
+        """The same, or the suspect, alone, when it is its turn, or the others compute nothing."""
+        if self._trials.is_turn_of_others:
+            requests, counts = self._choose(num_missing_blocks, now)
+            if requests:
+                self._trials.is_turn_of_others = False
+                return requests, counts
+        self._trials.is_turn_of_others = True
+        self._budget.open_for_one()
+        return [suspect], self._budget.share([suspect], is_oldest_turn=True)
 
     def _take_new_in_kind(self, requests: list[Request], now: float) -> list[Request]:
         if not self._new_in_kind:

@@ -10,10 +10,12 @@ from octavo.core.waiting_queue import WaitingQueue
 
 
 class Trials:
+    """tried: the one that runs. is_turn_of_others: the next step is theirs, if they compute something."""
+
     def __init__(self) -> None:
+        self.tried: Request | None = None
+        self.is_turn_of_others = False
         self._waiting = WaitingQueue[Request]()
-        self._tried: Request | None = None  # it is running
-        self._had_last_step = False
 
     def __len__(self) -> int:
         """How many wait for theirs."""
@@ -28,23 +30,13 @@ class Trials:
 
     def next(self) -> Request | None:
         """Who may be let in now. Until that has happened nobody else may be."""
-        return self._waiting.peek() if self._tried is None and self._waiting else None
+        return self._waiting.peek() if self.tried is None and self._waiting else None
 
     def begin(self) -> Request:
         """The next one is let in."""
-        assert self._tried is None
-        self._tried = self._waiting.pop()
-        return self._tried
-
-    @property
-    def is_turn_of_others(self) -> bool:
-        """To compute something in this step; what they leave free is the suspect's."""
-        return self._tried is None or self._had_last_step
-
-    def take_step(self, *, is_free: bool) -> Request | None:
-        """Whose step it is alone; None: the others', or nobody's. Once for each step."""
-        self._had_last_step = is_free and self._tried is not None
-        return self._tried if self._had_last_step else None
+        assert self.tried is None
+        self.tried = self._waiting.pop()
+        return self.tried
 
     def acquit(self, suspect: Request) -> None:
         """It has a token."""
@@ -53,5 +45,5 @@ class Trials:
 
     def end(self, request: Request) -> None:
         """It runs no more; also of those who are not tried."""
-        if self._tried is request:
-            self._tried = None
+        if self.tried is request:
+            self.tried = None
