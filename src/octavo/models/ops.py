@@ -27,6 +27,7 @@ class OpKind(enum.IntEnum):
     DISPATCH = 10
     EXPERT_LINEAR = 11
     COMBINE = 12
+    QUANTIZE = 13
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class NormAttrs:
 @dataclasses.dataclass(frozen=True, slots=True)
 class LinearAttrs:
     """y = (x W^T + bias) * scale, the bias if the op has one; with has_residual the output buffer's own
-    content is added: y = output + (x W^T + bias) * scale."""
+    content is added: y = output + (x W^T + bias) * scale.
+
+    A second input is x as digits: by these are multiplied the weights that are stored as integers."""
 
     has_residual: int = 0
     scale: float = 1.0
@@ -145,7 +148,7 @@ class DispatchAttrs:
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExpertLinearAttrs:
     """y = x W^T of dispatched rows, W the weight of the row's expert. The op names expert 0's weight; those
-    of the others follow it in the program's weights."""
+    of the others follow it in the program's weights. A second input is as with LinearAttrs."""
 
     num_experts: int
 
@@ -157,6 +160,11 @@ class CombineAttrs:
 
     top_k: int
     scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QuantizeAttrs:
+    """bf16 rows -> the same as digits, with a unit for every 32 columns."""
 
 
 Attrs = (
@@ -173,6 +181,7 @@ Attrs = (
     | DispatchAttrs
     | ExpertLinearAttrs
     | CombineAttrs
+    | QuantizeAttrs
 )
 
 ATTRS_OF_KIND: dict[OpKind, type] = {
@@ -189,6 +198,7 @@ ATTRS_OF_KIND: dict[OpKind, type] = {
     OpKind.DISPATCH: DispatchAttrs,
     OpKind.EXPERT_LINEAR: ExpertLinearAttrs,
     OpKind.COMBINE: CombineAttrs,
+    OpKind.QUANTIZE: QuantizeAttrs,
 }
 KIND_OF_ATTRS: dict[type, OpKind] = {attrs: kind for kind, attrs in ATTRS_OF_KIND.items()}
 

@@ -13,6 +13,7 @@ from octavo.core.kv_dtype import KVDType
 from octavo.models.architecture import Architecture
 from octavo.models.ops import KIND_OF_ATTRS, Attrs, OpKind
 
+_F32_BYTES, _BF16_BYTES = 4, 2
 NUMERICS_VERSION = 1  # part of every block's identity; changes exactly when the bits of any result change
 
 
@@ -24,12 +25,11 @@ class Rows(enum.StrEnum):
 
 
 class DType(enum.StrEnum):
+    """Of numbers in buffers. DIGITS: integers up to 127, and a unit for every 32 of them."""
+
     F32 = "f32"
     BF16 = "bf16"
-
-    @property
-    def num_bytes(self) -> int:
-        return 4 if self is DType.F32 else 2
+    DIGITS = "digits"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class KVGroup:
     def slab_bytes(self) -> int:
         """K (or V) of one layer and head in one block."""
         if self.dtype is KVDType.INT8:
-            return BLOCK_SIZE * (self.head_dim + DType.F32.num_bytes)
-        return BLOCK_SIZE * self.head_dim * DType.BF16.num_bytes
+            return BLOCK_SIZE * (self.head_dim + _F32_BYTES)
+        return BLOCK_SIZE * self.head_dim * _BF16_BYTES
 
     @property
     def block_bytes(self) -> int:

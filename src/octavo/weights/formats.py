@@ -15,6 +15,7 @@ Bytes = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 BF16 = NDArray[np.uint16]
 
+_GROUP = 32  # columns that share a scale and a minimum
 _QUIET_NAN = np.uint16(0x7FC0)
 
 
@@ -124,6 +125,30 @@ def round_weights(values: F32) -> BF16:
     return rounded
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Integers:
+    """A quantized tensor taken apart: value = scale * digit + minimum, in Q6_K scale * step * digit.
+
+    digits [num_rows, num_columns] are whole numbers, zero points subtracted; scales, and minima where there
+    are any, [num_rows, groups of 32]; steps, whole numbers too, [num_rows, halves of groups].
+    """
+
+    digits: F32
+    scales: F32
+    minima: F32 | None = None
+    steps: F32 | None = None
+
+    def reshaped(self, num_rows: int) -> "Integers":
+        parts = (self.digits, self.scales, self.minima, self.steps)
+        return Integers(*(None if part is None else part.reshape(num_rows, -1) for part in parts))  # type: ignore[arg-type]
+
+
+def integers_of(tensor: Tensor) -> Integers:
+    """Of a tensor in a quantized format."""
+    blocks = tensor.data.reshape(-1, tensor.format.block_bytes)
+    return _integers(blocks, tensor.format).reshaped(tensor.num_rows)
+
+
 def _decode(blocks: Bytes, format: TensorFormat) -> F32:
     """[num_blocks, block_size]"""
     match format:
@@ -133,39 +158,50 @@ def _decode(blocks: Bytes, format: TensorFormat) -> F32:
             return blocks.view("<f2").astype(np.float32)
         case TensorFormat.BF16:
             return (blocks.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    parts = _integers(blocks, format)
+    scales = parts.scales if parts.steps is None else parts.scales.repeat(2, axis=1) * parts.steps
+    values = scales.repeat(parts.digits.shape[1] // scales.shape[1], axis=1) * parts.digits
+    return values if parts.minima is None else values + parts.minima.repeat(_GROUP, axis=1)
+
+
+def _integers(blocks: Bytes, format: TensorFormat) -> Integers:
+    """Arrays [num_blocks, ...]."""
+    match format:
         case TensorFormat.Q8_0:
-            return _half(blocks, 0) * blocks[:, 2:].view(np.int8)
+            return Integers(blocks[:, 2:].view(np.int8).astype(np.float32), _half(blocks, 0))
         case TensorFormat.Q4_0:
-            return _half(blocks, 0) * (_nibbles(blocks[:, 2:], 16) - 8)
+            return Integers(_nibbles(blocks[:, 2:], 16) - 8, _half(blocks, 0))
         case TensorFormat.Q4_1:
-            return _half(blocks, 0) * _nibbles(blocks[:, 4:], 16) + _half(blocks, 2)
+            return Integers(_nibbles(blocks[:, 4:], 16), _half(blocks, 0), _half(blocks, 2))
         case TensorFormat.Q5_0:
-            return _half(blocks, 0) * (_nibbles(blocks[:, 6:], 16) + _fifth_bits(blocks[:, 2:6]) - 16)
+            digits = _nibbles(blocks[:, 6:], 16) + _fifth_bits(blocks[:, 2:6]) - 16
+            return Integers(digits, _half(blocks, 0))
         case TensorFormat.Q5_1:
             digits = _nibbles(blocks[:, 8:], 16) + _fifth_bits(blocks[:, 4:8])
-            return _half(blocks, 0) * digits + _half(blocks, 2)
+            return Integers(digits, _half(blocks, 0), _half(blocks, 2))
         case TensorFormat.Q4_K:
-            return _decode_shared(blocks, _nibbles(blocks[:, 16:], 32))
+            return _shared(blocks, _nibbles(blocks[:, 16:], 32))
         case TensorFormat.Q5_K:
             bits = [blocks[:, 16:48] >> g & 1 for g in range(8)]
             high = np.concatenate(bits, axis=1).astype(np.float32) * 16
-            return _decode_shared(blocks, _nibbles(blocks[:, 48:], 32) + high)
+            return _shared(blocks, _nibbles(blocks[:, 48:], 32) + high)
         case TensorFormat.Q6_K:
             pairs = [blocks[:, at : at + 32] >> bit & 3 for at in (128, 160) for bit in (0, 2, 4, 6)]
             high = np.concatenate(pairs, axis=1).astype(np.float32) * 16
             digits = _nibbles(blocks[:, :128], 64) + high - 32
-            scales = _half(blocks, 208) * blocks[:, 192:208].view(np.int8)
-            return scales.repeat(16, axis=1) * digits
+            steps = blocks[:, 192:208].view(np.int8).astype(np.float32)
+            return Integers(digits, _half(blocks, 208).repeat(8, axis=1), steps=steps)
+    raise AssertionError(f"{format.label} holds no integers")
 
 
-def _decode_shared(blocks: Bytes, digits: F32) -> F32:
+def _shared(blocks: Bytes, digits: F32) -> Integers:
     """Q4_K and Q5_K. Groups 0 to 3 have s in bytes 0-3 of the twelve and t in 4-7; groups 4 to 7 have nibbles
     of both in bytes 8-11, and the two bits above them on top of the others."""
     first, second, third = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
     s = np.concatenate((first & 63, (third & 15) | (first >> 2 & 48)), axis=1)
     t = np.concatenate((second & 63, (third >> 4) | (second >> 2 & 48)), axis=1)
     scales, minima = _half(blocks, 0) * s.astype(np.float32), _half(blocks, 2) * t.astype(np.float32)
-    return scales.repeat(32, axis=1) * digits - minima.repeat(32, axis=1)
+    return Integers(digits, scales, -minima)
 
 
 def _half(blocks: Bytes, offset: int) -> F32:

@@ -14,6 +14,7 @@ from octavo.core.kv_dtype import KVDType
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import StepPhase
 from octavo.models.architecture import Architecture
+from octavo.models.digits import with_digits
 from octavo.models.ops import OpKind
 from octavo.models.program import Program
 from octavo.weights.formats import TensorFormat
@@ -33,7 +34,7 @@ from tests.backends.tiny import (
     tiny_model,
 )  # fmt: skip
 
-BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated", "avx512_plain")
 ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 GREEDY = SamplingParams(temperature=0)
 
@@ -132,6 +133,30 @@ def test_every_weight_format_equals_the_reference() -> None:
     program, _ = tiny_model(hidden_size=256, ffn_size=512, num_layers=3)
     tensors = random_tensors(program, formats=list(TensorFormat))
     assert {tensor.format for tensor in tensors.values()} == set(TensorFormat)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 3)
+    for isa in ISAS:
+        backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)
+        assert_same(run(backend, program, 3), reference)
+
+
+@pytest.mark.parametrize("arch", [TINY, SANDWICH, AFTER, SCALED, EXPERTS])
+def test_int8_activations_equal_the_reference(arch: Architecture) -> None:
+    """Whatever surrounds the layers, and by how many threads."""
+    plain, tensors = model_of(dataclasses.replace(arch, ffn_size=96))
+    program = with_digits(plain)
+    reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 4)
+    for isa in ISAS:
+        for num_threads in (1, 3):
+            backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=num_threads, isa=isa)
+            assert_same(run(backend, program, 4), reference)
+    others = run(CpuBackend(plain, tensors, LIMITS, NUM_BLOCKS), plain, 1)
+    assert (others[1] != reference[1]).any()
+
+
+def test_int8_activations_by_every_weight_format_equal_the_reference() -> None:
+    program, _ = tiny_model(hidden_size=256, ffn_size=512, num_layers=3)
+    tensors = random_tensors(program, formats=list(TensorFormat))
+    program = with_digits(program)
     reference = run(ReferenceBackend(program, tensors, LIMITS, NUM_BLOCKS), program, 3)
     for isa in ISAS:
         backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS, num_threads=2, isa=isa)

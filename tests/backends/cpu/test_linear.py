@@ -18,7 +18,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 
-ISAS = ("amx", "avx512", "avx2", "portable", "amx_emulated")
+ISAS = ("amx", "avx512", "avx2", "portable", "amx_emulated", "avx512_plain")
 F32_TYPE, F16_TYPE, Q4_1_TYPE, Q8_0_TYPE, BF16_TYPE = 0, 1, 3, 8, 30  # GGUF tensor types
 NOT_FINITE = 2
 ROWS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 16, 17, 31, 32, 33, 64, 130)
@@ -37,6 +37,8 @@ class LinearArgs(ctypes.Structure):
         ("has_residual", ctypes.c_int32),
         ("scale", ctypes.c_float),
         ("bias", ctypes.c_void_p),
+        ("digits", ctypes.c_void_p),
+        ("digits_stride", ctypes.c_int64),
     )
 
 
@@ -231,6 +233,7 @@ def run(
     reverse: bool = False,
     bias: F32 | None = None,
     scale: float | None = None,
+    digits: U8 | None = None,
 ) -> F32:
     """The native result; rows behind the last are NaN, and nothing may be written beside y."""
     num_rows, depth = x.shape
@@ -252,6 +255,8 @@ def run(
         residual is not None,
         1.0 if scale is None else scale,
         None if bias is None else bias.ctypes.data,
+        None if digits is None else digits.ctypes.data,
+        0 if digits is None else digits.shape[1],
     )
     count = library().octavo_test_linear_num_items(isa.encode(), ctypes.byref(args))
     items = [(i, i + 1) for i in reversed(range(count))] if reverse else [(0, count)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from octavo.backends.reference.arithmetic import from_bf16, to_bf16
+from octavo.backends.reference.arithmetic import from_bf16, linear, to_bf16
 from octavo.backends.reference.experts import combine, dispatch_order, expert_linear, experts_of, route
 
 RNG = np.random.default_rng(1)
@@ -34,7 +34,8 @@ def test_rows_come_back_from_their_experts() -> None:
 
     def mixed(rows: slice) -> np.ndarray:
         order = dispatch_order(routes[rows])
-        outputs = expert_linear(x[rows][order // 2], np.sort(experts_of(routes[rows])), weights)
+        experts = np.sort(experts_of(routes[rows]))
+        outputs = expert_linear([x[rows][order // 2]], experts, lambda i, of: linear(of[0], weights[i]))
         return combine(old[rows], outputs, routes[rows], 0.5)
 
     whole = mixed(slice(None))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from octavo.backends.reference.quantize import (
-    KV_DIGITS,
+    INT8_DIGITS,
     QUERY_DIGITS,
     digit_products,
     quantize,
@@ -12,7 +12,7 @@ from octavo.backends.reference.quantize import (
 RNG = np.random.default_rng(2)
 
 
-@pytest.mark.parametrize("max_digit", [KV_DIGITS, QUERY_DIGITS])
+@pytest.mark.parametrize("max_digit", [INT8_DIGITS, QUERY_DIGITS])
 def test_digits_times_the_unit_are_the_values_to_half_a_unit(max_digit: int) -> None:
     rows = (RNG.normal(size=(50, 64)) * np.exp(RNG.uniform(-60, 60, (50, 1)))).astype(np.float32)
     digits, units = quantize(rows, max_digit)
@@ -21,13 +21,13 @@ def test_digits_times_the_unit_are_the_values_to_half_a_unit(max_digit: int) -> 
 
 
 def test_ties_go_to_the_even_digit() -> None:
-    digits, units = quantize(np.array([[127, 0.5, 1.5, -2.5]], np.float32), KV_DIGITS)
+    digits, units = quantize(np.array([[127, 0.5, 1.5, -2.5]], np.float32), INT8_DIGITS)
     assert digits.tolist() == [[127, 0, 2, -2]] and units.tolist() == [1]
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-40, -1e-38])
 def test_rows_too_small_for_a_unit_are_zero(value: float) -> None:
-    digits, units = quantize(np.full((1, 4), value, np.float32), KV_DIGITS)
+    digits, units = quantize(np.full((1, 4), value, np.float32), INT8_DIGITS)
     assert not digits.any() and not units.any()
 
 
@@ -40,7 +40,7 @@ def test_a_row_that_is_not_finite_has_no_digits_and_an_infinite_unit(value: floa
 
 def test_sums_of_products_are_exact() -> None:
     """The largest that can occur, which a sum in float32 would not get right."""
-    a, b = np.full((1, 512), QUERY_DIGITS, np.float32), np.full((1, 512), KV_DIGITS, np.float32)
-    b[0, 0] = KV_DIGITS - 1
-    assert digit_products(a, b)[0, 0] == np.float32(QUERY_DIGITS * (KV_DIGITS * 512 - 1))
-    assert QUERY_DIGITS * KV_DIGITS * 512 < 2**31
+    a, b = np.full((1, 512), QUERY_DIGITS, np.float32), np.full((1, 512), INT8_DIGITS, np.float32)
+    b[0, 0] = INT8_DIGITS - 1
+    assert digit_products(a, b)[0, 0] == np.float32(QUERY_DIGITS * (INT8_DIGITS * 512 - 1))
+    assert QUERY_DIGITS * INT8_DIGITS * 512 < 2**31

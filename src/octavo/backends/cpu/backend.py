@@ -106,8 +106,12 @@ class CpuBackend:
             self._executor = None
 
     def buffer(self, name: str, num_rows: int) -> NDArray[Any]:
-        """A copy of a buffer's first rows after the last step: float32, or uint16 with bf16 bits."""
+        """A copy of a buffer's first rows after the last step: float32, or uint16 with bf16 bits.
+
+        Not of digits, of which the kernels have an order of their own.
+        """
         buffer = self._program.buffer(name)
+        assert buffer.dtype is not DType.DIGITS
         stride = native.Long()
         index = self._buffer_index[name]
         address = self._library.octavo_executor_buffer(self._executor, index, ctypes.byref(stride))

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from octavo.backends.base import StepLimits
 from octavo.backends.cpu import library as native
 from octavo.core.kv_dtype import KVDType
+from octavo.models.ops import OpKind
 from octavo.models.program import DType, Op, Program, Rows
 
 _KV_FORMATS = (KVDType.BF16, KVDType.INT8)  # in the order of kernels.h
+_BUFFER_FORMATS = (DType.F32, DType.BF16, DType.DIGITS)  # in the order of capi.h
+_LINEAR = (OpKind.LINEAR, OpKind.EXPERT_LINEAR)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ def describe(
     """weights: in the program's order. frequencies: of each rotary table; None where only sizes matter."""
     buffers = (native.BufferDesc * len(program.buffers))(
         *(
-            native.BufferDesc(b.rows is Rows.OUTPUTS, b.dtype is DType.BF16, b.width, b.experts_per_token)
+            native.BufferDesc(
+                b.rows is Rows.OUTPUTS, _BUFFER_FORMATS.index(b.dtype), b.width, b.experts_per_token
+            )
             for b in program.buffers
         )
     )
@@ -82,10 +87,12 @@ def describe(
 
 
 def _op_desc(op: Op, buffer_index: dict[str, int], weight_index: dict[str, int]) -> native.OpDesc:
+    first, second = ([buffer_index[name] for name in op.inputs] + [-1, -1])[:2]
     desc = native.OpDesc(
         kind=op.kind,
-        input=buffer_index[op.inputs[0]] if op.inputs else -1,
-        routes=buffer_index[op.inputs[1]] if len(op.inputs) > 1 else -1,
+        input=first,
+        routes=-1 if op.kind in _LINEAR else second,
+        digits=second if op.kind in _LINEAR else -1,
         output=buffer_index[op.output] if op.output else -1,
         weight=weight_index[op.weight] if op.weight else -1,
         bias=weight_index[op.bias] if op.bias else -1,

@@ -25,7 +25,7 @@ Long = ctypes.c_int64
 class BufferDesc(ctypes.Structure):
     _fields_ = (
         ("is_per_output", Int),
-        ("is_bf16", Int),
+        ("format", Int),
         ("width", Long),
         ("experts_per_token", Long),
     )
@@ -52,6 +52,7 @@ class OpDesc(ctypes.Structure):
         ("kind", Int),
         ("input", Int),
         ("routes", Int),
+        ("digits", Int),
         ("output", Int),
         ("weight", Int),
         ("bias", Int),

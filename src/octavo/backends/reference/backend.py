@@ -29,7 +29,7 @@ from octavo.backends.reference.arithmetic import (
 from octavo.backends.reference.attention import Scoring, attend
 from octavo.backends.reference.experts import combine, dispatch_order, expert_linear, experts_of, route
 from octavo.backends.reference.logits import adjust, score
-from octavo.backends.reference.quantize import quantized_row
+from octavo.backends.reference.quantize import int8_linear, quantized_groups, quantized_row
 from octavo.backends.reference.sampling import sample
 from octavo.backends.reference.tables import rope_table
 from octavo.core.block_hash import BLOCK_SIZE
@@ -50,7 +50,7 @@ from octavo.core.step import (
 )
 from octavo.models.ops import OpKind
 from octavo.models.program import DType, KVGroup, Op, Program, RopeTable, Rows, Weight
-from octavo.weights.formats import Tensor, expand_to_bf16, expand_to_f32
+from octavo.weights.formats import Integers, Tensor, expand_to_bf16, expand_to_f32, integers_of
 
 
 @dataclasses.dataclass(slots=True)
@@ -84,7 +84,8 @@ class ReferenceBackend:
         num_checkpoint_blocks: int = 0,
     ) -> None:
         self._program = program
-        self._weights = {weight.name: _expand(weight, tensors) for weight in program.weights}
+        self._weights: dict[str, Any] = {weight.name: _expand(weight, tensors) for weight in program.weights}
+        self._integers = _integers(program, tensors)
         self._rope_tables = [self._rope_table(table, limits.max_model_len) for table in program.rope_tables]
         self._blocks = [_empty_blocks(num_blocks, group) for group in program.kv_groups]
         self._tier = [_empty_blocks(num_checkpoint_blocks, group) for group in program.kv_groups]
@@ -204,8 +205,9 @@ class ReferenceBackend:
             return
         buffer = self._program.buffer(op.output)
         num_rows = len(rows.token_ids) if buffer.rows is Rows.TOKENS else len(rows.output_row)
-        assert result.shape == (num_rows * buffer.rows_per_token, buffer.width)
-        is_rounded = result.dtype == np.uint16 or buffer.dtype is DType.F32
+        assert len(result) == num_rows * buffer.rows_per_token
+        assert buffer.dtype is DType.DIGITS or result.shape[1] == buffer.width
+        is_rounded = result.dtype == np.uint16 or buffer.dtype is not DType.BF16
         self.buffers[op.output] = result if is_rounded else to_bf16(result)
 
     def _compute(self, op: Op, inputs: list[Any], weight: Any, rows: _Rows) -> Any:
@@ -216,7 +218,7 @@ class ReferenceBackend:
             case OpKind.NORM:
                 return self._norm(op, inputs[0], weight, attrs)
             case OpKind.LINEAR:
-                return self._linear(op, inputs[0], weight, attrs)
+                return self._linear(op, inputs, attrs)
             case OpKind.ROPE:
                 return self._rotate(inputs[0], attrs, rows)
             case OpKind.KV_WRITE:
@@ -236,9 +238,11 @@ class ReferenceBackend:
             case OpKind.DISPATCH:
                 return inputs[0][dispatch_order(inputs[1]) // attrs.top_k]
             case OpKind.EXPERT_LINEAR:
-                return self._expert_linear(op, inputs[0], attrs)
+                return self._expert_linear(op, inputs, attrs)
             case OpKind.COMBINE:
                 return combine(self.buffers[op.output or ""], inputs[0], inputs[1], attrs.scale)
+            case OpKind.QUANTIZE:
+                return quantized_groups(inputs[0])
 
     def _norm(self, op: Op, x: F32, weight: F32, attrs: Any) -> F32:
         end = attrs.first_column + attrs.num_groups * attrs.width
@@ -254,19 +258,33 @@ class ReferenceBackend:
         result[:, attrs.first_column : end] = normed
         return result
 
-    def _linear(self, op: Op, x: BF16, weight: BF16, attrs: Any) -> F32:
-        y = linear(x, weight)
+    def _linear(self, op: Op, inputs: list[Any], attrs: Any) -> F32:
+        y = self._product(op.weight or "", inputs)
         if op.bias is not None:
             y = f32(f64(y) + f64(self._weights[op.bias]))
         if attrs.scale != 1.0:
             y = f32(f64(y) * f64(np.float32(attrs.scale)))
         return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
 
-    def _expert_linear(self, op: Op, x: BF16, attrs: Any) -> F32:
+    def _expert_linear(self, op: Op, inputs: list[Any], attrs: Any) -> F32:
         names = [weight.name for weight in self._program.weights]
         first = names.index(op.weight or "")
-        weights = [self._weights[name] for name in names[first : first + attrs.num_experts]]
-        return expert_linear(x, np.sort(experts_of(self.buffers["routes"])), weights)
+        experts = np.sort(experts_of(self.buffers["routes"]))
+        return expert_linear(inputs, experts, lambda expert, rows: self._product(names[first + expert], rows))
+
+    def _product(self, name: str, inputs: list[Any]) -> F32:
+        """x W^T of one weight: by digits of x where there are any and the weight's part is integers."""
+        if len(inputs) == 1:
+            return linear(inputs[0], self._weights[name])
+        x, digits = inputs
+        parts, row = [], 0
+        for integers, (_, num_rows) in zip(
+            self._integers[name], self._program.weight(name).parts, strict=True
+        ):
+            expanded = self._weights[name][row : row + num_rows]
+            parts.append(linear(x, expanded) if integers is None else int8_linear(digits, integers))
+            row += num_rows
+        return np.concatenate(parts, axis=1)
 
     def _rotate(self, qkv: F32, attrs: Any, rows: _Rows) -> F32:
         num_rotated = attrs.num_heads + attrs.num_kv_heads
@@ -328,6 +346,17 @@ def _store(
     logprobs.logprob[row], logprobs.rank[row], top_ids, top_logprobs = scored
     logprobs.top_ids[row, : len(top_ids)] = top_ids
     logprobs.top_logprobs[row, : len(top_ids)] = top_logprobs
+
+
+def _integers(program: Program, tensors: Mapping[str, Tensor]) -> dict[str, list[Integers | None]]:
+    """Of the weights that digits are multiplied by: their parts, None where one is stored otherwise."""
+    if all(op.kind is not OpKind.QUANTIZE for op in program.ops):
+        return {}
+    parts = {weight.name: [tensors[name] for name, _ in weight.parts] for weight in program.weights}
+    return {
+        name: [integers_of(tensor) if tensor.format.is_quantized else None for tensor in tensors_of_weight]
+        for name, tensors_of_weight in parts.items()
+    }
 
 
 def _expand(weight: Weight, tensors: Mapping[str, Tensor]) -> BF16 | F32:

@@ -1,12 +1,12 @@
 """Mixtures of experts, exactly: which experts a row goes to, and what of their results it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.backends.reference.arithmetic import BF16, F32, LANES, exp, f32, f64, linear, tree
+from octavo.backends.reference.arithmetic import F32, LANES, exp, f32, f64, tree
 
 
 def route(logits: F32, top_k: int, is_normalized: bool) -> F32:
@@ -42,10 +42,16 @@ def experts_of(routes: F32) -> np.ndarray:
     return routes[:, : routes.shape[1] // 2].astype(np.int64).reshape(-1)
 
 
-def expert_linear(x: BF16, experts: np.ndarray, weights: Sequence[NDArray[Any]]) -> F32:
-    """Row i by the weights of experts[i], which ascend."""
-    pieces = [linear(x[experts == expert], weights[expert]) for expert in np.unique(experts)]
-    return np.concatenate(pieces) if pieces else np.zeros((0, weights[0].shape[0]), np.float32)
+def expert_linear(
+    inputs: Sequence[NDArray[Any]],
+    experts: np.ndarray,
+    product: Callable[[int, list[NDArray[Any]]], F32],
+) -> F32:
+    """Row i of the inputs by the product with the weights of experts[i], which ascend."""
+    pieces = [
+        product(expert, [x[experts == expert] for x in inputs]) for expert in np.unique(experts).tolist()
+    ]
+    return np.concatenate(pieces) if pieces else product(0, list(inputs))
 
 
 def combine(old: F32, outputs: F32, routes: F32, scale: float) -> F32:

@@ -16,9 +16,12 @@ namespace octavo {
 constexpr int MAX_SEGMENTS = 4; // tensors stacked in one weight
 constexpr int MAX_EXPERTS_PER_TOKEN = 64;
 
+// What a buffer's rows hold; of DIGITS a DigitGroup for every 32 of its width.
+enum class BufferFormat : int32_t { F32, BF16, DIGITS };
+
 struct BufferDesc {
   int32_t is_per_output; // rows: outputs of the step, else tokens
-  int32_t is_bf16;       // else fp32
+  BufferFormat format;
   int64_t width;
   int64_t experts_per_token; // rows that a token has in a buffer of dispatched rows; 0 in others
 };
@@ -45,6 +48,7 @@ struct OpDesc {
   OpKind kind;
   int32_t input;  // buffer, or -1
   int32_t routes; // buffer, or -1: of ops on experts
+  int32_t digits; // buffer, or -1: of linear layers, what the input is as digits
   int32_t output; // buffer, or -1
   int32_t weight; // or -1
   int32_t bias;   // weight, or -1

@@ -41,10 +41,23 @@ OCTAVO_API int32_t octavo_test_linear(const char *isa, const LinearArgs *args, i
     FloatMode mode;
     kernels->thread_begin();
     for (int32_t item = item_begin; item < item_end; item++)
-      kernels->linear_item(*args, item, scratch);
+      if (args->is_int8())
+        kernels->linear_int8_item(*args, item);
+      else
+        kernels->linear_item(*args, item, scratch);
     kernels->thread_end();
   }
   free(scratch);
+  return 0;
+}
+
+OCTAVO_API int32_t octavo_test_quantize(const char *isa, const bf16 *x, DigitGroup *groups,
+                                        int32_t num_groups) {
+  const KernelTable *kernels = select_kernels(isa);
+  if (!kernels)
+    return 1;
+  FloatMode mode;
+  kernels->quantize_groups(x, groups, num_groups);
   return 0;
 }
 

@@ -19,7 +19,7 @@ namespace avx2 {
 extern const KernelTable KERNELS;
 }
 namespace avx512 {
-extern const KernelTable KERNELS;
+extern const KernelTable KERNELS, KERNELS_WITH_VNNI;
 }
 namespace amx {
 extern const KernelTable KERNELS;
@@ -32,6 +32,7 @@ extern const KernelTable KERNELS;
 namespace {
 
 struct Build {
+  const char *name;
   const KernelTable *table;
   bool (*can_run)();
 };
@@ -66,27 +67,39 @@ bool can_run_avx512() {
          has_all(b, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
 }
 
+bool has_vnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_all(c, 1u << 11);
+}
+
+bool can_run_avx512_vnni() { return can_run_avx512() && has_vnni(); }
+bool can_run_avx512_plain() { return can_run_avx512() && !has_vnni(); }
+
 bool can_run_amx() {
-  const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25, vnni = 1u << 11;
+  const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25;
   const unsigned avx512_bf16 = 1u << 5;
   const long request_permission = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   unsigned a, b, c, d;
-  return can_run_avx512() && has_all(saved_state(), 0x600e6) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-         has_all(d, amx_bf16 | amx_tile | amx_int8) && has_all(c, vnni) &&
+  return can_run_avx512_vnni() && has_all(saved_state(), 0x600e6) &&
+         __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_all(d, amx_bf16 | amx_tile | amx_int8) &&
          __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, avx512_bf16) &&
          syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
 #endif
 
+// For tests, and so only when forced, are those behind the build that always runs.
 const Build BUILDS[] = {
 #if defined(OCTAVO_HAS_avx2)
-    {&amx::KERNELS, can_run_amx},           {&avx512::KERNELS, can_run_avx512},
-    {&avx2::KERNELS, can_run_avx2},
+    {"amx", &amx::KERNELS, can_run_amx},
+    {"avx512", &avx512::KERNELS_WITH_VNNI, can_run_avx512_vnni},
+    {"avx512", &avx512::KERNELS, can_run_avx512_plain},
+    {"avx2", &avx2::KERNELS, can_run_avx2},
 #endif
-    {&portable::KERNELS, always},
+    {"portable", &portable::KERNELS, always},
 #if defined(OCTAVO_HAS_avx2)
-    {&amx_emulated::KERNELS, can_run_avx2}, // for tests: behind a build that always runs, so only when forced
+    {"amx_emulated", &amx_emulated::KERNELS, can_run_avx2},
+    {"avx512_plain", &avx512::KERNELS, can_run_avx512}, // without VNNI, where there is some, too
 #endif
 };
 
@@ -95,7 +108,7 @@ const Build BUILDS[] = {
 const KernelTable *select_kernels(const char *forced) {
   const bool is_forced = forced && *forced;
   for (const Build &build : BUILDS)
-    if ((!is_forced || strcmp(forced, build.table->name) == 0) && build.can_run())
+    if ((!is_forced || strcmp(forced, build.name) == 0) && build.can_run())
       return build.table;
   return nullptr;
 }
@@ -103,7 +116,7 @@ const KernelTable *select_kernels(const char *forced) {
 const char *available_kernels(int index) {
   for (const Build &build : BUILDS)
     if (build.can_run() && index-- == 0)
-      return build.table->name;
+      return build.name;
   return nullptr;
 }
 

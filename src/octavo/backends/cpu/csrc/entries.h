@@ -14,6 +14,7 @@ void kv_write_row(const bf16 *rotated, uint8_t *block, int offset, int num_layer
                   const KVWriteAttrs &);
 void act_mul_rows(const float *x, int64_t x_stride, bf16 *y, int64_t y_stride, int num_rows,
                   const ActMulAttrs &);
+void quantize_groups(const bf16 *x, DigitGroup *groups, int num_groups);
 void route_row(const float *logits, float *routes, const RouteAttrs &);
 void combine_row(const float *const *rows, const float *weights, float *y, int width, const CombineAttrs &);
 void scale_row(const float *x, bf16 *y, int width, const ScaleAttrs &);

@@ -21,7 +21,8 @@ constexpr int TILES_PER_THREAD = 8;
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
          kind == OpKind::ACT_MUL || kind == OpKind::GATHER || kind == OpKind::SCALE ||
-         kind == OpKind::ROUTE || kind == OpKind::DISPATCH || kind == OpKind::COMBINE;
+         kind == OpKind::ROUTE || kind == OpKind::DISPATCH || kind == OpKind::COMBINE ||
+         kind == OpKind::QUANTIZE;
 }
 
 } // namespace
@@ -58,6 +59,9 @@ void Executor::plan_phases() {
     }
     if (i > 0 && is_gated(desc_, i - 1))
       phases_.back() = {i - 1, i + 1, true};
+    else if (i > 0 && kind == OpKind::QUANTIZE && phases_.back().is_gated &&
+             desc_.ops[i].input == desc_.ops[i - 1].output)
+      phases_.back().end = i + 1;
     else if (i > 0 && is_rowwise(kind) && is_rowwise(desc_.ops[i - 1].kind) && !has_own_rows &&
              !phases_.back().is_gated)
       phases_.back().end = i + 1;
@@ -325,6 +329,10 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
     case OpKind::COMBINE:
       run_combine(op, row);
       break;
+    case OpKind::QUANTIZE:
+      kernels_.quantize_groups(bf16_row(op.input, row), digits_row(op.output, row),
+                               (int)num_groups(desc_.buffers[op.input].width));
+      break;
     case OpKind::LINEAR:
     case OpKind::EXPERT_LINEAR:
     case OpKind::ATTENTION:
@@ -334,7 +342,7 @@ void Executor::run_rows(const OpDesc &op, int begin, int end) {
 
 void Executor::run_norm(const OpDesc &op, int row) {
   const float *x = f32_row(op.input, row), *weight = desc_.weights[op.weight].vector;
-  if (desc_.buffers[op.output].is_bf16)
+  if (desc_.buffers[op.output].format == BufferFormat::BF16)
     kernels_.norm_row(x, weight, bf16_row(op.output, row), op.as<NormAttrs>());
   else
     kernels_.norm_row_f32(x, weight, f32_row(op.output, row), op.as<NormAttrs>());
@@ -342,7 +350,7 @@ void Executor::run_norm(const OpDesc &op, int row) {
 
 void Executor::run_scale(const OpDesc &op, int row) {
   const int width = (int)desc_.buffers[op.input].width;
-  if (desc_.buffers[op.output].is_bf16)
+  if (desc_.buffers[op.output].format == BufferFormat::BF16)
     kernels_.scale_row(f32_row(op.input, row), bf16_row(op.output, row), width, op.as<ScaleAttrs>());
   else
     kernels_.scale_row_f32(f32_row(op.input, row), f32_row(op.output, row), width, op.as<ScaleAttrs>());
@@ -357,7 +365,9 @@ LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) 
           rows_of(op.output),
           (int32_t)op.as<LinearAttrs>().has_residual,
           (float)op.as<LinearAttrs>().scale,
-          op.bias >= 0 ? desc_.weights[op.bias].vector + column : nullptr};
+          op.bias >= 0 ? desc_.weights[op.bias].vector + column : nullptr,
+          digits_of(op, 0),
+          op.digits >= 0 ? stride(op.digits) : 0};
 }
 
 void Executor::run_linear(const OpDesc &op, int item, int thread) {
@@ -366,7 +376,7 @@ void Executor::run_linear(const OpDesc &op, int item, int thread) {
     const LinearArgs args = linear_args(op, s, column);
     const int items = kernels_.linear_num_items(args);
     if (item < items) {
-      kernels_.linear_item(args, item, scratch(thread));
+      run_linear_item(args, item, thread);
       if (op.output == desc_.logits_buffer && is_sampled_range_)
         take_column_best(args, item);
       return;
@@ -374,6 +384,13 @@ void Executor::run_linear(const OpDesc &op, int item, int thread) {
     item -= items;
     column += args.weight.num_columns;
   }
+}
+
+void Executor::run_linear_item(const LinearArgs &args, int item, int thread) {
+  if (args.is_int8())
+    kernels_.linear_int8_item(args, item);
+  else
+    kernels_.linear_item(args, item, scratch(thread));
 }
 
 void Executor::run_attention(const OpDesc &op, int item, int thread) {
@@ -406,6 +423,15 @@ float *Executor::f32_row(int32_t buffer, int64_t row) const {
 
 bf16 *Executor::bf16_row(int32_t buffer, int64_t row) const {
   return (bf16 *)(buffers_.data() + workspace_.buffers[buffer].offset) + row * stride(buffer);
+}
+
+DigitGroup *Executor::digits_row(int32_t buffer, int64_t row) const {
+  return (DigitGroup *)(buffers_.data() + workspace_.buffers[buffer].offset) + row * stride(buffer);
+}
+
+// Of a linear layer's input, or null.
+const DigitGroup *Executor::digits_of(const OpDesc &op, int64_t row) const {
+  return op.digits >= 0 ? digits_row(op.digits, row) : nullptr;
 }
 
 int32_t *Executor::block_table(int32_t group, int32_t slot) {

@@ -31,7 +31,7 @@ private:
   // begin == end: rows are put in order of their experts, for the DISPATCH that follows.
   struct Phase {
     int32_t begin, end;
-    bool is_gated = false; // a LINEAR with the ACT_MUL of its columns
+    bool is_gated = false; // a LINEAR with the ACT_MUL of its columns, and perhaps what makes digits of those
   };
   // Cosines, then sines, of every position: [max_model_len][num_pairs] each.
   struct RopeTable {
@@ -65,6 +65,7 @@ private:
   void run_norm(const OpDesc &op, int row);
   void run_scale(const OpDesc &op, int row);
   void run_linear(const OpDesc &op, int item, int thread);
+  void run_linear_item(const LinearArgs &args, int item, int thread);
   void run_attention(const OpDesc &op, int item, int thread);
   void order_by_expert(const OpDesc &dispatch);
   void run_dispatch(const OpDesc &op, int row);
@@ -94,6 +95,8 @@ private:
   int64_t stride(int32_t buffer) const { return workspace_.buffers[buffer].stride; }
   float *f32_row(int32_t buffer, int64_t row) const;
   bf16 *bf16_row(int32_t buffer, int64_t row) const;
+  DigitGroup *digits_row(int32_t buffer, int64_t row) const;
+  const DigitGroup *digits_of(const OpDesc &op, int64_t row) const;
   int32_t *block_table(int32_t group, int32_t slot);
   uint8_t *block(int64_t index) const;
   uint8_t *scratch(int thread) const { return scratch_.data() + workspace_.scratch_bytes * thread; }

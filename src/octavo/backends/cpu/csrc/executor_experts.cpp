@@ -55,7 +55,9 @@ LinearArgs Executor::expert_args(const OpDesc &op, int expert, int segment, int6
           expert_begin_[expert + 1] - first,
           0,
           1.0f,
-          nullptr};
+          nullptr,
+          digits_of(op, first),
+          op.digits >= 0 ? stride(op.digits) : 0};
 }
 
 // Of one expert; all have layers of one shape.
@@ -74,7 +76,7 @@ void Executor::run_expert_linear(const OpDesc &op, int item, int thread) {
     const LinearArgs args = expert_args(op, expert, s, column);
     const int items = kernels_.linear_num_items(args);
     if (item < items)
-      return kernels_.linear_item(args, item, scratch(thread));
+      return run_linear_item(args, item, thread);
     item -= items;
     column += args.weight.num_columns;
   }

@@ -38,10 +38,16 @@ void Executor::run_gated(const Phase &phase, int item, int thread) {
     args.y = sums + half * attrs.width;
     args.y_stride = GATED_STRIDE;
     for (int i = 0; i < kernels_.linear_num_items(args); i++)
-      kernels_.linear_item(args, i, scratch(thread));
+      run_linear_item(args, i, thread);
   }
   kernels_.act_mul_rows(sums, GATED_STRIDE, bf16_row(activation.output, 0) + first, stride(activation.output),
                         rows_of(linear.output), attrs);
+  if (phase.end - phase.begin < 3)
+    return;
+  const OpDesc &quantize = desc_.ops[phase.begin + 2];
+  for (int row = 0; row < rows_of(linear.output); row++)
+    kernels_.quantize_groups(bf16_row(activation.output, row) + first,
+                             digits_row(quantize.output, row) + first / CHUNK, 1);
 }
 
 } // namespace octavo

@@ -36,6 +36,14 @@ using bf16 = uint16_t;
 // Columns beyond N and k beyond K are zero.
 enum class WeightFormat : int32_t { BF16, Q8_0, Q4_1, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K };
 
+// Activations as digits, in units of their own: 32 k of one row (docs/exactness.md). Of every eight k the
+// digits stand as 0 2 4 6 1 3 5 7: as bytes of weights come out of their nibbles.
+struct DigitGroup {
+  int8_t digits[CHUNK];
+  float unit, unit_sum; // unit_sum: unit * the sum of the digits
+  int32_t sums[2];      // of digits of k 0 to 15 and 16 to 31
+};
+
 struct LinearWeight {
   const uint8_t *data;
   WeightFormat format;
@@ -46,6 +54,7 @@ struct LinearWeight {
 // y[m, n] = (sum over k of x[m, k] * w[n, k] + bias[n]) * scale, added to the old y[m, n] if has_residual.
 // x: bf16 rows of x_stride elements (a multiple of 32, zero beyond K, 64-byte aligned), readable up to a
 // multiple of 16 rows, where anything may stand beyond num_rows; y: fp32 rows of y_stride.
+// digits: the same rows as digits, or null; weights other than BF16 are then multiplied by them and not by x.
 struct LinearArgs {
   LinearWeight weight;
   const bf16 *x;
@@ -56,6 +65,10 @@ struct LinearArgs {
   int32_t has_residual;
   float scale;
   const float *bias; // [num_columns], or null
+  const DigitGroup *digits;
+  int64_t digits_stride; // groups
+
+  bool is_int8() const { return digits && weight.format != WeightFormat::BF16; }
 };
 
 // What a block of a KV group holds: [kv head][layer][K | V] of 16 tokens (models/program.py, KVGroup).
@@ -144,6 +157,8 @@ struct KernelTable {
   // linear.cpp: a layer is cut into independent items; scratch is per thread.
   int (*linear_num_items)(const LinearArgs &);
   void (*linear_item)(const LinearArgs &, int item, uint8_t *scratch);
+  // linear_int8.cpp: the same item where is_int8().
+  void (*linear_int8_item)(const LinearArgs &, int item);
   // Of the columns that an item has written to a row.
   ColumnBest (*best_of_item)(const LinearArgs &, int item, int row);
   size_t (*linear_scratch_bytes)(int32_t depth);
@@ -160,6 +175,8 @@ struct KernelTable {
                        const KVWriteAttrs &);
   void (*act_mul_rows)(const float *x, int64_t x_stride, bf16 *y, int64_t y_stride, int num_rows,
                        const ActMulAttrs &);
+  // num_groups * 32 values of one row.
+  void (*quantize_groups)(const bf16 *x, DigitGroup *groups, int num_groups);
   // Router logits of one row to [top_k expert numbers | top_k weights].
   void (*route_row)(const float *logits, float *routes, const RouteAttrs &);
   // y += scale * sum of weights[i] * rows[i], i ascending.

@@ -14,9 +14,6 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-constexpr int MAX_ITEMS = 128;
-constexpr int ITEM_PANELS = 2; // an item holds a multiple of these
-
 // ---- few rows: one panel at a time, unpacked in registers; scratch is [rows of x as fp32][sums] ----
 
 constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
@@ -53,19 +50,6 @@ static void few_rows_item(const LinearArgs &args, PanelRange range, float *scrat
 }
 
 // ---- items ----
-
-int pairs_of_panels(const LinearWeight &weight) {
-  return (num_panels(weight) + ITEM_PANELS - 1) / ITEM_PANELS;
-}
-int pairs_per_item(const LinearWeight &weight) {
-  return (pairs_of_panels(weight) + MAX_ITEMS - 1) / MAX_ITEMS;
-}
-
-PanelRange panels_of_item(const LinearWeight &weight, int item) {
-  const int per_item = pairs_per_item(weight) * ITEM_PANELS, panels = num_panels(weight);
-  const int begin = item * per_item, end = begin + per_item;
-  return {begin, end < panels ? end : panels};
-}
 
 template <WeightFormat F>
 static void format_item(const LinearArgs &args, PanelRange range, uint8_t *scratch) {

@@ -6,6 +6,8 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
 constexpr int MAX_SUM_ROWS = 1024; // rows whose sums wait in scratch at one time
+constexpr int MAX_ITEMS = 128;     // of a layer
+constexpr int ITEM_PANELS = 2;     // an item holds a multiple of these
 
 struct PanelRange {
   int begin, end;
@@ -13,6 +15,19 @@ struct PanelRange {
 
 OCTAVO_INLINE int num_panels(const LinearWeight &weight) { return (weight.num_columns + PANEL - 1) / PANEL; }
 OCTAVO_INLINE int num_groups(const LinearWeight &weight) { return (weight.depth + CHUNK - 1) / CHUNK; }
+
+OCTAVO_INLINE int pairs_of_panels(const LinearWeight &weight) {
+  return (num_panels(weight) + ITEM_PANELS - 1) / ITEM_PANELS;
+}
+OCTAVO_INLINE int pairs_per_item(const LinearWeight &weight) {
+  return (pairs_of_panels(weight) + MAX_ITEMS - 1) / MAX_ITEMS;
+}
+
+OCTAVO_INLINE PanelRange panels_of_item(const LinearWeight &weight, int item) {
+  const int per_item = pairs_per_item(weight) * ITEM_PANELS, panels = num_panels(weight);
+  const int begin = item * per_item, end = begin + per_item;
+  return {begin, end < panels ? end : panels};
+}
 
 template <WeightFormat F> OCTAVO_INLINE const uint8_t *panel_data(const LinearWeight &weight, int panel) {
   return span_data<F>(weight.data, panel * (num_groups(weight) / Group<F>::SPAN));

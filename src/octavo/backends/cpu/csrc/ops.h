@@ -18,6 +18,7 @@ enum class OpKind : int32_t {
   DISPATCH = 10,
   EXPERT_LINEAR = 11,
   COMBINE = 12,
+  QUANTIZE = 13,
 };
 
 struct EmbedAttrs { double scale; };
@@ -33,6 +34,7 @@ struct RouteAttrs { int64_t num_experts; int64_t top_k; int64_t is_normalized; }
 struct DispatchAttrs { int64_t num_experts; int64_t top_k; };
 struct ExpertLinearAttrs { int64_t num_experts; };
 struct CombineAttrs { int64_t top_k; double scale; };
+struct QuantizeAttrs { int64_t unused; };
 
 constexpr int MAX_ATTRIBUTE_BYTES = 64;
 

@@ -1,5 +1,6 @@
-// Numbers as integers, the digits, times a unit of their own: what an int8 KV cache holds, and what its
-// attention multiplies. Sums of products of digits are exact in 32 bits, so they have no order to keep.
+// Numbers as integers, the digits, times a unit of their own: what an int8 KV cache holds and its attention
+// multiplies, and activations of int8. Sums of products of digits are exact in 32 bits, so they have no order
+// to keep.
 #pragma once
 #include "vec16.h"
 
@@ -8,8 +9,8 @@ namespace {
 
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 
-constexpr float KV_DIGITS = 127.0f;      // the largest digit of a key or value
-constexpr float QUERY_DIGITS = 32512.0f; // of a query or weight: 127 * 256, so that it splits into two bytes
+constexpr float INT8_DIGITS = 127.0f;    // the largest digit of a key, a value or an activation
+constexpr float QUERY_DIGITS = 32512.0f; // of a query or its weights: 127 * 256, which splits into two bytes
 constexpr int MAX_INT8_HEAD_DIM = 512;   // products of digits that fit a sum of 32 bits
 static_assert(127 * 32512.0 * MAX_INT8_HEAD_DIM < 0x1p31, "a sum of products would overflow");
 

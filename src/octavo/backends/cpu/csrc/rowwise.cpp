@@ -150,7 +150,7 @@ void write_bf16_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
 
 // The digits of one token's head; returns their unit.
 float quantize_head(const bf16 *x, int head_dim, int8_t *digits) {
-  const Scaling scaling = scaling_of(largest_of(x, head_dim), KV_DIGITS);
+  const Scaling scaling = scaling_of(largest_of(x, head_dim), INT8_DIGITS);
   for (int d = 0; d < head_dim; d += LANES)
     store(digits + d, __builtin_convertvector(digits_of(from_bf16(load<u16x16>(x + d)), scaling), i8x16));
   return scaling.unit;
@@ -167,6 +167,24 @@ void write_int8_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
   uint8_t *values = (uint8_t *)(units - offset + 2 * BLOCK_SIZE) + (offset / 4) * 4 * head_dim + offset % 4;
   for (int d = 0; d < head_dim; d++)
     values[4 * d] = (uint8_t)digits[d];
+}
+
+// The digits of 16 values, of each eight 0 2 4 6 1 3 5 7; returns their sum.
+OCTAVO_INLINE int32_t store_half_group(f32x16 x, const Scaling &scaling, int8_t *digits) {
+  const i8x16 order = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+  const i32x16 integers = digits_of(x, scaling);
+  store(digits, __builtin_shuffle(__builtin_convertvector(integers, i8x16), order));
+  return (int32_t)tree_sum(__builtin_convertvector(integers, f32x16));
+}
+
+void quantize_group(const bf16 *x, DigitGroup *group) {
+  const Scaling scaling = scaling_of(largest_of(x, CHUNK), INT8_DIGITS);
+  for (int half = 0; half < 2; half++) {
+    const f32x16 values = from_bf16(load<u16x16>(x + half * LANES));
+    group->sums[half] = store_half_group(values, scaling, group->digits + half * LANES);
+  }
+  group->unit = scaling.unit;
+  group->unit_sum = scaling.unit * (float)(group->sums[0] + group->sums[1]);
 }
 
 } // namespace
@@ -238,6 +256,11 @@ void act_mul_rows(const float *x, int64_t x_stride, bf16 *y, int64_t y_stride, i
     act_mul<true>(rows, num_rows, (int)attrs.width);
   else
     act_mul<false>(rows, num_rows, (int)attrs.width);
+}
+
+void quantize_groups(const bf16 *x, DigitGroup *groups, int num_groups) {
+  for (int g = 0; g < num_groups; g++)
+    quantize_group(x + g * CHUNK, groups + g);
 }
 
 // The experts of largest logit, in order, ties to the lowest number; and e^(logit - largest) over the sum of

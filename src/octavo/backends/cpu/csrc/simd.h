@@ -208,6 +208,40 @@ OCTAVO_INLINE Vec load_bytes(const uint8_t *p) {
   return r;
 }
 
+// Four rows of 16 bytes, `stride` bytes apart: of every column a lane, the first row's byte lowest.
+OCTAVO_INLINE Bits interleave_rows(const uint8_t *p, int64_t stride) {
+  Bits r;
+#if defined(__AVX512F__)
+  __m512i rows = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  rows = _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(p + stride)), 1);
+  rows = _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(p + 2 * stride)), 2);
+  rows = _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(p + 3 * stride)), 3);
+  const __m512i four_columns = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i by_column = _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400);
+  rows = _mm512_maskz_permutexvar_epi32(0xffff, four_columns, rows);
+  r.part[0] = (BitsPart)_mm512_shuffle_epi8(rows, by_column);
+#elif defined(__SSE2__)
+  const auto row = [&](int i) { return _mm_loadu_si128((const __m128i *)(p + i * stride)); };
+  const __m128i low = _mm_unpacklo_epi8(row(0), row(1)), low2 = _mm_unpacklo_epi8(row(2), row(3));
+  const __m128i high = _mm_unpackhi_epi8(row(0), row(1)), high2 = _mm_unpackhi_epi8(row(2), row(3));
+  const __m128i fours[] = {_mm_unpacklo_epi16(low, low2), _mm_unpackhi_epi16(low, low2),
+                           _mm_unpacklo_epi16(high, high2), _mm_unpackhi_epi16(high, high2)};
+#if defined(__AVX2__)
+  r.part[0] = (BitsPart)_mm256_set_m128i(fours[1], fours[0]);
+  r.part[1] = (BitsPart)_mm256_set_m128i(fours[3], fours[2]);
+#else
+  OCTAVO_EACH_PART r.part[i] = (BitsPart)fours[i];
+#endif
+#else
+  uint8_t quads[PANEL][4];
+  for (int column = 0; column < PANEL; column++)
+    for (int i = 0; i < 4; i++)
+      quads[column][i] = p[i * stride + column];
+  memcpy(&r, quads, sizeof r);
+#endif
+  return r;
+}
+
 OCTAVO_INLINE Bits load_halves(const uint8_t *p) {
   Bits r;
   OCTAVO_EACH_PART {

@@ -1,5 +1,5 @@
-// How one group of a weight panel (32 k x 16 columns) becomes bf16: the only code that knows how a format
-// lies in memory.
+// How one group of a weight panel (32 k x 16 columns) becomes bf16, or integers: the only code that knows how
+// a format lies in memory.
 //
 // A source hands out the 16 pairs of k of its group, each as two vectors over columns. Weights of every
 // quantized format are d * q or d * q + m in fp32, rounded to bf16 by "add half, mask". The product is exact
@@ -15,6 +15,9 @@ constexpr uint32_t BF16_MASK = 0xffff0000u;
 constexpr uint32_t BF16_HALF = 0x00008000u;
 constexpr int TILE_BYTES = CHUNK * PANEL * sizeof(bf16); // a group as pairs of bf16: an AMX tile
 constexpr int STAGED_FLOATS = CHUNK * PANEL;             // a group as fp32
+
+// Quad j of a group, for integer kernels: of every column the integers of k = 8 * (j / 2) + j % 2 + (0, 2, 4,
+// 6), a byte each, as they are stored.
 
 // Still with the bits that the mask drops: whoever takes the high half needs no mask.
 struct RoundedPair {
@@ -64,6 +67,10 @@ template <> struct Group<WeightFormat::Q8_0> : Alone {
     return add_half(multiply(load_signed_bytes(data + PANEL * k), scale));
   }
 
+  OCTAVO_INLINE_MEMBER Bits quad(int j) const {
+    return interleave_rows(data + PANEL * (8 * (j / 2) + j % 2), 2 * PANEL);
+  }
+
   OCTAVO_INLINE_MEMBER RoundedPair rounded(int pair) const { return {row(2 * pair), row(2 * pair + 1)}; }
 };
 
@@ -84,6 +91,16 @@ template <int HIGH> struct Digits {
     const Bits digits = select(0x0f0f0f0fu, shift_right(nibbles, 4 * (k % 2)), above);
     return low_digits<4 + HIGH, BIAS>(shift_right(digits, 8 * (k % 8 / 2)));
   }
+
+  OCTAVO_INLINE_MEMBER Bits quad(int j) const {
+    const Bits nibbles = shift_right(load_bits(data + 64 * (j / 2)), 4 * (j % 2));
+    if constexpr (HIGH == 0)
+      return bit_and(nibbles, 0x0f0f0f0fu);
+    const int left = 4 - HIGH * j % 8;
+    const Bits word = load_bits(data + 64 * (4 + HIGH * j / 8));
+    const Bits above = left < 0 ? shift_right(word, -left) : shift_left(word, left);
+    return bit_and(select(0x0f0f0f0fu, nibbles, above), HIGH == 1 ? 0x1f1f1f1fu : 0x3f3f3f3fu);
+  }
 };
 
 // d * (q - bias): digits, then d.
@@ -98,6 +115,7 @@ template <WeightFormat F, int HIGH> struct SymmetricGroup : Alone {
   OCTAVO_INLINE_MEMBER Bits row(int k) const {
     return add_half(multiply(digits.template less<(8 << HIGH)>(k), scale));
   }
+  OCTAVO_INLINE_MEMBER Bits quad(int j) const { return digits.quad(j); }
 
   OCTAVO_INLINE_MEMBER RoundedPair rounded(int pair) const { return {row(2 * pair), row(2 * pair + 1)}; }
 };
@@ -110,6 +128,7 @@ template <int HIGH> struct AffineGroup {
   OCTAVO_INLINE_MEMBER Bits row(int k) const {
     return add_half(multiply_add(digits.template less<0>(k), scale, minimum));
   }
+  OCTAVO_INLINE_MEMBER Bits quad(int j) const { return digits.quad(j); }
 
   OCTAVO_INLINE_MEMBER RoundedPair rounded(int pair) const { return {row(2 * pair), row(2 * pair + 1)}; }
 };
@@ -163,18 +182,22 @@ template <> struct Group<WeightFormat::Q5_K> : SharedGroup<WeightFormat::Q5_K, 1
 template <> struct Group<WeightFormat::Q6_K> {
   enum { BYTES = Digits<2>::BYTES + 2 * PANEL, SPAN = 8, HEADER_BYTES = 2 * PANEL };
   Digits<2> digits;
-  Vec scales[2];
+  Vec scale, steps[2], scales[2]; // scales: scale * steps
 
-  OCTAVO_INLINE_MEMBER Group(const uint8_t *panel, int g) : digits{group_data<WeightFormat::Q6_K>(panel, g)} {
+  OCTAVO_INLINE_MEMBER Group(const uint8_t *panel, int g)
+      : digits{group_data<WeightFormat::Q6_K>(panel, g)},
+        scale(load_f16(span_data<WeightFormat::Q6_K>(panel, g / SPAN))) {
     const uint8_t *bytes = group_data<WeightFormat::Q6_K>(panel, g) + Digits<2>::BYTES;
-    const Vec scale = load_f16(span_data<WeightFormat::Q6_K>(panel, g / SPAN));
-    scales[0] = multiply(scale, load_signed_bytes(bytes));
-    scales[1] = multiply(scale, load_signed_bytes(bytes + PANEL));
+    for (int half = 0; half < 2; half++) {
+      steps[half] = load_signed_bytes(bytes + half * PANEL);
+      scales[half] = multiply(scale, steps[half]);
+    }
   }
 
   OCTAVO_INLINE_MEMBER Bits row(int k) const {
     return add_half(multiply(digits.less<32>(k), scales[k / (CHUNK / 2)]));
   }
+  OCTAVO_INLINE_MEMBER Bits quad(int j) const { return digits.quad(j); }
 
   OCTAVO_INLINE_MEMBER RoundedPair rounded(int pair) const { return {row(2 * pair), row(2 * pair + 1)}; }
 };

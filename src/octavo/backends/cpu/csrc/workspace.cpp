@@ -1,6 +1,7 @@
 #include "workspace.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "memory.h"
 #include "sampler.h"
@@ -26,15 +27,26 @@ bool is_in_scratch(const ExecutorDesc &desc, int buffer) {
   return is_written;
 }
 
+struct Elements {
+  size_t bytes, count; // of one, and in a row
+};
+
+Elements elements_of(const BufferDesc &buffer) {
+  if (buffer.format == BufferFormat::DIGITS)
+    return {sizeof(DigitGroup), (size_t)num_groups(buffer.width)};
+  return {buffer.format == BufferFormat::BF16 ? sizeof(bf16) : sizeof(float), (size_t)buffer.width};
+}
+
 // Each buffer at its largest, rows padded to cache lines and tiles.
 BufferPlace place_buffer(const BufferDesc &buffer, const ExecutorDesc &desc, size_t &total) {
-  const size_t element = buffer.is_bf16 ? sizeof(bf16) : sizeof(float);
+  const Elements elements = elements_of(buffer);
   size_t rows = round_up(buffer.is_per_output ? desc.max_seqs : desc.max_tokens, ROW_ALIGN);
   if (buffer.experts_per_token) // an expert's last tile of rows may begin anywhere
     rows = rows * buffer.experts_per_token + ROW_ALIGN;
   // Rows an odd number of cache lines apart fall into as many cache sets as there are.
-  const size_t row_bytes = (round_up(buffer.width * element, CACHE_LINE) / CACHE_LINE | 1) * CACHE_LINE;
-  const BufferPlace place = {total, (int64_t)(row_bytes / element)};
+  const size_t unit = std::lcm(elements.bytes, CACHE_LINE), bytes = elements.bytes * elements.count;
+  const size_t row_bytes = (round_up(bytes, unit) / unit | 1) * unit;
+  const BufferPlace place = {total, (int64_t)(row_bytes / elements.bytes)};
   total += round_up(rows * row_bytes, PAGE) + 2 * CACHE_LINE;
   return place;
 }
