@@ -14,6 +14,7 @@ from octavo.core.errors import StartError
         ({"threads": 0}, "--threads is 0"),
         ({"max_model_len": 0}, "--max-model-len is 0"),
         ({"kv_dtype": "fp8"}, "--kv-dtype is 'fp8'; allowed: bf16, int8"),
+        ({"activation_dtype": "int4"}, "--activation-dtype is 'int4'; allowed: bf16, int8"),
         ({"target_itl": 0.0}, "--target-itl"),
         ({"target_ttft": -1.0}, "--target-ttft"),
     ],

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.errors import StartError
 from octavo.core.kv_dtype import KVDType
 
@@ -76,6 +77,9 @@ class EngineConfig:
     kv_dtype: str = "bf16"
     """What the KV cache holds: bf16, or int8, with which it takes half the memory and traffic, and answers
     are exact too but not the same."""
+    activation_dtype: str = "bf16"
+    """What quantized weights are multiplied by: bf16, or int8, which is faster where there are no matrix
+    units, and answers are exact too but not the same."""
     threads: int | None = None
     """Threads that compute; default: the cores this process may use."""
     max_num_queued_requests: int = 1024
@@ -94,8 +98,12 @@ class EngineConfig:
         for name, value in (("max_model_len", self.max_model_len), ("threads", self.threads)):
             if value is not None:
                 _require_at_least(name, value, 1)
-        if self.kv_dtype not in KV_DTYPES:
-            raise StartError(f"--kv-dtype is {self.kv_dtype!r}; allowed: {', '.join(KV_DTYPES)}.")
+        for flag, dtype, allowed in (
+            ("--kv-dtype", self.kv_dtype, KV_DTYPES),
+            ("--activation-dtype", self.activation_dtype, ACTIVATION_DTYPES),
+        ):
+            if dtype not in allowed:
+                raise StartError(f"{flag} is {dtype!r}; allowed: {', '.join(allowed)}.")
         for flag, seconds in (("--target-itl", self.target_itl), ("--target-ttft", self.target_ttft)):
             if seconds is not None and not seconds > 0:
                 raise StartError(f"{flag} must be above 0.")
@@ -295,6 +303,7 @@ def _share(text: str) -> tuple[str, str, float]:
 
 
 KV_DTYPES = tuple(kind.value for kind in KVDType)
+ACTIVATION_DTYPES = tuple(kind.value for kind in ActivationDType)
 TOOL_CALL_PARSERS = ("hermes", "llama3_json", "mistral", "json")
 _WEIGHTED = re.compile(r"(.+)=(\d{1,9}(?:\.\d{1,9})?)")
 ROUTING_POLICIES = ("round-robin", "least-load", "session", "prefix", "cost")

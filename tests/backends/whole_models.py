@@ -12,11 +12,13 @@ import transformers
 
 from octavo.backends.base import StepLimits
 from octavo.backends.cpu.backend import CpuBackend
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.kv_dtype import KVDType
 from octavo.core.metadata import ModelMetadata
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, StepInput
 from octavo.engine.model_files import Model, open_text
+from octavo.models.digits import with_digits
 from octavo.models.loading import from_config
 from octavo.models.program import Program
 from octavo.weights.formats import Tensor, expand_to_f32
@@ -32,9 +34,13 @@ def compared(
     *,
     last: int = 0,
     kv_dtype: KVDType = KVDType.BF16,
+    activation_dtype: ActivationDType = ActivationDType.BF16,
 ) -> Comparison:
     """The logits of each text of at most max_length tokens, at every step or at the `last` ones."""
-    backend = backend_of(model.program.with_kv_dtype(kv_dtype), model.checkpoint.parts, max_length)
+    program = model.program.with_kv_dtype(kv_dtype)
+    if activation_dtype is ActivationDType.INT8:
+        program = with_digits(program)
+    backend = backend_of(program, model.checkpoint.parts, max_length)
     comparison = Comparison()
     for token_ids in texts:
         with torch.no_grad():

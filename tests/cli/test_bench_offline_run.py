@@ -18,6 +18,7 @@ def test_a_table_a_profile_and_a_file(
     monkeypatch.setattr("octavo.bench.step_profile.READ_BYTES", 1 << 20)
     path = tmp_path / "found.json"
     arguments = ("--concurrency", "1,3", *SMALL, "--kv-dtype", "int8", "--profile", "--json", str(path))
+    arguments += ("--activation-dtype", "int8")
     assert cli.main(["bench", "offline", "--model", str(smollm2_path), *arguments]) == 0
     printed = capfd.readouterr()
     assert printed.err == ""  # no terminal, no progress
@@ -30,6 +31,7 @@ def test_a_table_a_profile_and_a_file(
         assert result.start_seconds and result.peak_memory_bytes and result.step_time_error is not None
     assert report.workload["input_tokens"] == 20 and report.machine["threads"]
     assert report.workload["kv_dtype"] == "int8" and "KV cache of int8" in printed.out
+    assert report.workload["activation_dtype"] == "int8" and "activations of int8" in printed.out
     assert "step-time model: mean error" in printed.out
     assert "3 at once: 6 steps that only decode" in printed.out
     assert "linear layers" in printed.out and "schedule and update" in printed.out

@@ -26,6 +26,7 @@ def test_flags_reach_their_options(serve: Serve) -> None:
         ),
         *("--no-enable-prefix-caching", "--api-key", "k", "--drain-seconds", "1.5", "--log-format", "json"),
         *("--max-num-queued-requests", "9", "--kv-dtype", "int8"),
+        *("--activation-dtype", "int8"),
     )
     engine, server = options.engine, options.server
     assert (server.port, server.host, server.served_model_name, server.api_key) == (81, "::", ("a", "b"), "k")
@@ -33,6 +34,7 @@ def test_flags_reach_their_options(serve: Serve) -> None:
     assert (engine.max_model_len, engine.max_num_seqs, engine.max_num_batched_tokens) == (100, 4, 32)
     assert (engine.threads, engine.enable_prefix_caching, engine.max_num_queued_requests) == (1, False, 9)
     assert engine.kv_dtype == "int8" and serve().engine.kv_dtype == "bf16"
+    assert engine.activation_dtype == "int8" and serve().engine.activation_dtype == "bf16"
     assert options.names == ("a", "b")
 
 
@@ -65,6 +67,7 @@ def test_sizes_have_units(serve: Serve, text: str, count: int) -> None:
         (("--port", "-1"), "--port is -1; allowed: 0 to 65535."),
         (("--kv-cache-memory", "much"), "--kv-cache-memory is 'much'; allowed:"),
         (("--kv-dtype", "fp8"), "--kv-dtype is 'fp8'; allowed: bf16, int8."),
+        (("--activation-dtype", "int4"), "--activation-dtype is 'int4'; allowed: bf16, int8."),
         (("--config", "/no/such/file"), "/no/such/file: No such file"),
         (("/no/such/model.gguf",), "/no/such/model.gguf"),
     ),
@@ -88,6 +91,7 @@ def test_help_names_every_option_and_imports_nothing_heavy(capsys: pytest.Captur
         "--port",
         "--kv-cache-memory",
         "--kv-dtype",
+        "--activation-dtype",
         "--served-model-name",
         "--[no-]enable-prefix-caching",
         "--config",

@@ -55,6 +55,14 @@ def test_a_flag_says_what_kv_caches_hold(up: Up, tmp_path: pathlib.Path) -> None
     assert up(str(path), "--kv-dtype", "bf16").models[0].kv_dtype == "bf16"
 
 
+def test_a_flag_says_what_activations_are(up: Up, tmp_path: pathlib.Path) -> None:
+    assert up("--replicas", "1", "--activation-dtype", "int8").models[0].activation_dtype == "int8"
+    path = tmp_path / "values.yaml"
+    path.write_text("model: {activationDtype: int8}\n")
+    assert up(str(path)).models[0].activation_dtype == "int8"
+    assert up(str(path), "--activation-dtype", "bf16").models[0].activation_dtype == "bf16"
+
+
 def test_flags_go_before_the_file(up: Up, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("replicaCount: 4\nmodel: {name: a.gguf, maxModelLen: 64}\nrouter: {port: 81}\n")
@@ -87,6 +95,7 @@ def test_check_says_what_would_be_and_starts_nothing(
         ("router: {enabled: false}", ("--standby", "1"), "standbys need the router"),
         ("models: [{name: a}, {name: b}]", ("--standby", "1"), "--standby: for a fleet of one model"),
         ("", ("--kv-dtype", "fp8", "--check"), "--kv-dtype is 'fp8'; allowed: bf16, int8."),
+        ("model: {activationDtype: int4}", ("--check",), "line 1: model.activationDtype is 'int4'"),
         ("model: {kvDtype: fp8}", ("--check",), "line 1: model.kvDtype is 'fp8'"),
         ("", ("--policy", "luck"), "--policy is 'luck'; allowed: round-robin"),
         ("", ("--policy", "session"), "needs a file whose router has a sessionKey"),

@@ -11,12 +11,21 @@ import numpy as np
 import pytest
 
 from octavo.backends.cpu.library import load_library
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.kv_dtype import KVDType
 from octavo.weights.formats import Tensor, expand_to_f32
 from tests.e2e.matrix import table
 from tests.e2e.matrix.circumstances import BUILDS, COLUMNS, Cell, plain_answers
 from tests.e2e.matrix.engine import Engine
-from tests.e2e.matrix.models import BUILT_IN, TINY_FAMILIES, WITH_INT8_CACHE, MatrixModel, write_tiny
+from tests.e2e.matrix.models import (
+    BUILT_IN,
+    TINY_FAMILIES,
+    WITH_INT8_ACTIVATIONS,
+    WITH_INT8_CACHE,
+    MatrixModel,
+    write_quantized,
+    write_tiny,
+)
 from tests.e2e.matrix.questions import ROWS, Answer, Question, questions_of, random_prompts
 
 MISSING = [build for build in BUILDS if not load_library().octavo_has_isa(build.encode())]
@@ -40,6 +49,9 @@ class Models:
             return MatrixModel(self._built_in, max_tokens=32, prompt_lengths=(50,))
         if family == WITH_INT8_CACHE:
             return dataclasses.replace(self.model("gemma3"), kv_dtype=KVDType.INT8)
+        if family == WITH_INT8_ACTIVATIONS:
+            path = write_quantized(self._folder / "quantized.gguf")
+            return MatrixModel(path, 48, (70, 48, 33), activation_dtype=ActivationDType.INT8)
         return MatrixModel(write_tiny(family, self._folder / family), 48, (70, 48, 33))
 
     def cell(self, family: str, row: str) -> Cell:
@@ -92,6 +104,13 @@ def test_another_kind_of_cache_is_found(models: Models) -> None:
     assert all(ours.logprobs != theirs.logprobs for ours, theirs in zip(int8, plain, strict=True))
 
 
+def test_another_kind_of_activations_is_found(models: Models) -> None:
+    int8 = models.cell(WITH_INT8_ACTIVATIONS, table.INT8_ROW)
+    bf16 = dataclasses.replace(int8.model, activation_dtype=ActivationDType.BF16)
+    plain = plain_answers(bf16, int8.questions)
+    assert all(ours.logprobs != theirs.logprobs for ours, theirs in zip(int8.plain, plain, strict=True))
+
+
 def test_another_seed_is_found(models: Models) -> None:
     cell = models.cell("llama", "seeded")
     others = [dataclasses.replace(question, seed=question.seed + 1) for question in cell.questions]
@@ -125,7 +144,7 @@ def test_the_page_has_the_table_of_the_suite() -> None:
     text = table.PAGE.read_text()
     assert text == table.with_table(text), "run python -m tests.e2e.matrix.table"
     every_run = [(row, column, family) for row, column, family, is_always in table.cells() if is_always]
-    always = [cell for cell in every_run if cell[2] != WITH_INT8_CACHE]
+    always = [cell for cell in every_run if cell[2] in TINY_FAMILIES]
     assert len({column for _, column, _ in set(every_run) - set(always)}) == len(COLUMNS)
     assert {(row, column) for row, column, _ in always} == {
         (row, column) for row in ROWS for column in COLUMNS

@@ -10,6 +10,7 @@ from octavo.core.errors import StartError
 from octavo.engine import loader
 from octavo.engine.core import NullJournal
 from octavo.engine.loader import load_engine
+from tests.weights.gguf_bytes import model_file, tiny_metadata, tiny_tensors
 
 BLOCK_BYTES = 368_704  # of the built-in model
 
@@ -59,6 +60,20 @@ def test_a_cache_of_int8_has_nearly_twice_the_blocks_and_a_fingerprint_of_its_ow
     second.core.close()
 
 
+def test_activations_of_int8_have_a_fingerprint_of_their_own(
+    smollm2_path: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    first, second = (
+        load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES, activation_dtype=kind)
+        for kind in ("bf16", "int8")
+    )
+    assert (first.ready.activation_dtype, second.ready.activation_dtype) == ("bf16", "int8")
+    assert second.ready.fingerprint != first.ready.fingerprint
+    assert "map weights" in second.ready.boot_seconds  # of either kind the same
+    first.core.close()
+    second.core.close()
+
+
 def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "repacked").touch()
     loaded = load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES)
@@ -77,6 +92,13 @@ def test_a_successor_can_be_given_as_many_blocks(smollm2_path: pathlib.Path) -> 
 def test_a_context_longer_than_the_models_is_refused(smollm2_path: pathlib.Path) -> None:
     with pytest.raises(StartError, match="--max-model-len is 8193; this model was trained for up to 8192"):
         load(smollm2_path, max_model_len=8193)
+
+
+def test_int8_activations_without_quantized_weights_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "wide.gguf"
+    path.write_bytes(model_file(tiny_metadata(), tiny_tensors()))
+    with pytest.raises(StartError, match=r"for quantized weights, of which wide\.gguf has none"):
+        load(path, tmp_path, activation_dtype="int8")
 
 
 def test_too_little_kv_memory_is_refused(smollm2_path: pathlib.Path) -> None:

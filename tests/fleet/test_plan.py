@@ -61,6 +61,14 @@ def test_a_cache_of_int8_is_passed_on_and_shown() -> None:
         plan(ModelValues(kv_dtype="fp8"))
 
 
+def test_activations_of_int8_are_passed_on_and_shown() -> None:
+    made = plan(ModelValues("m.gguf", activation_dtype="int8"))
+    assert "--activation-dtype=int8" in made.replicas[0].arguments(pathlib.Path("m.gguf"), 9, ROUTER)
+    assert made.lines()[-1].endswith("activations int8")
+    with pytest.raises(StartError, match="--activation-dtype is 'int4'"):
+        plan(ModelValues(activation_dtype="int4"))
+
+
 def test_a_model_under_another_name_is_shown_with_its_own() -> None:
     assert plan(ModelValues("m.gguf", 1, ("chat", "m"))).replicas[0].description.startswith("chat (m), ")
     assert plan(ModelValues("m.gguf", 1, ("m",))).replicas[0].description.startswith("m, ")

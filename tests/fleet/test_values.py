@@ -43,7 +43,8 @@ def test_every_field_arrives(tmp_path: pathlib.Path) -> None:
         """
 models:
 - {name: a.gguf, replicas: 2, servedName: [a, b], maxModelLen: 512, maxNumSeqs: 8, kvCacheMemory: 1Gi}
-- {name: c.gguf, kvDtype: int8, threads: 3, standby: 1, startOnFirstRequest: true, idleTimeout: 5m}
+- {name: c.gguf, kvDtype: int8, activationDtype: int8, threads: 3, standby: 1, startOnFirstRequest: true,
+   idleTimeout: 5m}
 resources: {limits: {cpu: 2}}
 router: {host: 0.0.0.0, port: 80, policy: session, sessionKey: x-user, apiKeyFile: keys,
          drainTimeout: 1m, interTokenTimeout: 5s, startTimeout: 9, waitingRoom: 7,
@@ -55,6 +56,7 @@ router: {host: 0.0.0.0, port: 80, policy: session, sessionKey: x-user, apiKeyFil
         ModelValues(
             "c.gguf",
             kv_dtype="int8",
+            activation_dtype="int8",
             threads=3,
             max_threads=2,
             num_standbys=1,

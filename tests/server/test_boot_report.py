@@ -35,6 +35,12 @@ def test_bytes_have_units(count: int, text: str) -> None:
     assert format_bytes(count) == text
 
 
+def test_activations_of_int8_are_named() -> None:
+    info = msgspec.structs.replace(INFO, activation_dtype="int8")
+    lines = boot_report(info, Phases(), names=("tiny",), chat="none", url="u").splitlines()
+    assert lines[0].endswith(f"{INFO.isa}, activations of int8")
+
+
 def test_a_notice_is_a_line() -> None:
     info = msgspec.structs.replace(INFO, notices=("the disk is full",))
     lines = boot_report(info, Phases(), names=("tiny",), chat="none", url="u").splitlines()

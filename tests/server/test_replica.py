@@ -67,6 +67,7 @@ async def test_a_replica_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     for label in (
         'block_size="16"',
         'cache_dtype="bf16"',
+        'activation_dtype="bf16"',
         'num_gpu_blocks="4096"',
         'num_cpu_blocks="512"',
         'enable_prefix_caching="True"',

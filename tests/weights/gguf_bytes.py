@@ -4,9 +4,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gguf as gguf_library
 import numpy as np
 
 from octavo.text.vocabulary import BYTE_ALPHABET
+from octavo.weights.formats import Tensor
 
 U16, U32, I32, F32, BOOL, STRING, ARRAY, U64 = 2, 4, 5, 6, 7, 8, 9, 10
 _PACK = {U16: "<H", U32: "<I", I32: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
@@ -100,10 +102,17 @@ def tiny_tensors() -> dict[str, np.ndarray]:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def model_file(metadata: Mapping[str, bytes], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """tensors as F32."""
+def model_file(
+    metadata: Mapping[str, bytes],
+    tensors: Mapping[str, np.ndarray],
+    blocks: Mapping[str, Tensor] | None = None,
+) -> bytes:
+    """tensors as F32; of those in blocks these, in their formats."""
     infos, data = [], b""
-    for name, tensor in tensors.items():
-        infos.append(tensor_info(name, tensor.shape[::-1], 0, len(data)))
-        data += tensor.tobytes() + b"\0" * (-tensor.nbytes % 32)
+    for name, array in tensors.items():
+        tensor = (blocks or {}).get(name)
+        kind = 0 if tensor is None else int(gguf_library.GGMLQuantizationType[tensor.format.label])
+        infos.append(tensor_info(name, array.shape[::-1], kind, len(data)))
+        content = (array if tensor is None else tensor.data).tobytes()
+        data += content + b"\0" * (-len(content) % 32)
     return gguf(metadata, infos, data)

@@ -95,8 +95,9 @@ def _lines(
     name: str, ready: Ready, options: OfflineOptions, results: Sequence[Result], steps: Sequence[Step]
 ) -> Iterator[str]:
     yield (
-        f"{name}: {ready.threads} threads, {ready.isa}, {processor_name()}, KV cache of {ready.kv_dtype};"
-        f" {options.input_tokens} tokens in, {options.output_tokens} out, {options.runs} runs"
+        f"{name}: {ready.threads} threads, {ready.isa}, {processor_name()}, KV cache of {ready.kv_dtype},"
+        f" activations of {ready.activation_dtype}; {options.input_tokens} tokens in,"
+        f" {options.output_tokens} out, {options.runs} runs"
     )
     resident = size(results[0].peak_memory_bytes or 0)
     yield f"start {results[0].start_seconds:.2f} s, at most {resident} resident"
@@ -157,6 +158,7 @@ def _report(name: str, ready: Ready, options: OfflineOptions, results: list[Resu
             "kind": "random",
             "model": name,
             "kv_dtype": ready.kv_dtype,
+            "activation_dtype": ready.activation_dtype,
             "input_tokens": options.input_tokens,
             "output_tokens": options.output_tokens,
             "runs": options.runs,

@@ -45,6 +45,8 @@ class LoadOptions:
     """Memory for the KV cache, like 512MiB; default a quarter of what is free, 4GiB at most."""
     kv_dtype: str = "bf16"
     """What the KV cache holds: bf16, or int8, in half the memory."""
+    activation_dtype: str = "bf16"
+    """What quantized weights are multiplied by: bf16, or int8, faster where there are no matrix units."""
     threads: int | None = None
     """Threads that compute; default: the cores this process may use."""
 

@@ -20,6 +20,7 @@ _MODEL_FLAGS = {
     "starts_on_first_request": "--start-on-first-request",
     "idle_seconds": "--idle-timeout",
     "kv_dtype": "--kv-dtype",
+    "activation_dtype": "--activation-dtype",
     "num_standbys": "--standby",
 }
 
@@ -44,6 +45,8 @@ class UpFlags:
     """How many more engines stay warm, to take over at once when another one dies."""
     kv_dtype: str | None = None
     """What KV caches hold: bf16, or int8, in half the memory."""
+    activation_dtype: str | None = None
+    """What quantized weights are multiplied by: bf16, or int8, faster where there are no matrix units."""
     policy: str | None = None
     """Who gets a request: round-robin, least-load, session, prefix or cost."""
 
@@ -79,6 +82,7 @@ class UpFlags:
             "idle_seconds": idle_seconds,
             "num_standbys": self.standby,
             "kv_dtype": self.kv_dtype,
+            "activation_dtype": self.activation_dtype,
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -129,6 +129,7 @@ class Ready(msgspec.Struct, tag=True, array_like=True):
     isa: str
     kv_cache_memory: int | None = None  # bytes that give a successor as many blocks
     kv_dtype: str = "bf16"  # what the KV cache holds
+    activation_dtype: str = "bf16"  # what quantized weights are multiplied by
     kv_tokens: int = 0  # tokens that fit into the KV cache, in sequences of max_model_len
     notices: tuple[str, ...] = ()  # sentences for whoever started it
 

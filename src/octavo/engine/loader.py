@@ -12,6 +12,7 @@ from octavo.backends.base import MemoryPlan, StepLimits
 from octavo.backends.cpu.backend import CpuBackend, default_isa
 from octavo.backends.cpu.memory_plan import plan_memory
 from octavo.config import GIB, EngineConfig, Environment
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.errors import StartError
 from octavo.core.kv_dtype import KVDType
@@ -23,6 +24,8 @@ from octavo.engine.model_files import Model, open_model, open_vocabulary
 from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
 from octavo.engine.weight_loading import load_weights, rounding_notices
 from octavo.kv.manager import KVManager
+from octavo.models.digits import with_digits
+from octavo.models.program import Program
 from octavo.models.source import resolve
 from octavo.scheduler.scheduler import Scheduler
 from octavo.scheduler.step_time import StepCost
@@ -35,7 +38,14 @@ MIB = 1 << 20
 
 # What one thread does in a second: where the step-time model starts, before the engine's own steps fit it.
 READ_BYTES_PER_SECOND = 15e9
-FLOPS = {"amx": 5e11, "avx512": 8e10, "avx2": 4e10, "portable": 3e9, "amx_emulated": 1e9}
+FLOPS = {
+    "amx": 5e11,
+    "avx512": 8e10,
+    "avx2": 4e10,
+    "portable": 3e9,
+    "amx_emulated": 1e9,
+    "avx512_plain": 8e10,
+}
 SECONDS_PER_REQUEST = 2e-5
 
 
@@ -53,8 +63,7 @@ def load_engine(
     clock = _Stopwatch()
     path = resolve(config.model, environment.home)
     model = open_model(path)
-    kv_dtype = KVDType(config.kv_dtype)
-    program = model.program.with_kv_dtype(kv_dtype)
+    program = _program(model, config)
     clock.lap("open model")
     threads = config.threads or available_cores()
     max_model_len = _max_model_len(config, model)
@@ -65,7 +74,7 @@ def load_engine(
     model.checkpoint.drop_pages(is_read_again=True)  # those of the header: they do not stay
     process_bytes = resident_bytes()
     loaded = load_weights(model, RepackedFiles.of_home(environment.home), threads, clock.lap)
-    fingerprint = kv_dtype.fingerprint(loaded.fingerprint)
+    fingerprint = _fingerprint(loaded.fingerprint, config)
     backend = CpuBackend(
         program,
         model.checkpoint.parts,
@@ -98,7 +107,8 @@ def load_engine(
         memory={**dataclasses.asdict(plan), "process_bytes": process_bytes},
         boot_seconds=clock.laps,
         fingerprint=fingerprint,
-        kv_dtype=kv_dtype.value,
+        kv_dtype=config.kv_dtype,
+        activation_dtype=config.activation_dtype,
         threads=threads,
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
@@ -114,6 +124,24 @@ def compute_first_token(core: EngineCore) -> None:
     core.add(Submit("first-token", [0, 1], 2, sampling, seed=0, arrival=time.monotonic(), is_probe=True))
     while core.has_work:
         core.step()
+
+
+def _program(model: Model, config: EngineConfig) -> Program:
+    """Raises StartError for a kind of activations that no layer would use."""
+    program = model.program.with_kv_dtype(KVDType(config.kv_dtype))
+    if ActivationDType(config.activation_dtype) is ActivationDType.BF16:
+        return program
+    if not any(tensor.format.is_quantized for tensor in model.checkpoint.parts.values()):
+        raise StartError(
+            f"--activation-dtype is {config.activation_dtype}, for quantized weights, of which"
+            f" {model.path.name} has none."
+        )
+    return with_digits(program)
+
+
+def _fingerprint(model: str, config: EngineConfig) -> str:
+    """Of what is computed with a model's weights (hex)."""
+    return ActivationDType(config.activation_dtype).fingerprint(KVDType(config.kv_dtype).fingerprint(model))
 
 
 def _grammars(model: Model, path: pathlib.Path) -> GrammarCompiler:

@@ -43,6 +43,7 @@ class ReplicaPlan:
             "--threads": self.threads,
             "--kv-cache-memory": self.kv_cache_memory,
             "--kv-dtype": self.model.kv_dtype,
+            "--activation-dtype": self.model.activation_dtype,
             "--max-model-len": self.model.max_model_len,
             "--max-num-seqs": self.model.max_num_seqs,
             "--api-key-file": router.api_key_file,
@@ -62,6 +63,8 @@ class ReplicaPlan:
             f"KV cache {format_bytes(self.kv_cache_memory)}"
             + (f" of {model.kv_dtype}" if model.kv_dtype else ""),
         ]
+        if model.activation_dtype is not None:
+            parts.append(f"activations {model.activation_dtype}")
         if model.policy is not None:
             parts.append(f"policy {model.policy}")
         if self.is_standby:
@@ -184,6 +187,7 @@ def _check(replica: ReplicaPlan) -> None:
         max_model_len=model.max_model_len,
         max_num_seqs=model.max_num_seqs or default.max_num_seqs,
         kv_dtype=model.kv_dtype or default.kv_dtype,
+        activation_dtype=model.activation_dtype or default.activation_dtype,
     )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator
 
-from octavo.config import KV_DTYPES, ROUTING_POLICIES, EngineConfig
+from octavo.config import ACTIVATION_DTYPES, KV_DTYPES, ROUTING_POLICIES, EngineConfig
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
 from octavo.models.source import served_name
 
@@ -29,6 +29,7 @@ class ModelValues:
     max_num_seqs: int | None = None
     kv_cache_memory: int | None = None  # bytes, each replica
     kv_dtype: str | None = None
+    activation_dtype: str | None = None
     threads: int | None = None  # each replica
     max_threads: int | None = None  # each replica's, where they are not given
     policy: str | None = None  # None: the router's
@@ -158,6 +159,7 @@ class ModelReader:
             max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, EngineConfig().max_num_batched_tokens),
             kv_cache_memory=fields.size("kvCacheMemory"),
             kv_dtype=fields.text("kvDtype", "", KV_DTYPES) or None,
+            activation_dtype=fields.text("activationDtype", "", ACTIVATION_DTYPES) or None,
             threads=fields.whole_or_none("threads", 1, MAX_CORES),
             max_threads=self.max_threads,
             policy=policy,

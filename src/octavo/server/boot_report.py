@@ -40,7 +40,8 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str,
     """
     return "\n".join(
         (
-            f"octavo {__version__}: {names[0]}, {counted(info.threads, 'thread')}, {info.isa}",
+            f"octavo {__version__}: {names[0]}, {counted(info.threads, 'thread')}, {info.isa}"
+            + (f", activations of {info.activation_dtype}" if info.activation_dtype != "bf16" else ""),
             f"  server    {_timeline(phases.seconds)}",
             f"  engine    {_timeline(info.boot_seconds)}",
             f"  memory    {_sizes(_taken(info.memory))}",

@@ -137,6 +137,7 @@ def _metrics(options: ServeOptions, info: Ready) -> EngineMetrics:
         cache_config={
             "block_size": str(BLOCK_SIZE),
             "cache_dtype": info.kv_dtype,
+            "activation_dtype": info.activation_dtype,
             "num_gpu_blocks": str(info.num_blocks),  # vLLM's name for the blocks of the KV cache
             "num_cpu_blocks": str(info.memory["num_checkpoint_blocks"]),
             "enable_prefix_caching": str(options.engine.enable_prefix_caching),

@@ -5,6 +5,7 @@ a model's predictions.
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import transformers
 
 from octavo.config import EngineConfig, Environment
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.kv_dtype import KVDType
 from octavo.core.messages import Submit
 from octavo.core.metadata import ModelMetadata
@@ -31,6 +33,8 @@ MIN_COSINE = 0.9999  # of embeddings
 MIN_AGREED = 0.95  # share of all steps, decisive or not, with the oracle's argmax
 MAX_INT8_ERROR = 0.05  # of the oracle's logit range, with an int8 KV cache
 MIN_INT8_DECISIVE = 0.5
+MAX_DIGITS_ERROR = 0.15  # with int8 activations
+MIN_DIGITS_DECISIVE = 0.3
 
 
 @pytest.mark.parametrize(
@@ -78,14 +82,19 @@ def smollm2(smollm2_path: pathlib.Path) -> tuple[Model, transformers.LlamaForCau
 
 
 @pytest.mark.parametrize(
-    ("kv_dtype", "max_error", "min_decisive"),
-    [(KVDType.BF16, MAX_ERROR, MIN_DECISIVE), (KVDType.INT8, MAX_INT8_ERROR, MIN_INT8_DECISIVE)],
+    ("dtypes", "max_error", "min_decisive"),
+    [
+        ({}, MAX_ERROR, MIN_DECISIVE),
+        ({"kv_dtype": KVDType.INT8}, MAX_INT8_ERROR, MIN_INT8_DECISIVE),
+        ({"activation_dtype": ActivationDType.INT8}, MAX_DIGITS_ERROR, MIN_DIGITS_DECISIVE),
+    ],
+    ids=["bf16", "int8 cache", "int8 activations"],
 )
 def test_smollm2_on_real_text(
     smollm2: tuple[Model, transformers.LlamaForCausalLM],
     smollm2_path: pathlib.Path,
     pytestconfig: pytest.Config,
-    kv_dtype: KVDType,
+    dtypes: dict[str, Any],
     max_error: float,
     min_decisive: float,
 ) -> None:
@@ -93,7 +102,7 @@ def test_smollm2_on_real_text(
     model, oracle = smollm2
     num_passages = 20 if pytestconfig.getoption("--full") else 3
     texts = passages(smollm2_path, num_passages, 200)
-    comparison = compared(model, oracle, texts, 208, kv_dtype=kv_dtype)
+    comparison = compared(model, oracle, texts, 208, **dtypes)
     comparison.check(comparison.errors, max_error=max_error, min_decisive=min_decisive, min_agreed=MIN_AGREED)
     by_largest = comparison.decisive(comparison.errors.max())
     print(f"decisive by the largest error of all {by_largest.mean():.1%}")

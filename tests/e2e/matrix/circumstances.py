@@ -163,7 +163,7 @@ async def _killed(cell: Cell) -> list[Answer] | None:
     """None if the first engine, faster than this process, had said everything already."""
     config = EngineConfig(
         model=str(cell.model.path), max_model_len=256, kv_cache_memory=64 << 20, max_num_batched_tokens=64,
-        max_num_seqs=16, kv_dtype=cell.model.kv_dtype,
+        max_num_seqs=16, kv_dtype=cell.model.kv_dtype, activation_dtype=cell.model.activation_dtype,
     )  # fmt: skip
     client = await EngineSupervisor.start(config, Environment.read())
     try:
@@ -210,7 +210,8 @@ def stopped(cell: Cell) -> Outcome:
         dataclasses.replace(cell.questions[i].sampling, stop=(stop,), seed=cell.questions[i].seed)
         for i, stop in zip(firsts, stops, strict=True)
     ]
-    options = {"max_model_len": 256, "kv_cache_memory": 64 << 20, "kv_dtype": cell.model.kv_dtype}
+    dtypes = {"kv_dtype": cell.model.kv_dtype, "activation_dtype": cell.model.activation_dtype}
+    options = {"max_model_len": 256, "kv_cache_memory": 64 << 20, **dtypes}
     with LLM(str(cell.model.path), threads=2, **options) as llm:
         prompts = [cell.questions[i].prompt for i in firsts]
         grammar = cell.questions[0].grammar

@@ -1,4 +1,5 @@
-"""The models of the exactness matrix: tiny random ones of four families as directories, and the built-in one.
+"""The models of the exactness matrix: tiny random ones of four families as directories, one of quantized
+weights as a GGUF file, and the built-in one.
 
 A directory holds what a hub's does, with a tokenizer whose tokens are bytes, so that the engine process, the
 server and the Python API open it like any other.
@@ -13,14 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from octavo.core.activation_dtype import ActivationDType
 from octavo.core.kv_dtype import KVDType
 from octavo.core.metadata import ModelMetadata
 from octavo.decoding.grammar import GrammarCompiler
 from octavo.engine.model_files import Model, open_model, open_text, open_vocabulary
+from octavo.models.digits import with_digits
 from octavo.models.loading import from_config, part_shapes
 from octavo.models.lowering import lower
 from octavo.models.program import Program
+from octavo.weights.formats import Tensor, TensorFormat
 from tests.text import tiny_directory
+from tests.weights.blocks import model_blocks
+from tests.weights.gguf_bytes import U32, model_file, tiny_metadata, value
 from tests.weights.safetensors_bytes import safetensors
 
 _BASE = {
@@ -46,6 +52,7 @@ _CONFIGS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 TINY_FAMILIES = tuple(_CONFIGS)
 WITH_INT8_CACHE = "gemma3, int8"
+WITH_INT8_ACTIVATIONS = "llama, quantized, int8"
 BUILT_IN = "smollm2"
 
 
@@ -57,6 +64,7 @@ class MatrixModel:
     max_tokens: int
     prompt_lengths: tuple[int, ...]
     kv_dtype: KVDType = KVDType.BF16
+    activation_dtype: ActivationDType = ActivationDType.BF16
 
     @property
     def vocab_size(self) -> int:
@@ -68,7 +76,8 @@ class MatrixModel:
 
     @property
     def program(self) -> Program:
-        return self.weights.program.with_kv_dtype(self.kv_dtype)
+        program = self.weights.program.with_kv_dtype(self.kv_dtype)
+        return with_digits(program) if self.activation_dtype is ActivationDType.INT8 else program
 
     @functools.cached_property
     def grammars(self) -> GrammarCompiler:
@@ -98,6 +107,44 @@ def write_tiny(
     (folder / "model.safetensors").write_bytes(safetensors(_random_tensors(config)))
     tiny_directory.write(folder, library, **tokenizer_config)
     return folder
+
+
+def write_quantized(path: pathlib.Path) -> pathlib.Path:
+    """A llama whose every kind of matrix has a format of its own."""
+    metadata = tiny_metadata() | {
+        f"llama.{key}": value(U32, number)
+        for key, number in {
+            "context_length": 512, "embedding_length": 256, "feed_forward_length": 512,
+            "attention.key_length": 16, "attention.value_length": 16, "rope.dimension_count": 16,
+        }.items()
+    }  # fmt: skip
+    rows_columns = {"token_embd": (260, 256)}
+    for layer in range(2):
+        rows_columns |= {
+            f"blk.{layer}.{name}": shape
+            for name, shape in {
+                "attn_q": (64, 256), "attn_k": (32, 256), "attn_v": (32, 256), "attn_output": (256, 64),
+                "ffn_gate": (512, 256), "ffn_up": (512, 256), "ffn_down": (256, 512),
+            }.items()
+        }  # fmt: skip
+    rng = np.random.default_rng(8)
+    norms = ["output_norm", *(f"blk.{layer}.{name}_norm" for layer in range(2) for name in ("attn", "ffn"))]
+    tensors = {f"{name}.weight": (1 + 0.3 * rng.normal(size=256)).astype(np.float32) for name in norms}
+    blocks = {}
+    for seed, (name, (rows, columns)) in enumerate(rows_columns.items()):
+        format = _FORMATS[name.rpartition(".")[2]]
+        data = model_blocks(format, rows * columns // format.block_size, seed).reshape(-1)
+        tensors[f"{name}.weight"] = np.empty((rows, columns), np.float32)
+        blocks[f"{name}.weight"] = Tensor(name, format, rows, columns, data)
+    path.write_bytes(model_file(metadata, tensors, blocks))
+    return path
+
+
+_FORMATS = {
+    "token_embd": TensorFormat.Q6_K, "attn_q": TensorFormat.Q4_K, "attn_k": TensorFormat.Q8_0,
+    "attn_v": TensorFormat.Q6_K, "attn_output": TensorFormat.Q5_1, "ffn_gate": TensorFormat.Q4_1,
+    "ffn_up": TensorFormat.Q4_0, "ffn_down": TensorFormat.Q5_K,
+}  # fmt: skip
 
 
 def _random_tensors(config: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -7,24 +7,26 @@ import pathlib
 from collections.abc import Iterator
 
 from tests.e2e.matrix.circumstances import COLUMNS, SPECIFIED
-from tests.e2e.matrix.models import BUILT_IN, TINY_FAMILIES, WITH_INT8_CACHE
+from tests.e2e.matrix.models import BUILT_IN, TINY_FAMILIES, WITH_INT8_ACTIVATIONS, WITH_INT8_CACHE
 from tests.e2e.matrix.questions import ROWS
 
 PAGE = pathlib.Path(__file__).resolve().parents[3] / "docs" / "exactness.md"
 BEGIN, END = "<!-- matrix: written by python -m tests.e2e.matrix.table -->", "<!-- end -->"
-LETTERS = {"llama": "L", "qwen3": "Q", "gemma3": "G", "qwen3-moe": "M", WITH_INT8_CACHE: "G8", BUILT_IN: "S"}
+LETTERS = {"llama": "L", "qwen3": "Q", "gemma3": "G", "qwen3-moe": "M", WITH_INT8_CACHE: "G8"}
+LETTERS |= {WITH_INT8_ACTIVATIONS: "L8", BUILT_IN: "S"}
 INT8_ROW = "logprobs"  # which is in every run
 
 
 def cells() -> Iterator[tuple[str, str, str, bool]]:
     """(row, column, family, whether it is in every run): of the tiny models one per pair of row and column,
     so that each pair of row and family, and of column and family, is in every run as well; and one row of the
-    model with an int8 cache."""
+    models with an int8 cache and with int8 activations."""
     for i, row in enumerate(ROWS):
         for j, column in enumerate(COLUMNS):
             for k, family in enumerate(TINY_FAMILIES):
                 yield row, column, family, (i + j) % len(TINY_FAMILIES) == k
-            yield row, column, WITH_INT8_CACHE, row == INT8_ROW
+            for family in (WITH_INT8_CACHE, WITH_INT8_ACTIVATIONS):
+                yield row, column, family, row == INT8_ROW
             if column != SPECIFIED:  # minutes for a model of that size
                 yield row, column, BUILT_IN, False
 

@@ -13,6 +13,11 @@ PEERS: tuple[Peer, ...] = (
     Octavo(),
     Octavo(name="octavo-bf16", facts="this installation, on the checkpoint", needs_checkpoint=True),
     Octavo(name="octavo-int8-kv", facts="this installation; --kv-dtype int8", options=("--kv-dtype", "int8")),
+    Octavo(
+        name="octavo-int8",
+        facts="this installation; --activation-dtype int8",
+        options=("--activation-dtype", "int8"),
+    ),
     LlamaCpp(name="llama.cpp", is_tuned=True),
     LlamaCpp(name="llama.cpp-defaults", is_tuned=False),
     VllmCpu(name="vllm", uses_all_cores=True),
