@@ -12,6 +12,10 @@ Compared = Mapping[str, Sequence[Figures]]  # by policy: of each seed
 Measure = Callable[[Figures], float]
 
 PERCENTILES: dict[str, Measure] = {"p50": lambda one: one.p50, "p99": lambda one: one.p99}
+MEASURES: dict[str, Measure] = {
+    **PERCENTILES,
+    "mean": lambda one: statistics.mean(one.first_token_seconds),
+}
 
 
 def first_tokens(by_workload: Mapping[str, Compared]) -> Iterable[str]:
@@ -32,7 +36,7 @@ def beside_others(by_size: Mapping[int, Mapping[str, Compared]]) -> Iterable[str
     workloads = next(iter(by_size.values()))
     yield from _head("replicas, first token", workloads)
     for num_replicas, by_workload in by_size.items():
-        for name, of in PERCENTILES.items():
+        for name, of in MEASURES.items():
             best = [_beside_best(compared, of) for compared in by_workload.values()]
             basis = [_beside(compared, BASIS, of) for compared in by_workload.values()]
             yield _row(f"{num_replicas}, {name} beside the best", best)
@@ -46,12 +50,13 @@ def best_of_others(compared: Compared, of: Measure) -> str:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """How much more ours is: the mean over the pairs and, of several, its standard error."""
+    """How much more ours is: the geometric mean over the pairs and, of several, its standard error."""
     ratios = [math.log(one / other) for one, other in zip(ours, theirs, strict=True)]
-    mean = f"{100 * math.expm1(statistics.mean(ratios)):+.1f}"
+    ratio = math.exp(statistics.mean(ratios))
     if len(ratios) == 1:
-        return f"{mean} %"
-    return f"{mean} ± {100 * statistics.stdev(ratios) / math.sqrt(len(ratios)):.1f} %"
+        return f"{100 * (ratio - 1):+.1f} %"
+    error = ratio * statistics.stdev(ratios) / math.sqrt(len(ratios))
+    return f"{100 * (ratio - 1):+.1f} ± {100 * error:.1f} %"
 
 
 def with_error(values: Sequence[float]) -> str:
