@@ -1,8 +1,8 @@
 """How long endpoints take to a first token: learned from what they took.
 
-One formula for all endpoints of a model (seconds, by the prompt tokens to compute, and the prompts and the
-answers beside) and one factor for each endpoint. What is not observed for a while is forgotten: one that was
-slow is tried again. One that is new is taken to be like the others.
+One formula for all endpoints of a model (seconds, by the prompt tokens to compute, alone or beside answers,
+and the prompts and the answers beside) and one factor for each endpoint. What is not observed for a while is
+forgotten: one that was slow is tried again. One that is new is taken to be like the others.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from octavo.core.linear_fit import REMEMBERED, LinearFit
 from octavo.router.endpoints import Endpoint
 
-START = (0.01, 4e-4, 1e-2, 2e-3)  # Rates before anything was observed
+START = (0.01, 4e-4, 1e-4, 1e-2, 2e-3)  # Rates before anything was observed
 RELATIVE_NOISE = 0.5
 SLOWNESS_WEIGHT = 0.1  # of one observation
 SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
@@ -27,6 +27,7 @@ class Work(NamedTuple):
     """What is in the way of a first token at an endpoint."""
 
     num_tokens: float  # of prompts, to compute before it, its own prompt's among them
+    num_shared: float  # of these tokens: computed in steps that go on with answers too
     num_prompts: int  # others, that are being computed
     num_answers: int  # under way
 
@@ -34,17 +35,23 @@ class Work(NamedTuple):
 class Rates(NamedTuple):
     """What an endpoint takes for a model as of now, in seconds.
 
-    A prompt beside another costs more than its tokens: engines give each a part of every step.
+    A prompt beside another costs more than its tokens: engines give each a part of every step. Beside answers
+    they compute prompts in smaller pieces, and be it one answer: so tokens take longer there.
     """
 
     base: float  # of any request
     per_token: float  # of a prompt that is not cached
+    per_shared_token: float  # in addition
     per_prompt: float
     per_answer: float
 
+    def pace(self, num_answers: int) -> float:
+        """Of prompts, beside so many answers: seconds per token, never 0."""
+        return (self.per_token + self.per_shared_token if num_answers else self.per_token) or 1e-6
+
     def predict(self, work: Work) -> float:
         """To the first token."""
-        seconds = self.base + self.per_token * work.num_tokens
+        seconds = self.base + self.per_token * work.num_tokens + self.per_shared_token * work.num_shared
         return seconds + self.per_prompt * work.num_prompts + self.per_answer * work.num_answers
 
 
@@ -75,11 +82,15 @@ class FirstTokenTimes:
     def work(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int) -> Work:
         """For a prompt that is sent there now and has num_tokens to compute; num_pending: see Load."""
         load = endpoint.load
-        num_before = load.tokens_before(
-            num_tokens, num_pending, now=self._clock(), seconds_per_token=max(rates.per_token, 1e-6)
-        )
         num_prompts = load.num_prompts
-        return Work(num_tokens + num_before, num_prompts, load.num_requests - num_prompts)
+        num_answers = load.num_requests - num_prompts
+        num_before = load.tokens_before(
+            num_tokens, num_pending, now=self._clock(), seconds_per_token=rates.pace(num_answers)
+        )
+        num_shared = num_tokens if load.num_requests else 0.0  # what are prompts now will be answers by then
+        if num_answers:
+            num_shared += num_before
+        return Work(num_tokens + num_before, num_shared, num_prompts, num_answers)
 
     def observe(self, endpoint: Endpoint, model: str, work: Work, seconds: float) -> None:
         """It took so long."""

@@ -67,7 +67,7 @@ def test_a_slow_one_gets_less() -> None:
     knowledge = Knowledge()
     policy, (slow, quick) = PredictedCost(knowledge), endpoints(2)
     for _ in range(50):
-        knowledge.times.observe(slow, "m", Work(1000, 0, 0), 4.0)
-        knowledge.times.observe(quick, "m", Work(1000, 0, 0), 0.4)
+        knowledge.times.observe(slow, "m", Work(1000, 0, 0, 0), 4.0)
+        knowledge.times.observe(quick, "m", Work(1000, 0, 0, 0), 0.4)
     of_slow, of_quick = policy.score([slow, quick], request())
     assert of_slow.value > 3 * of_quick.value

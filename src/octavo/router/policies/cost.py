@@ -75,7 +75,8 @@ class PredictedCost:
         beside = endpoint.load.num_requests * (OTHERS_WEIGHT * num_missing + SHARING_TOKENS)
         num_tokens = LATER_WEIGHT * num_own - num_for_others + beside  # beside those until the first token
         work = self._times.work(endpoint, rates, num_missing, num_pending)
-        return Score(endpoint, rates.predict(work) + num_tokens * rates.per_token, num_cached, num_pending)
+        seconds = rates.predict(work) + num_tokens * rates.pace(endpoint.load.num_requests)
+        return Score(endpoint, seconds, num_cached, num_pending)
 
     def chosen(self, endpoint: Endpoint, request: RoutedRequest) -> None:
         pass
