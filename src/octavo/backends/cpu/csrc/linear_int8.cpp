@@ -10,12 +10,14 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
+// Of a block: as many as have room in registers, each for its sum and its integers, in Q6_K for those of both
+// halves.
 #if defined(__AVX512F__)
-constexpr int MAX_ROWS = 8; // of a block
+template <WeightFormat F> constexpr int MAX_ROWS = F == WeightFormat::Q6_K ? 8 : 12;
 #elif defined(__AVX2__)
-constexpr int MAX_ROWS = 3;
+template <WeightFormat> constexpr int MAX_ROWS = 3;
 #else
-constexpr int MAX_ROWS = 2;
+template <WeightFormat> constexpr int MAX_ROWS = 2;
 #endif
 constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
 constexpr int QUADS = CHUNK / 4;   // of a group
@@ -126,9 +128,9 @@ static void block_rows(const LinearArgs &args, int panel, int first_row, int row
 
 template <class Dot, WeightFormat F> static void format_item(const LinearArgs &args, PanelRange panels) {
   for (int panel = panels.begin; panel < panels.end; panel++)
-    for (int row = 0; row < args.num_rows; row += MAX_ROWS) {
-      const int rows = args.num_rows - row < MAX_ROWS ? args.num_rows - row : MAX_ROWS;
-      block_rows<Dot, F, MAX_ROWS>(args, panel, row, rows);
+    for (int row = 0; row < args.num_rows; row += MAX_ROWS<F>) {
+      const int rows = args.num_rows - row < MAX_ROWS<F> ? args.num_rows - row : MAX_ROWS<F>;
+      block_rows<Dot, F, MAX_ROWS<F>>(args, panel, row, rows);
     }
 }
 
