@@ -196,7 +196,7 @@ ELSEWHERE: dict[str, tuple[bool, str, str]] = {
     "grammar": (MAX_GRAMMAR_BYTES == 256 << 10, "tests/decoding/test_lark.py", "test_limits"),
     "requests that run": (
         EngineConfig().max_num_seqs == 128,
-        *("tests/scheduler/test_scheduler.py", "test_no_more_requests_run_than_there_are_slots"),
+        *("tests/scheduler/test_roster.py", "test_no_more_requests_run_than_there_are_slots"),
     ),
     "requests that wait": (
         EngineConfig().max_num_queued_requests == 1024,
