@@ -77,6 +77,9 @@ async def compare(url: str, supervisor: int, options: argparse.Namespace) -> Non
 
 
 def show(policy: str, figures: Figures) -> None:
+    if not figures.first_token_seconds:
+        print(f"{policy:16} nobody came: --seconds is too short for this workload", flush=True)
+        return
     print(
         f"{policy:16} {len(figures.first_token_seconds):8} {figures.hit_rate:6.1%} {figures.p50:8.3f}s"
         f" {figures.p99:8.3f}s {figures.tokens_per_second:7.0f}",
