@@ -17,6 +17,8 @@ constexpr int PANEL = 16;             // output columns in a weight panel
 constexpr int CHUNK = 32;             // K elements in one even/odd pair of chains
 constexpr int MAX_SCRATCH_ALIGN = 64; // every pointer into scratch and weights is aligned to this
 
+constexpr int64_t num_groups(int64_t depth) { return (depth + CHUNK - 1) / CHUNK; }
+
 using bf16 = uint16_t;
 
 // How the weights of one linear layer lie in memory. Column n of the layer is row n of the matrix.

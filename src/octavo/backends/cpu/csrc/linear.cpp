@@ -78,26 +78,7 @@ int linear_num_items(const LinearArgs &args) {
 
 void linear_item(const LinearArgs &args, int item, uint8_t *scratch) {
   const PanelRange range = panels_of_item(args.weight, item);
-  switch (args.weight.format) {
-  case WeightFormat::BF16:
-    return format_item<WeightFormat::BF16>(args, range, scratch);
-  case WeightFormat::Q8_0:
-    return format_item<WeightFormat::Q8_0>(args, range, scratch);
-  case WeightFormat::Q4_1:
-    return format_item<WeightFormat::Q4_1>(args, range, scratch);
-  case WeightFormat::Q4_0:
-    return format_item<WeightFormat::Q4_0>(args, range, scratch);
-  case WeightFormat::Q5_0:
-    return format_item<WeightFormat::Q5_0>(args, range, scratch);
-  case WeightFormat::Q5_1:
-    return format_item<WeightFormat::Q5_1>(args, range, scratch);
-  case WeightFormat::Q4_K:
-    return format_item<WeightFormat::Q4_K>(args, range, scratch);
-  case WeightFormat::Q5_K:
-    return format_item<WeightFormat::Q5_K>(args, range, scratch);
-  case WeightFormat::Q6_K:
-    return format_item<WeightFormat::Q6_K>(args, range, scratch);
-  }
+  with_format(args.weight.format, [&](auto format) { format_item<format()>(args, range, scratch); });
 }
 
 ColumnBest best_of_item(const LinearArgs &args, int item, int row) {
@@ -107,32 +88,13 @@ ColumnBest best_of_item(const LinearArgs &args, int item, int row) {
 }
 
 size_t linear_scratch_bytes(int32_t depth) {
-  const size_t width = (depth + CHUNK - 1) / CHUNK * CHUNK;
+  const size_t width = octavo::num_groups(depth) * CHUNK;
   const size_t few = FEW_ROWS * (width + PANEL) * sizeof(float);
   return few > MANY_ROWS_SCRATCH_BYTES ? few : MANY_ROWS_SCRATCH_BYTES;
 }
 
 void unpack_row(const LinearWeight &weight, int32_t row, float *out) {
-  switch (weight.format) {
-  case WeightFormat::BF16:
-    return format_row<WeightFormat::BF16>(weight, row, out);
-  case WeightFormat::Q8_0:
-    return format_row<WeightFormat::Q8_0>(weight, row, out);
-  case WeightFormat::Q4_1:
-    return format_row<WeightFormat::Q4_1>(weight, row, out);
-  case WeightFormat::Q4_0:
-    return format_row<WeightFormat::Q4_0>(weight, row, out);
-  case WeightFormat::Q5_0:
-    return format_row<WeightFormat::Q5_0>(weight, row, out);
-  case WeightFormat::Q5_1:
-    return format_row<WeightFormat::Q5_1>(weight, row, out);
-  case WeightFormat::Q4_K:
-    return format_row<WeightFormat::Q4_K>(weight, row, out);
-  case WeightFormat::Q5_K:
-    return format_row<WeightFormat::Q5_K>(weight, row, out);
-  case WeightFormat::Q6_K:
-    return format_row<WeightFormat::Q6_K>(weight, row, out);
-  }
+  with_format(weight.format, [&](auto format) { format_row<format()>(weight, row, out); });
 }
 
 void thread_begin() { prepare_thread(); }

@@ -14,7 +14,7 @@ struct PanelRange {
 };
 
 OCTAVO_INLINE int num_panels(const LinearWeight &weight) { return (weight.num_columns + PANEL - 1) / PANEL; }
-OCTAVO_INLINE int num_groups(const LinearWeight &weight) { return (weight.depth + CHUNK - 1) / CHUNK; }
+OCTAVO_INLINE int num_groups(const LinearWeight &weight) { return (int)octavo::num_groups(weight.depth); }
 
 OCTAVO_INLINE int pairs_of_panels(const LinearWeight &weight) {
   return (num_panels(weight) + ITEM_PANELS - 1) / ITEM_PANELS;
@@ -27,6 +27,34 @@ OCTAVO_INLINE PanelRange panels_of_item(const LinearWeight &weight, int item) {
   const int per_item = pairs_per_item(weight) * ITEM_PANELS, panels = num_panels(weight);
   const int begin = item * per_item, end = begin + per_item;
   return {begin, end < panels ? end : panels};
+}
+
+// A format as a type: its value, where a constant is wanted, is what calling it returns.
+template <WeightFormat F> struct FormatConstant {
+  constexpr WeightFormat operator()() const { return F; }
+};
+
+template <class Fn> OCTAVO_INLINE void with_format(WeightFormat format, Fn &&fn) {
+  switch (format) {
+  case WeightFormat::BF16:
+    return fn(FormatConstant<WeightFormat::BF16>());
+  case WeightFormat::Q8_0:
+    return fn(FormatConstant<WeightFormat::Q8_0>());
+  case WeightFormat::Q4_1:
+    return fn(FormatConstant<WeightFormat::Q4_1>());
+  case WeightFormat::Q4_0:
+    return fn(FormatConstant<WeightFormat::Q4_0>());
+  case WeightFormat::Q5_0:
+    return fn(FormatConstant<WeightFormat::Q5_0>());
+  case WeightFormat::Q5_1:
+    return fn(FormatConstant<WeightFormat::Q5_1>());
+  case WeightFormat::Q4_K:
+    return fn(FormatConstant<WeightFormat::Q4_K>());
+  case WeightFormat::Q5_K:
+    return fn(FormatConstant<WeightFormat::Q5_K>());
+  case WeightFormat::Q6_K:
+    return fn(FormatConstant<WeightFormat::Q6_K>());
+  }
 }
 
 template <WeightFormat F> OCTAVO_INLINE const uint8_t *panel_data(const LinearWeight &weight, int panel) {

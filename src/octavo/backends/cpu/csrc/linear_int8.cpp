@@ -136,26 +136,10 @@ template <class Dot, WeightFormat F> static void format_item(const LinearArgs &a
 
 template <class Dot> static void any_item(const LinearArgs &args, int item) {
   const PanelRange panels = panels_of_item(args.weight, item);
-  switch (args.weight.format) {
-  case WeightFormat::Q8_0:
-    return format_item<Dot, WeightFormat::Q8_0>(args, panels);
-  case WeightFormat::Q4_1:
-    return format_item<Dot, WeightFormat::Q4_1>(args, panels);
-  case WeightFormat::Q4_0:
-    return format_item<Dot, WeightFormat::Q4_0>(args, panels);
-  case WeightFormat::Q5_0:
-    return format_item<Dot, WeightFormat::Q5_0>(args, panels);
-  case WeightFormat::Q5_1:
-    return format_item<Dot, WeightFormat::Q5_1>(args, panels);
-  case WeightFormat::Q4_K:
-    return format_item<Dot, WeightFormat::Q4_K>(args, panels);
-  case WeightFormat::Q5_K:
-    return format_item<Dot, WeightFormat::Q5_K>(args, panels);
-  case WeightFormat::Q6_K:
-    return format_item<Dot, WeightFormat::Q6_K>(args, panels);
-  case WeightFormat::BF16:
-    return; // linear_item's
-  }
+  with_format(args.weight.format, [&](auto format) {
+    if constexpr (format() != WeightFormat::BF16) // linear_item's
+      format_item<Dot, format()>(args, panels);
+  });
 }
 
 } // namespace

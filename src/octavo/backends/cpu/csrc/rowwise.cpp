@@ -24,17 +24,11 @@ float inverse_norm(const float *x, int width, float epsilon) {
   return 1.0f / __builtin_sqrtf(mean + epsilon);
 }
 
-OCTAVO_INLINE HalvesPart rounded(FloatPart x) {
-  const BitsPart quiet = 0x7fc0u - BitsPart{};
-  const BitsPart bits = x != x ? quiet : round_number_to_bf16_bits((BitsPart)x);
-  return __builtin_convertvector(bits, HalvesPart);
-}
-
 OCTAVO_INLINE void store_up_to(float *y, FloatPart x, int count) {
   memcpy(y, &x, sizeof(float) * (count < PART_LANES ? count : PART_LANES));
 }
 OCTAVO_INLINE void store_up_to(bf16 *y, FloatPart x, int count) {
-  const HalvesPart bits = rounded(x);
+  const HalvesPart bits = to_bf16(x);
   memcpy(y, &bits, sizeof(bf16) * (count < PART_LANES ? count : PART_LANES));
 }
 
@@ -69,13 +63,10 @@ OCTAVO_INLINE void norm_groups(const float *x, const float *weight, Out *y, cons
 
 // x / (1 + e^-x), or gelu's tanh formula, which is x / (1 + e^-(x (A + B x^2))), of each x.
 template <bool IS_GELU, int COUNT> OCTAVO_INLINE void activate_each(FloatPart (&x)[COUNT]) {
-  const FloatPart most = 88.0f - FloatPart{};
   FloatPart power[COUNT];
-  OCTAVO_EACH {
-    power[i] = IS_GELU ? -(x[i] * (x[i] * x[i] * 0.0713548162726009f + 1.5957691216057308f)) : -x[i];
-    power[i] = power[i] > most ? most : power[i];
-  }
-  exp_of_each(power);
+  OCTAVO_EACH power[i] =
+      IS_GELU ? -(x[i] * (x[i] * x[i] * 0.0713548162726009f + 1.5957691216057308f)) : -x[i];
+  exp_of_any(power);
   OCTAVO_EACH x[i] = x[i] / (1.0f + power[i]);
 }
 
@@ -100,7 +91,7 @@ template <bool IS_GELU, int R> OCTAVO_INLINE void act_mul_columns(const GatedRow
   OCTAVO_EACH {
     const int row = i / PER_ROW, column = i % PER_ROW * PART_LANES;
     store(rows.y + row * rows.y_stride + column,
-          rounded(x[i] * load_part(rows.up + row * rows.x_stride + column)));
+          to_bf16(x[i] * load_part(rows.up + row * rows.x_stride + column)));
   }
 }
 

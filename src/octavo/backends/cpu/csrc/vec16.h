@@ -78,10 +78,17 @@ OCTAVO_INLINE f32x16 from_bf16(u16x16 x) { return as_float(__builtin_convertvect
 template <class Bits> OCTAVO_INLINE Bits round_number_to_bf16_bits(Bits x) {
   return (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
 }
-OCTAVO_INLINE u32x16 round_to_bf16_bits(f32x16 x) {
-  return x != x ? splat(0x7fc0u) : round_number_to_bf16_bits(as_bits(x));
+template <size_t BYTES> struct IntegersOf {
+  typedef uint32_t Bits __attribute__((vector_size(BYTES)));
+  typedef uint16_t Halves __attribute__((vector_size(BYTES / 2)));
+};
+// V: sixteen lanes, or a part of them.
+template <class V> OCTAVO_INLINE typename IntegersOf<sizeof(V)>::Halves to_bf16(V x) {
+  using Integers = IntegersOf<sizeof(V)>;
+  using Bits = typename Integers::Bits;
+  const Bits bits = x != x ? 0x7fc0u - Bits{} : round_number_to_bf16_bits((Bits)x);
+  return __builtin_convertvector(bits, typename Integers::Halves);
 }
-OCTAVO_INLINE u16x16 to_bf16(f32x16 x) { return __builtin_convertvector(round_to_bf16_bits(x), u16x16); }
 OCTAVO_INLINE bf16 to_bf16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
@@ -118,19 +125,20 @@ template <class V, int COUNT> OCTAVO_INLINE void exp_of_each(V (&x)[COUNT]) {
   OCTAVO_EACH x[i] = x[i] < floor ? V{} : y[i];
 }
 
-// V: sixteen lanes, or a part of them.
-template <class V> OCTAVO_INLINE V exp_up_to_88(V x) {
-  FloatPart parts[sizeof x / sizeof(FloatPart)];
-  memcpy(parts, &x, sizeof x);
-  exp_of_each(parts);
-  memcpy(&x, parts, sizeof x);
-  return x;
+// The same for every x: constant above 88.
+template <class V, int COUNT> OCTAVO_INLINE void exp_of_any(V (&x)[COUNT]) {
+  const V most = 88.0f - V{};
+  OCTAVO_EACH x[i] = x[i] > most ? most : x[i];
+  exp_of_each(x);
 }
 
-// The same for every x: constant above 88.
+// V: sixteen lanes, or a part of them.
 template <class V> OCTAVO_INLINE V exp(V x) {
-  const V most = 88.0f - V{};
-  return exp_up_to_88(x > most ? most : x);
+  FloatPart parts[sizeof x / sizeof(FloatPart)];
+  memcpy(parts, &x, sizeof x);
+  exp_of_any(parts);
+  memcpy(&x, parts, sizeof x);
+  return x;
 }
 
 // cap tanh(x / cap), with tanh y = 1 - 2 / (1 + e^2y). NaN stays NaN.

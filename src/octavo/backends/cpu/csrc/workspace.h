@@ -30,8 +30,6 @@ constexpr int GATED_COLUMNS = 32, GATED_STRIDE = 2 * GATED_COLUMNS + 16;
 
 static_assert(GATED_COLUMNS == CHUNK, "what such an item activates is one group of digits");
 
-constexpr int64_t num_groups(int64_t width) { return (width + CHUNK - 1) / CHUNK; }
-
 // Whether op is a LINEAR whose every stretch of gate, with that of up, can be activated as it is computed.
 bool is_gated(const ExecutorDesc &desc, int op);
 
