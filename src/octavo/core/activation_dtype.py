@@ -1,7 +1,8 @@
 """What linear layers multiply weights by that are stored as integers; docs/exactness.md defines how."""
 
 import enum
-import hashlib
+
+from octavo.core.fingerprint import variant_fingerprint
 
 
 class ActivationDType(enum.StrEnum):
@@ -12,4 +13,4 @@ class ActivationDType(enum.StrEnum):
         """Of a model (hex) that is computed so: as long, and for BF16 the model's own."""
         if self is ActivationDType.BF16:
             return model
-        return hashlib.sha256(f"{model} activations {self.value}".encode()).hexdigest()[: len(model)]
+        return variant_fingerprint(model, f"activations {self.value}")

@@ -1,7 +1,8 @@
 """What numbers a KV cache holds; docs/exactness.md defines how they are computed with."""
 
 import enum
-import hashlib
+
+from octavo.core.fingerprint import variant_fingerprint
 
 
 class KVDType(enum.StrEnum):
@@ -12,4 +13,4 @@ class KVDType(enum.StrEnum):
         """Of a model (hex) whose KV is kept so: as long, and for BF16 the model's own."""
         if self is KVDType.BF16:
             return model
-        return hashlib.sha256(f"{model} KV {self.value}".encode()).hexdigest()[: len(model)]
+        return variant_fingerprint(model, f"KV {self.value}")

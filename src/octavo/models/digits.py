@@ -7,11 +7,10 @@ others.
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from octavo.models.ops import OpKind, QuantizeAttrs
+from octavo.models.ops import LINEAR_KINDS, OpKind, QuantizeAttrs
 from octavo.models.program import Buffer, DType, Op, Program
 
 _SUFFIX = "_digits"
-LINEAR_KINDS = (OpKind.LINEAR, OpKind.EXPERT_LINEAR)
 
 
 def with_digits(program: Program) -> Program:

@@ -30,6 +30,9 @@ class OpKind(enum.IntEnum):
     QUANTIZE = 13
 
 
+LINEAR_KINDS = (OpKind.LINEAR, OpKind.EXPERT_LINEAR)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class EmbedAttrs:
     """tokens -> f32 rows of the embedding matrix, expanded to bf16 as every matrix is, times scale."""

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from octavo.backends.base import StepLimits
 from octavo.backends.cpu import library as native
 from octavo.core.kv_dtype import KVDType
-from octavo.models.ops import OpKind
+from octavo.models.ops import LINEAR_KINDS
 from octavo.models.program import DType, Op, Program, Rows
 
 _KV_FORMATS = (KVDType.BF16, KVDType.INT8)  # in the order of kernels.h
 _BUFFER_FORMATS = (DType.F32, DType.BF16, DType.DIGITS)  # in the order of capi.h
-_LINEAR = (OpKind.LINEAR, OpKind.EXPERT_LINEAR)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,8 +90,8 @@ def _op_desc(op: Op, buffer_index: dict[str, int], weight_index: dict[str, int])
     desc = native.OpDesc(
         kind=op.kind,
         input=first,
-        routes=-1 if op.kind in _LINEAR else second,
-        digits=second if op.kind in _LINEAR else -1,
+        routes=-1 if op.kind in LINEAR_KINDS else second,
+        digits=second if op.kind in LINEAR_KINDS else -1,
         output=buffer_index[op.output] if op.output else -1,
         weight=weight_index[op.weight] if op.weight else -1,
         bias=weight_index[op.bias] if op.bias else -1,
