@@ -7,15 +7,12 @@ Started as the soak's replicas are: with its port.
 import asyncio
 import pathlib
 import sys
-from types import SimpleNamespace
 
-from octavo.config import EngineConfig
-from octavo.engine.journal import Journal
 from octavo.engine.process import main
 from octavo.http.listener import listen
 from octavo.http.process import HttpServer
 from tests.engine import harness
-from tests.engine.sim_engine import load_sim
+from tests.engine.sim_engine import sim_loader
 from tests.fakes import VOCAB_SIZE, fake_replica
 from tests.soak.router.replica import SECRET
 
@@ -26,20 +23,6 @@ SECONDS_PER_STEP = 0.01
 SECONDS_PER_TOKEN = 4e-4
 
 
-def load(config: EngineConfig, environment: object, journal: Journal, epoch: int) -> SimpleNamespace:
-    return load_sim(
-        config,
-        journal,
-        epoch,
-        vocab_size=VOCAB_SIZE,
-        max_model_len=MAX_MODEL_LEN,
-        num_blocks=NUM_BLOCKS,
-        step_seconds=lambda num_tokens, num_context_tokens, num_requests: (
-            SECONDS_PER_STEP + SECONDS_PER_TOKEN * num_tokens
-        ),
-    )
-
-
 async def serve(port: int) -> None:
     async with harness.engine(program=pathlib.Path(__file__), max_num_seqs=MAX_NUM_SEQS) as engine:
         replica = fake_replica(engine, secret=SECRET)
@@ -48,9 +31,15 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    if (
-        len(sys.argv) > 2
-    ):  # as the server starts it: what the fake engines of the tests are told, and a socket
-        main(load, sys.argv[2:])
-    else:
+    if len(sys.argv) == 2:
         asyncio.run(serve(int(sys.argv[1])))
+    else:  # as the server starts its engine: what the tests' engines are told, and a socket
+        load = sim_loader(
+            vocab_size=VOCAB_SIZE,
+            max_model_len=MAX_MODEL_LEN,
+            num_blocks=NUM_BLOCKS,
+            step_seconds=lambda num_tokens, num_context_tokens, num_requests: (
+                SECONDS_PER_STEP + SECONDS_PER_TOKEN * num_tokens
+            ),
+        )
+        main(load, sys.argv[2:])
