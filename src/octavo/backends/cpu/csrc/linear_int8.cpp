@@ -3,9 +3,8 @@
 //
 // A work item is a few panels with all rows. A block of rows keeps its sums in registers while a panel
 // passes, unpacked on the way: from memory for the first block, from a cache for those that follow.
-#include "dot_bytes.h"
 #include "linear.h"
-#include "linear_block.h"
+#include "linear_int8_block.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
@@ -20,22 +19,6 @@ template <WeightFormat> constexpr int MAX_ROWS = 3;
 template <WeightFormat> constexpr int MAX_ROWS = 2;
 #endif
 constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
-constexpr int QUADS = CHUNK / 4;   // of a group
-
-// Weights as integers: bytes up to LARGEST, of which ZERO is subtracted.
-template <int LARGEST_, int ZERO_, bool HAS_MINIMUM_ = false, bool SIGNED_ = false> struct IntegerFormat {
-  static constexpr int LARGEST = LARGEST_, ZERO = ZERO_;
-  static constexpr bool HAS_MINIMUM = HAS_MINIMUM_, SIGNED = SIGNED_;
-};
-template <WeightFormat> struct Integers;
-template <> struct Integers<WeightFormat::Q4_0> : IntegerFormat<15, 8> {};
-template <> struct Integers<WeightFormat::Q4_1> : IntegerFormat<15, 0, true> {};
-template <> struct Integers<WeightFormat::Q4_K> : IntegerFormat<15, 0, true> {};
-template <> struct Integers<WeightFormat::Q5_0> : IntegerFormat<31, 16> {};
-template <> struct Integers<WeightFormat::Q5_1> : IntegerFormat<31, 0, true> {};
-template <> struct Integers<WeightFormat::Q5_K> : IntegerFormat<31, 0, true> {};
-template <> struct Integers<WeightFormat::Q6_K> : IntegerFormat<63, 32> {};
-template <> struct Integers<WeightFormat::Q8_0> : IntegerFormat<128, 0, false, true> {};
 
 // One group of several rows.
 struct DigitRows {
@@ -79,24 +62,19 @@ OCTAVO_INLINE void sum_group(const Group<F> &group, const DigitRows &x, Vec (&va
     sum_products<Dot, F, R>(group, x, QUADS / 2, QUADS / 2, second);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-      values[r] = multiply_add(values[r], group.steps[0], multiply(second[r], group.steps[1]));
+      values[r] = join_halves(group, values[r], second[r]);
   } else {
     sum_products<Dot, F, R>(group, x, 0, QUADS, values);
   }
 }
 
-// The order of operations: sums[r] + value * (scale * unit), then + minimum * (unit * sum of digits).
 template <class Dot, WeightFormat F, int R>
-OCTAVO_INLINE void add_group(const Group<F> &group, const DigitRows &x, Vec (&sums)[R]) {
+OCTAVO_INLINE void add_rows(const Group<F> &group, const DigitRows &x, Vec (&sums)[R]) {
   Vec values[R];
   sum_group<Dot, F, R>(group, x, values);
 #pragma GCC unroll 16
-  for (int r = 0; r < R; r++) {
-    const Vec unit = multiply(group.scale, broadcast(x[r].unit));
-    sums[r] = add(sums[r], multiply(values[r], unit));
-    if constexpr (Integers<F>::HAS_MINIMUM)
-      sums[r] = add(sums[r], multiply(group.minimum, broadcast(x[r].unit_sum)));
-  }
+  for (int r = 0; r < R; r++)
+    sums[r] = add_group<F>(sums[r], values[r], group, x[r]);
 }
 
 // R rows, of which the last ones may be of no row: they are multiplied and dropped.
@@ -108,7 +86,7 @@ static void panel_rows(const LinearArgs &args, int panel, int first_row, int row
   Vec sums[R] = {};
   for (int g = 0; g < groups; g++, x.first++) {
     prefetch<F, L1>(group_data<F>(packed, g) + STREAM_BYTES);
-    add_group<Dot, F, R>(Group<F>(packed, g), x, sums);
+    add_rows<Dot, F, R>(Group<F>(packed, g), x, sums);
   }
   alignas(64) float columns[R * PANEL];
   for (int r = 0; r < R; r++)
