@@ -9,39 +9,39 @@ from octavo.config import EngineConfig, Environment
 from octavo.core.errors import StartError
 from octavo.engine import loader
 from octavo.engine.core import NullJournal
-from octavo.engine.loader import load_engine
+from octavo.engine.loader import LoadedEngine, load_engine
 from tests.weights.gguf_bytes import model_file, tiny_metadata, tiny_tensors
 
 BLOCK_BYTES = 368_704  # of the built-in model
 
 
-def load(path: pathlib.Path, home: pathlib.Path | None = None, **options: object):
+def load(path: pathlib.Path, home: pathlib.Path | None = None, **options: object) -> LoadedEngine:
+    """An engine that is closed at once: what it said of itself is left."""
     config = EngineConfig(model=str(path), **options)
     environment = Environment.read()
     environment = dataclasses.replace(environment, home=home or environment.home)
-    return load_engine(config, environment, NullJournal(), epoch=3)
+    loaded = load_engine(config, environment, NullJournal(), epoch=3)
+    loaded.core.close()
+    return loaded
 
 
 def test_ready_tells_limits_memory_and_boot_times(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    loaded = load(smollm2_path, tmp_path, max_model_len=512, kv_cache_memory=90 * BLOCK_BYTES, threads=2)
-    ready = loaded.ready
+    options = {"max_model_len": 512, "threads": 2, "activation_dtype": "bf16"}
+    ready = load(smollm2_path, tmp_path, kv_cache_memory=90 * BLOCK_BYTES, **options).ready
     assert (ready.epoch, ready.max_model_len, ready.vocab_size, ready.threads) == (3, 512, 49152, 2)
     assert ready.num_blocks == 80 and ready.memory["num_checkpoint_blocks"] == 10  # an eighth of the KV cache
     assert ready.memory["block_bytes"] == BLOCK_BYTES
     phases = ["open model", "pack weights", "fingerprint", "keep weights", "first token"]
     assert list(ready.boot_seconds) == phases and ready.notices == ()
     assert len(bytes.fromhex(ready.fingerprint)) == 16
-    loaded.core.close()
 
 
 def test_a_second_start_maps_the_weights_of_the_first(
     smollm2_path: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    first, second = (load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES) for _ in range(2))
-    assert list(second.ready.boot_seconds) == ["open model", "map weights", "first token"]
-    assert second.ready.fingerprint == first.ready.fingerprint
-    first.core.close()
-    second.core.close()
+    first, second = (load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES).ready for _ in range(2))
+    assert list(second.boot_seconds) == ["open model", "map weights", "first token"]
+    assert second.fingerprint == first.fingerprint
 
 
 def test_a_cache_of_int8_has_nearly_twice_the_blocks_and_a_fingerprint_of_its_own(
@@ -56,37 +56,30 @@ def test_a_cache_of_int8_has_nearly_twice_the_blocks_and_a_fingerprint_of_its_ow
     assert second.kv_bytes_per_token / first.kv_bytes_per_token == pytest.approx(17 / 32, rel=0.01)
     assert second.ready.fingerprint != first.ready.fingerprint
     assert "map weights" in second.ready.boot_seconds  # those that the other start has kept
-    first.core.close()
-    second.core.close()
 
 
 def test_activations_of_int8_have_a_fingerprint_of_their_own(
     smollm2_path: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     first, second = (
-        load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES, activation_dtype=kind)
+        load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES, activation_dtype=kind).ready
         for kind in ("bf16", "int8")
     )
-    assert (first.ready.activation_dtype, second.ready.activation_dtype) == ("bf16", "int8")
-    assert second.ready.fingerprint != first.ready.fingerprint
-    assert "map weights" in second.ready.boot_seconds  # of either kind the same
-    first.core.close()
-    second.core.close()
+    assert (first.activation_dtype, second.activation_dtype) == ("bf16", "int8")
+    assert second.fingerprint != first.fingerprint
+    assert "map weights" in second.boot_seconds  # of either kind the same
 
 
 def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "repacked").touch()
-    loaded = load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES)
-    assert "not kept" in loaded.ready.notices[0]
-    loaded.core.close()
+    notices = load(smollm2_path, tmp_path, kv_cache_memory=9 * BLOCK_BYTES).ready.notices
+    assert "not kept" in notices[0]
 
 
 def test_a_successor_can_be_given_as_many_blocks(smollm2_path: pathlib.Path) -> None:
     first = load(smollm2_path, max_model_len=512, kv_cache_memory=90 * BLOCK_BYTES + 12345)
     second = load(smollm2_path, max_model_len=512, kv_cache_memory=first.ready.kv_cache_memory)
     assert second.ready.num_blocks == first.ready.num_blocks
-    first.core.close()
-    second.core.close()
 
 
 def test_a_context_longer_than_the_models_is_refused(smollm2_path: pathlib.Path) -> None:
