@@ -77,9 +77,9 @@ class EngineConfig:
     kv_dtype: str = "bf16"
     """What the KV cache holds: bf16, or int8, with which it takes half the memory and traffic, and answers
     are exact too but not the same."""
-    activation_dtype: str = "bf16"
+    activation_dtype: str | None = None
     """What quantized weights are multiplied by: bf16, or int8, which is faster where there are no matrix
-    units, and answers are exact too but not the same."""
+    units, and answers are exact too but not the same; default: bf16."""
     threads: int | None = None
     """Threads that compute; default: the cores this process may use."""
     max_num_queued_requests: int = 1024
@@ -100,10 +100,11 @@ class EngineConfig:
                 _require_at_least(name, value, 1)
         for flag, dtype, allowed in (
             ("--kv-dtype", self.kv_dtype, KV_DTYPES),
-            ("--activation-dtype", self.activation_dtype, ACTIVATION_DTYPES),
+            ("--activation-dtype", self.activation_dtype, (None, *ACTIVATION_DTYPES)),
         ):
             if dtype not in allowed:
-                raise StartError(f"{flag} is {dtype!r}; allowed: {', '.join(allowed)}.")
+                names = ", ".join(filter(None, allowed))
+                raise StartError(f"{flag} is {dtype!r}; allowed: {names}.")
         for flag, seconds in (("--target-itl", self.target_itl), ("--target-ttft", self.target_ttft)):
             if seconds is not None and not seconds > 0:
                 raise StartError(f"{flag} must be above 0.")

@@ -79,9 +79,17 @@ def test_a_missing_library_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert examination.instruction_set(None).grade is Grade.FAIL
 
 
-def test_a_processor_without_wide_vectors_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "default_isa", lambda: "avx2")
-    assert examination.instruction_set(None).grade is Grade.NOTE
+@pytest.mark.parametrize(
+    ("isa", "advice"),
+    [("portable", "A processor with AVX2"), ("avx2", "int8"), ("avx512", "int8"), ("amx", "")],
+)
+def test_a_processor_is_told_what_would_be_faster(
+    isa: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "default_isa", lambda: isa)
+    finding = examination.instruction_set(None)
+    assert advice in finding.advice and (finding.grade is Grade.NOTE) is bool(advice)
+    assert finding.text.startswith(isa)
 
 
 def test_memory_is_read_at_some_speed() -> None:

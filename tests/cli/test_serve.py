@@ -34,7 +34,7 @@ def test_flags_reach_their_options(serve: Serve) -> None:
     assert (engine.max_model_len, engine.max_num_seqs, engine.max_num_batched_tokens) == (100, 4, 32)
     assert (engine.threads, engine.enable_prefix_caching, engine.max_num_queued_requests) == (1, False, 9)
     assert engine.kv_dtype == "int8" and serve().engine.kv_dtype == "bf16"
-    assert engine.activation_dtype == "int8" and serve().engine.activation_dtype == "bf16"
+    assert engine.activation_dtype == "int8" and serve().engine.activation_dtype is None
     assert options.names == ("a", "b")
 
 

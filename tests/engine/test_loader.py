@@ -15,11 +15,15 @@ from tests.weights.gguf_bytes import model_file, tiny_metadata, tiny_tensors
 BLOCK_BYTES = 368_704  # of the built-in model
 
 
-def load(path: pathlib.Path, home: pathlib.Path | None = None, **options: object) -> LoadedEngine:
+def load(
+    path: pathlib.Path, home: pathlib.Path | None = None, isa: str | None = None, **options: object
+) -> LoadedEngine:
     """An engine that is closed at once: what it said of itself is left."""
     config = EngineConfig(model=str(path), **options)
     environment = Environment.read()
-    environment = dataclasses.replace(environment, home=home or environment.home)
+    environment = dataclasses.replace(
+        environment, home=home or environment.home, cpu_isa=isa or environment.cpu_isa
+    )
     loaded = load_engine(config, environment, NullJournal(), epoch=3)
     loaded.core.close()
     return loaded
@@ -68,6 +72,17 @@ def test_activations_of_int8_have_a_fingerprint_of_their_own(
     assert (first.activation_dtype, second.activation_dtype) == ("bf16", "int8")
     assert second.fingerprint != first.fingerprint
     assert "map weights" in second.boot_seconds  # of either kind the same
+
+
+@pytest.mark.parametrize(
+    ("isa", "chosen", "is_advised"),
+    [("avx2", None, True), ("avx2", "bf16", False), ("avx2", "int8", False), ("portable", None, False)],
+)
+def test_who_would_be_faster_with_int8_activations_and_has_not_chosen_is_told(
+    isa: str, chosen: str | None, is_advised: bool, smollm2_path: pathlib.Path
+) -> None:
+    loaded = load(smollm2_path, isa=isa, kv_cache_memory=9 * BLOCK_BYTES, activation_dtype=chosen)
+    assert any("--activation-dtype int8" in notice for notice in loaded.ready.notices) is is_advised
 
 
 def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from octavo.backends.cpu.backend import default_isa
+from octavo.backends.cpu.backend import FASTER_WITH_INT8, default_isa
 from octavo.backends.cpu.library import load_library
 from octavo.cli.finding import Finding, Grade
 from octavo.cli.tables import size
@@ -75,10 +75,11 @@ def instruction_set(forced: str | None) -> Finding:
     if forced is not None and forced != best:
         advice = f"Unset OCTAVO_CPU_ISA to use {best}; the answers are the same, bit for bit."
         return Finding("kernels", f"{forced}, forced by OCTAVO_CPU_ISA", Grade.NOTE, advice)
-    if best in ("portable", "avx2"):
-        return Finding(
-            "kernels", best, Grade.NOTE, "A processor with AVX-512 or AMX computes prompts faster."
-        )
+    if best in FASTER_WITH_INT8:
+        advice = "`octavo serve --activation-dtype int8` is about twice as fast; its price: docs/accuracy.md."
+        return Finding("kernels", f"{best}, no AMX", Grade.NOTE, advice)
+    if best == "portable":
+        return Finding("kernels", best, Grade.NOTE, "A processor with AVX2 or more computes faster.")
     return Finding("kernels", best)
 
 

@@ -9,7 +9,7 @@ import pathlib
 import time
 
 from octavo.backends.base import MemoryPlan, StepLimits
-from octavo.backends.cpu.backend import CpuBackend, default_isa
+from octavo.backends.cpu.backend import FASTER_WITH_INT8, CpuBackend, default_isa
 from octavo.backends.cpu.memory_plan import plan_memory
 from octavo.config import GIB, EngineConfig, Environment
 from octavo.core.activation_dtype import ActivationDType
@@ -108,12 +108,12 @@ def load_engine(
         boot_seconds=clock.laps,
         fingerprint=fingerprint,
         kv_dtype=config.kv_dtype,
-        activation_dtype=config.activation_dtype,
+        activation_dtype=_activations(config).value,
         threads=threads,
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
         kv_tokens=kv.capacity_in_tokens(max_model_len),
-        notices=rounding_notices(model) + loaded.notices,
+        notices=rounding_notices(model) + loaded.notices + _advice(config, model, isa),
     )
     return LoadedEngine(core, ready, _kv_bytes_per_token(model, plan))
 
@@ -129,9 +129,9 @@ def compute_first_token(core: EngineCore) -> None:
 def _program(model: Model, config: EngineConfig) -> Program:
     """Raises StartError for a kind of activations that no layer would use."""
     program = model.program.with_kv_dtype(KVDType(config.kv_dtype))
-    if ActivationDType(config.activation_dtype) is ActivationDType.BF16:
+    if _activations(config) is ActivationDType.BF16:
         return program
-    if not any(tensor.format.is_quantized for tensor in model.checkpoint.parts.values()):
+    if not _is_quantized(model):
         raise StartError(
             f"--activation-dtype is {config.activation_dtype}, for quantized weights, of which"
             f" {model.path.name} has none."
@@ -141,7 +141,22 @@ def _program(model: Model, config: EngineConfig) -> Program:
 
 def _fingerprint(model: str, config: EngineConfig) -> str:
     """Of what is computed with a model's weights (hex)."""
-    return ActivationDType(config.activation_dtype).fingerprint(KVDType(config.kv_dtype).fingerprint(model))
+    return _activations(config).fingerprint(KVDType(config.kv_dtype).fingerprint(model))
+
+
+def _activations(config: EngineConfig) -> ActivationDType:
+    return ActivationDType(config.activation_dtype or ActivationDType.BF16)
+
+
+def _is_quantized(model: Model) -> bool:
+    return any(tensor.format.is_quantized for tensor in model.checkpoint.parts.values())
+
+
+def _advice(config: EngineConfig, model: Model, isa: str) -> tuple[str, ...]:
+    """A sentence where int8 activations would be faster and nobody has said which ones to take."""
+    if config.activation_dtype is not None or isa not in FASTER_WITH_INT8 or not _is_quantized(model):
+        return ()
+    return ("without AMX, --activation-dtype int8 is about twice as fast; its price: docs/accuracy.md",)
 
 
 def _grammars(model: Model, path: pathlib.Path) -> GrammarCompiler:

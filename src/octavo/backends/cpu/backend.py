@@ -24,6 +24,8 @@ from octavo.models.ops import OpKind
 from octavo.models.program import DType, Program, RopeTable
 from octavo.weights.formats import Tensor
 
+FASTER_WITH_INT8 = ("avx2", "avx512")  # instruction sets, with int8 activations: docs/kernels.md
+
 _ERROR_BYTES = 512
 _HEAD_DIM_MULTIPLE = 16
 _MAX_INT8_HEAD_DIM = 512
