@@ -62,7 +62,8 @@ def test_the_first_model_that_is_listed_is_taken() -> None:
     [
         (b'{"data":[]}', "lists no model"),
         (b"<html>", "lists no model"),
-        (ExchangeError("connect"), r"does not list its models \(connect\)"),
+        (ExchangeError("connect"), "cannot be reached"),
+        (ExchangeError("HTTP 404"), r"does not list its models \(HTTP 404\)"),
     ],
 )
 def test_a_server_that_lists_none_is_complained_about(answer: bytes | ExchangeError, complaint: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 18, 14, 34  # margins around the plot
+LEFT, RIGHT, TOP, BOTTOM = 62, 26, 14, 34  # margins around the plot
 NUM_COLOURS = 8
 MAX_TICKS = 6
 MAX_LABEL_CHARACTERS = 60  # of all labels of an axis, before they are thinned out

@@ -78,6 +78,8 @@ async def first_model(client: Poster) -> str:
     try:
         models = msgspec.json.decode(await client.get("/v1/models"), type=_Models).data
     except ExchangeError as error:
+        if error.reason == "connect":
+            raise StartError("The server cannot be reached.") from None
         raise StartError(
             f"The server does not list its models ({error.reason}); --model names one."
         ) from None

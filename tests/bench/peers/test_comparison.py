@@ -121,5 +121,5 @@ def test_a_server_that_does_not_answer_is_not_measured(
         port = taken.getsockname()[1]
         asked = runner(tmp_path, [])
         asked._free_port = lambda: port
-        with pytest.raises(StartError, match="does not list its models"):
+        with pytest.raises(StartError, match="cannot be reached"):
             asked.measure(CellFile(tmp_path / "cells.jsonl", SETTINGS))
