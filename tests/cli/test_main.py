@@ -78,6 +78,12 @@ def test_a_command_may_choose_its_exit_code(run_probe: Callable[..., int]) -> No
     assert run_probe(lambda: 7) == 7
 
 
+def test_an_argument_too_many_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "llamas"]) == 2
+    message = "octavo: `octavo list` takes no argument 'llamas'; its --help names those it takes.\n"
+    assert capsys.readouterr().err == message
+
+
 def test_a_user_error_is_one_sentence_and_exit_code_2(
     run_probe: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

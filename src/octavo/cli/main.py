@@ -5,9 +5,10 @@ A subcommand's module is imported when it runs, so that `octavo --help` answers 
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import cyclopts
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
 from octavo import __version__
 from octavo.cli.help import ColumnFormatter
@@ -47,8 +48,10 @@ def build_app() -> cyclopts.App:
         suppress_keyboard_interrupt=False,
     )
     for index, (name, (place, arguments, text)) in enumerate(COMMANDS.items()):
-        usage = {} if arguments is None else {"usage": f"octavo {name} {arguments}".rstrip()}
-        app.command(f"octavo.cli.{place}", name=name, help=text, sort_key=index, **usage)
+        own: dict[str, Any] = {}
+        if arguments is not None:
+            own = {"usage": f"octavo {name} {arguments}".rstrip(), "group_parameters": "Options"}
+        app.command(f"octavo.cli.{place}", name=name, help=text, sort_key=index, **own)
     return app
 
 
@@ -58,8 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = build_app()(tokens)
     except (OctavoError, CycloptsError) as error:
-        print(f"octavo: {error}", file=sys.stderr)
+        print(f"octavo: {_sentence(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return result if isinstance(result, int) else 0
+
+
+def _sentence(error: OctavoError | CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        command = " ".join(("octavo", *(error.command_chain or ())))
+        return f"`{command}` takes no argument {error.unused_tokens[0]!r}; its --help names those it takes."
+    return str(error)

@@ -2,6 +2,9 @@
 
 import pkgutil
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from octavo.cli.tables import size
 from octavo.config import Environment
@@ -9,7 +12,7 @@ from octavo.core.errors import StartError
 from octavo.models.store import remove, stored_model
 
 
-def rm(*models: str, yes: bool = False) -> int:
+def rm(*models: str, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Remove models from this disk; asks first.
 
     Parameters
