@@ -37,7 +37,9 @@ async def test_an_unknown_path_is_not_found(path: str) -> None:
     async with asgi_client(fake_replica(FakeEngine())) as client:
         response = await client.get(path)
     assert response.status_code == 404
-    assert response.json()["error"]["code"] == "not_found"
+    error = response.json()["error"]
+    assert error["code"] == "not_found" and response.url.path in error["message"]
+    assert "GET /docs" in error["message"]
 
 
 @pytest.mark.parametrize(

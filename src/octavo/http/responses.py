@@ -45,14 +45,15 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     }
     code, message = answers[error.status_code]
     allow = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-    return _error_response(ErrorAnswer(code, message, headers=allow))
+    return error_response(ErrorAnswer(code, message, headers=allow))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _error_response(answer_to(error))
+    return error_response(answer_to(error))
 
 
-def _error_response(answer: ErrorAnswer) -> Response:
+def error_response(answer: ErrorAnswer) -> Response:
+    """Of an endpoint that only reads."""
     response = Response(answer.body, answer.status, media_type="application/json")
     response.raw_headers.extend(answer.all_headers)
     return response

@@ -9,11 +9,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octavo import __version__
+from octavo.core.errors import ECHO_LIMIT
 from octavo.core.relay import EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
+from octavo.http.errors import ErrorAnswer
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
-from octavo.http.responses import EXCEPTION_HANDLERS, json_response
+from octavo.http.responses import EXCEPTION_HANDLERS, error_response, json_response
 from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
@@ -86,10 +88,15 @@ def build_app(
             Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
             Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(app, access, log))
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    message = f"There is nothing at {request.scope['path'][:ECHO_LIMIT]!r}; GET /docs lists what there is."
+    return error_response(ErrorAnswer("not_found", message))
 
 
 def _relevance_routes(services: Services, *, allows_unknown: bool) -> list[Route]:
