@@ -30,9 +30,9 @@ def load(
 
 
 def test_ready_tells_limits_memory_and_boot_times(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    options = {"max_model_len": 512, "threads": 2, "activation_dtype": "bf16"}
+    options = {"max_model_len": 512, "threads": 1, "activation_dtype": "bf16"}
     ready = load(smollm2_path, tmp_path, kv_cache_memory=90 * BLOCK_BYTES, **options).ready
-    assert (ready.epoch, ready.max_model_len, ready.vocab_size, ready.threads) == (3, 512, 49152, 2)
+    assert (ready.epoch, ready.max_model_len, ready.vocab_size, ready.threads) == (3, 512, 49152, 1)
     assert ready.num_blocks == 80 and ready.memory["num_checkpoint_blocks"] == 10  # an eighth of the KV cache
     assert ready.memory["block_bytes"] == BLOCK_BYTES
     phases = ["open model", "pack weights", "fingerprint", "keep weights", "first token"]
@@ -83,6 +83,16 @@ def test_who_would_be_faster_with_int8_activations_and_has_not_chosen_is_told(
 ) -> None:
     loaded = load(smollm2_path, isa=isa, kv_cache_memory=9 * BLOCK_BYTES, activation_dtype=chosen)
     assert any("--activation-dtype int8" in notice for notice in loaded.ready.notices) is is_advised
+
+
+def test_more_threads_than_cores_are_a_notice(
+    smollm2_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "available_cores", lambda: 1)
+    options = {"kv_cache_memory": 9 * BLOCK_BYTES, "activation_dtype": "bf16"}
+    assert load(smollm2_path, threads=1, **options).ready.notices == ()
+    notice = "2 threads on 1 core: they wait for each other"
+    assert load(smollm2_path, threads=2, **options).ready.notices == (notice,)
 
 
 def test_weights_that_cannot_be_kept_are_a_notice(smollm2_path: pathlib.Path, tmp_path: pathlib.Path) -> None:

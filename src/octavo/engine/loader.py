@@ -14,6 +14,7 @@ from octavo.backends.cpu.memory_plan import plan_memory
 from octavo.config import GIB, EngineConfig, Environment
 from octavo.core.activation_dtype import ActivationDType
 from octavo.core.block_hash import BLOCK_SIZE
+from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.core.kv_dtype import KVDType
 from octavo.core.messages import Ready, Submit
@@ -113,7 +114,7 @@ def load_engine(
         isa=isa,
         kv_cache_memory=plan.num_blocks * _bytes_per_block(plan),
         kv_tokens=kv.capacity_in_tokens(max_model_len),
-        notices=rounding_notices(model) + loaded.notices + _advice(config, model, isa),
+        notices=rounding_notices(model) + loaded.notices + _advice(config, model, threads, isa),
     )
     return LoadedEngine(core, ready, _kv_bytes_per_token(model, plan))
 
@@ -152,11 +153,17 @@ def _is_quantized(model: Model) -> bool:
     return any(tensor.format.is_quantized for tensor in model.checkpoint.parts.values())
 
 
-def _advice(config: EngineConfig, model: Model, isa: str) -> tuple[str, ...]:
-    """A sentence where int8 activations would be faster and nobody has said which ones to take."""
-    if config.activation_dtype is not None or isa not in FASTER_WITH_INT8 or not _is_quantized(model):
-        return ()
-    return ("without AMX, --activation-dtype int8 is about twice as fast; its price: docs/accuracy.md",)
+def _advice(config: EngineConfig, model: Model, threads: int, isa: str) -> tuple[str, ...]:
+    """Sentences on what would be faster. Where somebody has chosen the kind of activations, none on that."""
+    advice = []
+    if threads > available_cores():
+        cores = counted(available_cores(), "core")
+        advice.append(f"{threads:,} threads on {cores}: they wait for each other")
+    if config.activation_dtype is None and isa in FASTER_WITH_INT8 and _is_quantized(model):
+        advice.append(
+            "without AMX, --activation-dtype int8 is about twice as fast; its price: docs/accuracy.md"
+        )
+    return tuple(advice)
 
 
 def _grammars(model: Model, path: pathlib.Path) -> GrammarCompiler:

@@ -187,7 +187,7 @@ def _check(replica: ReplicaPlan) -> None:
         max_model_len=model.max_model_len,
         max_num_seqs=model.max_num_seqs or default.max_num_seqs,
         kv_dtype=model.kv_dtype or default.kv_dtype,
-        activation_dtype=model.activation_dtype or default.activation_dtype,
+        activation_dtype=model.activation_dtype,
     )
 
 
