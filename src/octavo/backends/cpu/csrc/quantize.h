@@ -7,8 +7,6 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-
 constexpr float INT8_DIGITS = 127.0f;    // the largest digit of a key, a value or an activation
 constexpr float QUERY_DIGITS = 32512.0f; // of a query or its weights: 127 * 256, which splits into two bytes
 constexpr int MAX_INT8_HEAD_DIM = 512;   // products of digits that fit a sum of 32 bits
@@ -42,10 +40,14 @@ OCTAVO_INLINE float largest_of(const bf16 *x, int count) {
     const u16x16 magnitude = load<u16x16>(x + i) & (uint16_t)0x7fff;
     largest = magnitude > largest ? magnitude : largest;
   }
-  uint16_t best = 0;
-  for (int lane = 0; lane < LANES; lane++)
-    best = largest[lane] > best ? largest[lane] : best;
-  const uint32_t bits = (uint32_t)best << 16;
+  u16x8 halves[2];
+  memcpy(halves, &largest, sizeof largest);
+  const auto larger = [](u16x8 a, u16x8 b) { return a > b ? a : b; };
+  u16x8 best = larger(halves[0], halves[1]);
+  best = larger(best, __builtin_shuffle(best, u16x8{4, 5, 6, 7, 0, 1, 2, 3}));
+  best = larger(best, __builtin_shuffle(best, u16x8{2, 3, 0, 1, 6, 7, 4, 5}));
+  best = larger(best, __builtin_shuffle(best, u16x8{1, 0, 3, 2, 5, 4, 7, 6}));
+  const uint32_t bits = (uint32_t)best[0] << 16;
   float value;
   memcpy(&value, &bits, 4);
   return value;

@@ -139,11 +139,23 @@ void write_bf16_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
     values[2 * d] = v[d];
 }
 
+// The digits of 16 values.
+struct Digits16 {
+  IntPart parts[PARTS];
+
+  OCTAVO_INLINE_MEMBER Digits16(const bf16 *x, const Scaling &scaling) {
+    OCTAVO_EACH_PART {
+      const auto bits = __builtin_convertvector(load<HalvesPart>(x + i * PART_LANES), BitsPart) << 16;
+      parts[i] = digits_of((FloatPart)bits, scaling);
+    }
+  }
+};
+
 // The digits of one token's head; returns their unit.
 float quantize_head(const bf16 *x, int head_dim, int8_t *digits) {
   const Scaling scaling = scaling_of(largest_of(x, head_dim), INT8_DIGITS);
   for (int d = 0; d < head_dim; d += LANES)
-    store(digits + d, __builtin_convertvector(digits_of(from_bf16(load<u16x16>(x + d)), scaling), i8x16));
+    store(digits + d, to_bytes(Digits16(x + d, scaling).parts));
   return scaling.unit;
 }
 
@@ -160,19 +172,13 @@ void write_int8_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
     values[4 * d] = (uint8_t)digits[d];
 }
 
-// The digits of 16 values, of each eight 0 2 4 6 1 3 5 7; returns their sum.
-OCTAVO_INLINE int32_t store_half_group(f32x16 x, const Scaling &scaling, int8_t *digits) {
-  const i8x16 order = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
-  const i32x16 integers = digits_of(x, scaling);
-  store(digits, __builtin_shuffle(__builtin_convertvector(integers, i8x16), order));
-  return (int32_t)tree_sum(__builtin_convertvector(integers, f32x16));
-}
-
 void quantize_group(const bf16 *x, DigitGroup *group) {
+  const i8x16 order = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
   const Scaling scaling = scaling_of(largest_of(x, CHUNK), INT8_DIGITS);
   for (int half = 0; half < 2; half++) {
-    const f32x16 values = from_bf16(load<u16x16>(x + half * LANES));
-    group->sums[half] = store_half_group(values, scaling, group->digits + half * LANES);
+    const Digits16 digits(x + half * LANES, scaling);
+    store(group->digits + half * LANES, __builtin_shuffle(to_bytes(digits.parts), order));
+    group->sums[half] = tree_sum(joined(digits.parts));
   }
   group->unit = scaling.unit;
   group->unit_sum = scaling.unit * (float)(group->sums[0] + group->sums[1]);

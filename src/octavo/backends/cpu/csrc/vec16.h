@@ -14,6 +14,8 @@ typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
 
 template <class V, class T> OCTAVO_INLINE V load(const T *p) {
   V v;
@@ -33,11 +35,8 @@ template <class V> OCTAVO_INLINE V load_up_to(const float *p, int count) {
 }
 
 // The sixteen lanes that parts make up.
-OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) {
-  f32x16 lanes;
-  memcpy(&lanes, parts, sizeof lanes);
-  return lanes;
-}
+OCTAVO_INLINE f32x16 joined(const FloatPart (&parts)[PARTS]) { return load<f32x16>(parts); }
+OCTAVO_INLINE i32x16 joined(const IntPart (&parts)[PARTS]) { return load<i32x16>(parts); }
 
 OCTAVO_INLINE f32x16 splat(float x) { return x - f32x16{}; } // 0 + x would be computed: it is not x for -0
 OCTAVO_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
@@ -49,27 +48,27 @@ OCTAVO_INLINE u32x16 as_bits(f32x16 x) { return (u32x16)x; }
 // Takes the second operand on a tie.
 OCTAVO_INLINE f32x16 minimum(f32x16 a, f32x16 b) { return a < b ? a : b; }
 
-// Lane j takes lane j + 8, then j + 4, j + 2, j + 1.
-template <class Take> OCTAVO_INLINE float tree(f32x16 v, Take &&take) {
-  typedef float f32x8 __attribute__((vector_size(32)));
-  typedef float f32x4 __attribute__((vector_size(16)));
+// Of four-byte lanes: lane j takes lane j + 8, then j + 4, j + 2, j + 1.
+template <class V, class Take> OCTAVO_INLINE auto tree(V v, Take &&take) {
+  typedef decltype(+v[0]) Eight __attribute__((vector_size(32)));
+  typedef decltype(+v[0]) Four __attribute__((vector_size(16)));
   typedef int32_t i32x4 __attribute__((vector_size(16)));
-  f32x8 halves[2];
+  Eight halves[2];
   memcpy(halves, &v, sizeof v);
-  const f32x8 eight = take(halves[0], halves[1]);
-  f32x4 quarters[2];
+  const Eight eight = take(halves[0], halves[1]);
+  Four quarters[2];
   memcpy(quarters, &eight, sizeof eight);
-  f32x4 lanes = take(quarters[0], quarters[1]);
+  Four lanes = take(quarters[0], quarters[1]);
   lanes = take(lanes, __builtin_shuffle(lanes, i32x4{2, 3, 0, 1}));
   lanes = take(lanes, __builtin_shuffle(lanes, i32x4{1, 0, 3, 2}));
-  return lanes[0];
+  return +lanes[0];
 }
 
-OCTAVO_INLINE float tree_sum(f32x16 v) {
+template <class V> OCTAVO_INLINE auto tree_sum(V v) {
   return tree(v, [](auto a, auto b) { return a + b; });
 }
 
-OCTAVO_INLINE float tree_max(f32x16 v) {
+template <class V> OCTAVO_INLINE auto tree_max(V v) {
   return tree(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
@@ -93,6 +92,19 @@ OCTAVO_INLINE bf16 to_bf16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
   return x != x ? 0x7fc0 : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+
+// Of numbers that fit.
+OCTAVO_INLINE i8x16 to_bytes(const IntPart (&x)[PARTS]) {
+#if defined(__AVX512F__)
+  return (i8x16)_mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)x[0]);
+#elif defined(__SSE2__)
+  __m128i fours[4];
+  memcpy(fours, x, sizeof x);
+  return (i8x16)_mm_packs_epi16(_mm_packs_epi32(fours[0], fours[1]), _mm_packs_epi32(fours[2], fours[3]));
+#else
+  return __builtin_convertvector(joined(x), i8x16);
+#endif
 }
 
 #define OCTAVO_EACH _Pragma("GCC unroll 16") for (int i = 0; i < COUNT; i++)
