@@ -1,9 +1,14 @@
 """`octavo bench peers` with an engine of the test: its table, its files, and that it goes on."""
 
+import dataclasses
+import os
 import pathlib
+import signal
+import socket
 
 import pytest
 
+from octavo.bench.peers.peer import Command, Place, Serving
 from octavo.bench.result import read_report
 from octavo.cli import bench_peers_run
 from octavo.cli import main as cli
@@ -58,3 +63,30 @@ def test_engines_are_checked_before_anything_happens(
     assert cli.main([*ARGUMENTS, *place, "--engines", "vllm"]) == 2
     assert "vllm reads a checkpoint; --checkpoint names its folder." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class PortPeer(FakePeer):
+    """Tells where it listens. number: a signal that this process gets before it starts."""
+
+    ports: list[int] = dataclasses.field(default_factory=list)
+    number: int = 0
+
+    def start(self, place: Place, serving: Serving) -> Command:
+        self.ports.append(serving.port)
+        os.kill(os.getpid(), self.number)
+        return super().start(place, serving)
+
+
+@pytest.mark.parametrize("number", bench_peers_run.END_SIGNALS)
+def test_a_signal_that_ends_it_leaves_no_server_behind(
+    number: int, tmp_path: pathlib.Path, smollm2_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = PortPeer("first"), PortPeer("second", number=number)
+    monkeypatch.setattr(bench_peers_run, "peers_named", lambda names: [first, second])
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*ARGUMENTS, "--model", str(smollm2_path), "--out", str(tmp_path)])
+    assert ended.value.code == 128 + number and signal.getsignal(number) == before
+    with socket.socket() as client:  # a server that is stopped in place would let it connect
+        assert client.connect_ex(("127.0.0.1", first.ports[0])) != 0

@@ -2,8 +2,11 @@
 
 import contextlib
 import datetime
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from types import FrameType
 
 import uvloop
 from rich.console import Console
@@ -23,6 +26,7 @@ from octavo.engine.resources import available_cores
 from octavo.models.source import resolve, served_name
 
 SEED = 1
+END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 CELLS, TABLES, RESULTS = "cells.jsonl", "tables.md", "results.json"
 
 
@@ -50,6 +54,7 @@ def run_peers(options: PeersOptions) -> int:
     )
     file = CellFile(options.out / CELLS, settings)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ended_by_signals())
         progress = stack.enter_context(LiveProgress(Console(stderr=True)))
         runner = Runner(
             comparison,
@@ -63,6 +68,22 @@ def run_peers(options: PeersOptions) -> int:
         runner.measure(file)
     _tell(options, comparison, file, name)
     return 0
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Signals that would kill this process unwind it, as Ctrl-C does: servers that were stopped in place
+    would hold their memory until somebody finds them."""
+    before = {number: signal.signal(number, _exit) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # as shells report it
 
 
 def _tell(options: PeersOptions, comparison: Comparison, file: CellFile, name: str) -> None:
