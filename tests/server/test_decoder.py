@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.server.decoder import MAX_UNKNOWN_FIELDS, BodyDecoder, Decoded
 from octavo.server.parameters import Api, parameters_of
 from octavo.server.schema import ChatRequest
@@ -31,6 +31,8 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
         ({"model": 1}, "model: expected `str`, got `int`."),
         ({"messages": [{"content": "a"}]}, "messages[0].role is missing."),
         ({"temperature": "hot"}, "temperature: expected `float | null`, got `str`."),
+        ({"truncation_side": ""}, "truncation_side is ''; allowed: left, right."),
+        ({"truncation_side": "x" * 999}, f"truncation_side is '{'x' * ECHO_LIMIT}'; allowed: left, right."),
         ({"user": "x" * 257}, "user: expected `str` of length <= 256."),
     ),
 )

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.http.errors import HttpError
@@ -15,6 +16,7 @@ from octavo.server.parameters import Kind, Parameter
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_CHOICE = re.compile(rf"^Invalid enum value '(?P<value>.{{0,{ECHO_LIMIT}}}).*'$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
 MAX_UNKNOWN_FIELDS = 32  # that a body may have where they are let pass
 MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
@@ -40,6 +42,7 @@ class BodyDecoder(Generic[Body]):
         self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
         self._fields = frozenset(kind.__struct_fields__)
+        self._choices = dict(_choices(kind))
         self._refused = _of_kind(parameters, Kind.REFUSED)
         self._recorded = _of_kind(parameters, Kind.RECORDED)
         self._allows_unknown = allows_unknown
@@ -55,7 +58,7 @@ class BodyDecoder(Generic[Body]):
         try:
             request = msgspec.convert(fields, self._kind)
         except msgspec.ValidationError as error:
-            raise _refusal(str(error)) from None
+            raise self._refusal(str(error)) from None
         recorded = {
             name: fields[name]
             for name, parameter in self._recorded.items()
@@ -79,8 +82,19 @@ class BodyDecoder(Generic[Body]):
         try:
             self._decoder.decode(body)
         except msgspec.ValidationError as located:
-            return _refusal(str(located))
-        return _refusal(str(error))
+            return self._refusal(str(located))
+        return self._refusal(str(error))
+
+    def _refusal(self, message: str) -> InvalidRequestError:
+        """msgspec's sentence about a value of the wrong shape, in ours."""
+        located = _PATH.search(message)
+        path = located["path"] if located else ""
+        reason = message[: located.start()] if located else message
+        choice = _CHOICE.match(reason)
+        if choice is not None and path in self._choices:
+            allowed = ", ".join(self._choices[path])
+            return InvalidRequestError(f"{path} is '{choice['value']}'; allowed: {allowed}.", param=path)
+        return _misshapen(path, reason)
 
     def _sift(self, fields: dict[str, Any]) -> tuple[str, ...]:
         """Take out what does not matter; returns unknown names. Raises InvalidRequestError for the rest."""
@@ -162,11 +176,20 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")
 
 
-def _refusal(message: str) -> InvalidRequestError:
-    """msgspec's sentence about a value of the wrong shape, in ours."""
-    located = _PATH.search(message)
-    path = located["path"] if located else ""
-    reason = message[: located.start()] if located else message
+def _choices(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Sequence[str]]]:
+    """The fields that take only certain words, and which."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    for field in info.fields:
+        types = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+        for one in types:
+            if isinstance(one, msgspec.inspect.LiteralType):
+                yield field.name, [str(value) for value in one.values]
+            elif isinstance(one, msgspec.inspect.EnumType):
+                yield field.name, [str(member.value) for member in one.cls]
+
+
+def _misshapen(path: str, reason: str) -> InvalidRequestError:
     unnamed = _FIELD.match(reason)
     if unnamed is None:
         param = path or None
