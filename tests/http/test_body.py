@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from starlette.types import Message, Scope
 
-from octavo.http.body import ClientGone, read_json_body
+from octavo.http.body import ClientGone, not_json, read_json_body
 from octavo.http.errors import HttpError
 from tests.fakes import FakeEngine
 from tests.server.serving import serving
@@ -75,6 +76,23 @@ async def test_a_body_that_never_ends_is_given_up() -> None:
         answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408") and b'"code":"request_timeout"' in answer
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "it ends too early"),
+        (b'{"a":', "it ends too early"),
+        (b"{}x", "trailing characters (byte 3)"),
+        (b'"\xff"', "a string is not UTF-8"),
+        (b"[" * 10_000 + b"]" * 10_000, "it is nested too deeply"),
+    ],
+)
+async def test_what_is_wrong_with_json_is_told_in_our_words(body: bytes, reason: str) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)) as caught:
+        msgspec.json.decode(body)
+    refusal = not_json(caught.value)
+    assert (str(refusal), refusal.code) == (f"The body is not valid JSON: {reason}.", "invalid_json")
 
 
 async def test_a_long_chunked_body_is_cut_at_the_limit() -> None:

@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope
 
+from octavo.core.errors import InvalidRequestError
 from octavo.http.errors import HttpError
 from octavo.http.interruption import Interruption
 from octavo.http.outlet import outlet_of
+
+_CUT_SHORT = ("Input data was truncated", "it ends too early")  # msgspec's words, and ours
 
 
 class ClientGone(Exception):
@@ -72,6 +76,17 @@ def _too_slow(seconds: float) -> HttpError:
 
 def _too_large(max_bytes: int) -> HttpError:
     return HttpError("request_too_large", f"The body is longer than {max_bytes} bytes.")
+
+
+def not_json(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> InvalidRequestError:
+    """What is answered for a body that the decoder cannot read."""
+    if isinstance(error, UnicodeDecodeError):
+        reason = "a string is not UTF-8"
+    elif isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    else:
+        reason = str(error).removeprefix("JSON is malformed: ").replace(*_CUT_SHORT)
+    return InvalidRequestError(f"The body is not valid JSON: {reason}.", code="invalid_json")
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

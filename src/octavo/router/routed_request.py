@@ -13,6 +13,7 @@ import msgspec
 import xxhash
 
 from octavo.core.errors import InvalidRequestError
+from octavo.http.body import not_json
 from octavo.http.headers import Headers
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
@@ -154,8 +155,7 @@ def _decode(decoder: msgspec.json.Decoder[Value], body: bytes) -> Value:
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise InvalidRequestError(f"The body is not valid JSON: {message}.", code="invalid_json") from None
+        raise not_json(error) from None
 
 
 def _seconds(text: str | None) -> float:

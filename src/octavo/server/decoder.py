@@ -10,6 +10,7 @@ import msgspec
 import msgspec.inspect
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
+from octavo.http.body import not_json
 from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
 
@@ -73,9 +74,7 @@ class BodyDecoder(Generic[Body]):
         except msgspec.ValidationError as error:  # a number out of range; the typed decoder knows whose
             raise self._locate(body, error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(
-                f"The body is not valid JSON: {_reason(error)}.", code="invalid_json"
-            ) from None
+            raise not_json(error) from None
         return value
 
     def _locate(self, body: bytes, error: msgspec.ValidationError) -> InvalidRequestError:
@@ -166,14 +165,6 @@ def _check_pairs(pairs: list[tuple[str, object]]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)[:ECHO_LIMIT]
         raise InvalidRequestError(f"{twice} is given twice.", param=twice)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "a string is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error).removeprefix("JSON is malformed: ")
 
 
 def _choices(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Sequence[str]]]:
