@@ -89,7 +89,7 @@ ERROR_CODES = {
         431, "more than 100 header fields, or more than 32 KiB of them", "send fewer"
     ),
     "resume_mismatch": ErrorCode(
-        409, "a router sent another replica's answer that cannot go on here", "see [router.md](router.md)"
+        409, "a router sent another replica's answer that cannot go on here", "see [failover.md](failover.md)"
     ),
     "engine_error": ErrorCode(
         500,
