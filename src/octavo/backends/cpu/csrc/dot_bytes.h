@@ -1,9 +1,10 @@
 // Sums of products of bytes, four to a lane of 32 bits: digits of weights times digits of activations. Exact,
 // whichever instructions compute them.
 //
-// Each way has a Quad<SIGNED>, four weights of every lane made ready for many rows, and a Sum<LARGEST,
-// SIGNED>, of weights up to LARGEST in magnitude. It may take ZERO_OF_SIGNED more than the number for signed
-// weights.
+// Each way has a Quad<SIGNED>, four weights of every lane made ready for many rows, a Factor<IS_SHARED>, four
+// digits of one row for a panel or several, and a Sum<LARGEST, SIGNED>, of weights up to LARGEST in
+// magnitude. It may take ZERO_OF_SIGNED more than the number for signed weights. MAX_SUMS: what has room in
+// registers.
 #pragma once
 #include "simd.h"
 
@@ -22,39 +23,56 @@ OCTAVO_INLINE Vec to_float(const Bits &integers) {
   return r;
 }
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 
 // One instruction, written out: the build is for processors that lack it, too.
 struct DotVnni {
-  enum { ZERO_OF_SIGNED = 128 };
+  enum { ZERO_OF_SIGNED = 128, MAX_SUMS = 12 / PARTS };
+
+  template <bool IS_SHARED> struct Factor {
+    BitsPart digits;
+    OCTAVO_INLINE_MEMBER explicit Factor(const int8_t *x) : digits((uint32_t)load_quad(x) - BitsPart{}) {}
+    OCTAVO_INLINE_MEMBER void multiply(BitsPart weights, BitsPart &total) const {
+#if defined(__AVX512F__)
+      asm("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(weights), "v"(digits));
+#else
+      asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(total) : "x"(weights), "x"(digits));
+#endif
+    }
+  };
 
   template <bool SIGNED> struct Quad {
     Bits weights;
     OCTAVO_INLINE_MEMBER explicit Quad(const Bits &bytes) : weights(bytes) {
       if (SIGNED)
-        weights.part[0] ^= 0x80808080u;
+        OCTAVO_EACH_PART weights.part[i] ^= 0x80808080u;
     }
   };
 
   template <int LARGEST, bool SIGNED> struct Sum {
     Bits total;
     OCTAVO_INLINE_MEMBER void begin(int32_t start) { total = broadcast_bits((uint32_t)start); }
-    OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const int8_t *x, int) {
-      asm("vpdpbusd %2%{1to16%}, %1, %0"
-          : "+v"(total.part[0])
-          : "v"(quad.weights.part[0]), "m"(*(const int8_t (*)[4])x));
+    template <class Factor> OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const Factor &x, int) {
+      OCTAVO_EACH_PART x.multiply(quad.weights.part[i], total.part[i]);
     }
     OCTAVO_INLINE_MEMBER Bits value() const { return total; }
   };
 };
 
+#if defined(__AVX512F__)
+// The instruction reads the digits itself.
+template <> struct DotVnni::Factor<false> {
+  const int8_t *digits;
+  OCTAVO_INLINE_MEMBER explicit Factor(const int8_t *x) : digits(x) {}
+  OCTAVO_INLINE_MEMBER void multiply(BitsPart weights, BitsPart &total) const {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(total) : "v"(weights), "m"(*(const int8_t (*)[4])digits));
+  }
+};
 #endif
-
-#if defined(__AVX2__)
 
 // Products are summed in 16 bits, as many pairs as fit, before they are widened.
 struct DotPairs {
-  enum { ZERO_OF_SIGNED = 0 };
+  enum { ZERO_OF_SIGNED = 0, MAX_SUMS = PARTS == 1 ? 12 : 3 };
   static constexpr int LARGEST_ACTIVATION = 127;
 
 #if defined(__AVX512BW__)
@@ -87,6 +105,11 @@ struct DotPairs {
   }
 #endif
 
+  template <bool> struct Factor {
+    Register digits;
+    OCTAVO_INLINE_MEMBER explicit Factor(const int8_t *x) : digits(broadcast(load_quad(x))) {}
+  };
+
   template <bool SIGNED> struct Quad {
     Register weights[PARTS];
     Signs signs[PARTS]; // only of signed weights
@@ -117,10 +140,10 @@ struct DotPairs {
       OCTAVO_EACH_PART shorts[i] = Register{};
     }
     // index: how many quads came before.
-    OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const int8_t *x, int index) {
-      const Register x_quad = broadcast(load_quad(x));
+    template <class Factor>
+    OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const Factor &x, int index) {
       OCTAVO_EACH_PART {
-        const Register factor = SIGNED ? with_signs(x_quad, quad.signs[i]) : x_quad;
+        const Register factor = SIGNED ? with_signs(x.digits, quad.signs[i]) : x.digits;
         const Register products = multiply(quad.weights[i], factor);
         shorts[i] = index % AT_ONCE == 0 ? products : add_shorts(shorts[i], products);
         if (index % AT_ONCE == AT_ONCE - 1)
@@ -135,8 +158,17 @@ struct DotPairs {
 
 // Words of 16 bits.
 struct DotWords {
-  enum { ZERO_OF_SIGNED = 0 };
+  enum { ZERO_OF_SIGNED = 0, MAX_SUMS = 2 };
   typedef int16_t Shorts __attribute__((vector_size(4 * PART_LANES)));
+
+  template <bool> struct Factor {
+    Shorts even, odd;
+    OCTAVO_INLINE_MEMBER explicit Factor(const int8_t *x) {
+      const Shorts words = (Shorts)((uint32_t)load_quad(x) - BitsPart{});
+      even = (words << 8) >> 8;
+      odd = words >> 8;
+    }
+  };
 
   template <bool SIGNED> struct Quad {
     Shorts even[PARTS], odd[PARTS];
@@ -152,10 +184,8 @@ struct DotWords {
     static_assert(SIGNED || LARGEST < 128, "the highest bit would be a sign");
     Bits total;
     OCTAVO_INLINE_MEMBER void begin(int32_t start) { total = broadcast_bits((uint32_t)start); }
-    OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const int8_t *x, int) {
-      const Shorts words = (Shorts)((uint32_t)load_quad(x) - BitsPart{});
-      const Shorts even = (words << 8) >> 8, odd = words >> 8;
-      OCTAVO_EACH_PART total.part[i] += pairs(quad.even[i], even) + pairs(quad.odd[i], odd);
+    template <class Factor> OCTAVO_INLINE_MEMBER void add(const Quad<SIGNED> &quad, const Factor &x, int) {
+      OCTAVO_EACH_PART total.part[i] += pairs(quad.even[i], x.even) + pairs(quad.odd[i], x.odd);
     }
     OCTAVO_INLINE_MEMBER Bits value() const { return total; }
   };

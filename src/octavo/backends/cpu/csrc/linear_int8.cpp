@@ -1,10 +1,10 @@
 // y[m, n] = sum over k of x[m, k] * w[n, k] with digits of x: sums of integers over 32 k, and what they are
 // worth in fp32, in the one order that docs/exactness.md defines.
 //
-// A work item is a few panels with all rows. A block of rows keeps its sums in registers while a panel
-// passes, unpacked on the way: from memory for the first block, from a cache for those that follow.
+// A work item is a few panels with all rows. Few rows keep their sums in registers while a panel passes,
+// unpacked on the way; for more rows it is unpacked to memory: linear_int8_staged.h.
 #include "linear.h"
-#include "linear_int8_block.h"
+#include "linear_int8_staged.h"
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
@@ -18,64 +18,11 @@ template <WeightFormat> constexpr int MAX_ROWS = 3;
 #else
 template <WeightFormat> constexpr int MAX_ROWS = 2;
 #endif
+// Rows for which unpacking on the way costs less than writing to memory: digits of 4 bits take two
+// operations.
+template <WeightFormat F>
+constexpr int FEW_ROWS = PARTS == 1 && Integers<F>::LARGEST == 15 ? 48 : MAX_ROWS<F>;
 constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
-
-// One group of several rows.
-struct DigitRows {
-  const DigitGroup *first;
-  int64_t stride; // groups from row to row
-
-  OCTAVO_INLINE_MEMBER const DigitGroup &operator[](int row) const { return first[row * stride]; }
-};
-
-// Of `count` quads from quad `begin` on, all or a half: sums of products, exact in fp32.
-template <class Dot, WeightFormat F, int R>
-OCTAVO_INLINE void sum_products(const Group<F> &group, const DigitRows &x, int begin, int count,
-                                Vec (&values)[R]) {
-  constexpr bool SIGNED = Integers<F>::SIGNED;
-  constexpr int ZERO = SIGNED ? (int)Dot::ZERO_OF_SIGNED : Integers<F>::ZERO;
-  typename Dot::template Sum<Integers<F>::LARGEST, SIGNED> sums[R];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) {
-    const int32_t *halves = x[r].sums;
-    const int32_t digits = count == QUADS ? halves[0] + halves[1] : halves[2 * begin / QUADS];
-    sums[r].begin(ZERO ? -ZERO * digits : 0);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < count; i++) {
-    const typename Dot::template Quad<SIGNED> quad(group.quad(begin + i));
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-      sums[r].add(quad, x[r].digits + 4 * (begin + i), i);
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-    values[r] = to_float(sums[r].value());
-}
-
-// Sums of one group as they come, or of Q6_K's halves by their own integer scales: exact too.
-template <class Dot, WeightFormat F, int R>
-OCTAVO_INLINE void sum_group(const Group<F> &group, const DigitRows &x, Vec (&values)[R]) {
-  if constexpr (F == WeightFormat::Q6_K) {
-    Vec second[R];
-    sum_products<Dot, F, R>(group, x, 0, QUADS / 2, values);
-    sum_products<Dot, F, R>(group, x, QUADS / 2, QUADS / 2, second);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-      values[r] = join_halves(group, values[r], second[r]);
-  } else {
-    sum_products<Dot, F, R>(group, x, 0, QUADS, values);
-  }
-}
-
-template <class Dot, WeightFormat F, int R>
-OCTAVO_INLINE void add_rows(const Group<F> &group, const DigitRows &x, Vec (&sums)[R]) {
-  Vec values[R];
-  sum_group<Dot, F, R>(group, x, values);
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-    sums[r] = add_group<F>(sums[r], values[r], group, x[r]);
-}
 
 // R rows, of which the last ones may be of no row: they are multiplied and dropped.
 template <class Dot, WeightFormat F, int R>
@@ -86,7 +33,12 @@ static void panel_rows(const LinearArgs &args, int panel, int first_row, int row
   Vec sums[R] = {};
   for (int g = 0; g < groups; g++, x.first++) {
     prefetch<F, L1>(group_data<F>(packed, g) + STREAM_BYTES);
-    add_rows<Dot, F, R>(Group<F>(packed, g), x, sums);
+    const Group<F> group[1] = {Group<F>(packed, g)};
+    Vec values[R][1];
+    sum_group<Dot, F, R, 1>(group, x, values);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+      sums[r] = add_group<F>(sums[r], values[r][0], group[0], x[r]);
   }
   alignas(64) float columns[R * PANEL];
   for (int r = 0; r < R; r++)
@@ -105,7 +57,11 @@ static void block_rows(const LinearArgs &args, int panel, int first_row, int row
 }
 
 template <class Dot, WeightFormat F> static void format_item(const LinearArgs &args, PanelRange panels) {
-  for (int panel = panels.begin; panel < panels.end; panel++)
+  int panel = panels.begin;
+  if (args.num_rows > FEW_ROWS<F>)
+    for (; panel + BLOCK_PANELS <= panels.end; panel += BLOCK_PANELS)
+      many_rows<Dot, F>(args, panel);
+  for (; panel < panels.end; panel++)
     for (int row = 0; row < args.num_rows; row += MAX_ROWS<F>) {
       const int rows = args.num_rows - row < MAX_ROWS<F> ? args.num_rows - row : MAX_ROWS<F>;
       block_rows<Dot, F, MAX_ROWS<F>>(args, panel, row, rows);

@@ -24,14 +24,77 @@ template <> struct Integers<WeightFormat::Q5_K> : IntegerFormat<31, 0, true> {};
 template <> struct Integers<WeightFormat::Q6_K> : IntegerFormat<63, 32> {};
 template <> struct Integers<WeightFormat::Q8_0> : IntegerFormat<128, 0, false, true> {};
 
+// One group of several rows.
+struct DigitRows {
+  const DigitGroup *first;
+  int64_t stride; // groups from row to row
+
+  OCTAVO_INLINE_MEMBER const DigitGroup &operator[](int row) const { return first[row * stride]; }
+};
+
+// Of `count` quads from quad `begin` on, all or a half: sums of products, exact in fp32. Weights: a Group<F>,
+// or what is made of it.
+template <class Dot, WeightFormat F, int R, int P, class Weights>
+OCTAVO_INLINE void sum_products(const Weights (&groups)[P], const DigitRows &x, int begin, int count,
+                                Vec (&values)[R][P]) {
+  constexpr bool SIGNED = Integers<F>::SIGNED;
+  constexpr int ZERO = SIGNED ? (int)Dot::ZERO_OF_SIGNED : Integers<F>::ZERO;
+  typename Dot::template Sum<Integers<F>::LARGEST, SIGNED> sums[R][P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    const int32_t *halves = x[r].sums;
+    const int32_t digits = count == QUADS ? halves[0] + halves[1] : halves[2 * begin / QUADS];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      sums[r][p].begin(ZERO ? -ZERO * digits : 0);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < count; i++) {
+    Bits quads[P];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      quads[p] = groups[p].quad(begin + i);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const typename Dot::template Factor<(P > 1)> factor(x[r].digits + 4 * (begin + i));
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++)
+        sums[r][p].add(typename Dot::template Quad<SIGNED>(quads[p]), factor, i);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+      values[r][p] = to_float(sums[r][p].value());
+}
+
 // Of Q6_K: sums over the halves of a group, each by the half's own integer scale. Exact.
-OCTAVO_INLINE Vec join_halves(const Group<WeightFormat::Q6_K> &group, const Vec &first, const Vec &second) {
+template <class Weights>
+OCTAVO_INLINE Vec join_halves(const Weights &group, const Vec &first, const Vec &second) {
   return multiply_add(first, group.steps[0], multiply(second, group.steps[1]));
 }
 
+// Sums of one group as they come, or of Q6_K's halves joined.
+template <class Dot, WeightFormat F, int R, int P, class Weights>
+OCTAVO_INLINE void sum_group(const Weights (&groups)[P], const DigitRows &x, Vec (&values)[R][P]) {
+  if constexpr (F == WeightFormat::Q6_K) {
+    Vec second[R][P];
+    sum_products<Dot, F, R, P>(groups, x, 0, QUADS / 2, values);
+    sum_products<Dot, F, R, P>(groups, x, QUADS / 2, QUADS / 2, second);
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++)
+        values[r][p] = join_halves(groups[p], values[r][p], second[r][p]);
+  } else {
+    sum_products<Dot, F, R, P>(groups, x, 0, QUADS, values);
+  }
+}
+
 // The order of operations: sum + integers * (scale * unit), then + minimum * (unit * sum of digits).
-template <WeightFormat F>
-OCTAVO_INLINE Vec add_group(const Vec &sum, const Vec &integers, const Group<F> &group, const DigitGroup &x) {
+template <WeightFormat F, class Weights>
+OCTAVO_INLINE Vec add_group(const Vec &sum, const Vec &integers, const Weights &group, const DigitGroup &x) {
   const Vec result = add(sum, multiply(integers, multiply(group.scale, broadcast(x.unit))));
   if constexpr (Integers<F>::HAS_MINIMUM)
     return add(result, multiply(group.minimum, broadcast(x.unit_sum)));
