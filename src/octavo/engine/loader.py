@@ -46,6 +46,7 @@ FLOPS = {
     "portable": 3e9,
     "amx_emulated": 1e9,
     "avx512_plain": 8e10,
+    "avx2_plain": 4e10,
 }
 SECONDS_PER_REQUEST = 2e-5
 

@@ -34,7 +34,7 @@ from tests.backends.tiny import (
     tiny_model,
 )  # fmt: skip
 
-BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated", "avx512_plain")
+BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated", "avx512_plain", "avx2_plain")
 ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 GREEDY = SamplingParams(temperature=0)
 

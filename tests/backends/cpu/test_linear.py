@@ -18,7 +18,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 
-ISAS = ("amx", "avx512", "avx2", "portable", "amx_emulated", "avx512_plain")
+ISAS = ("amx", "avx512", "avx2", "portable", "amx_emulated", "avx512_plain", "avx2_plain")
 F32_TYPE, F16_TYPE, Q4_1_TYPE, Q8_0_TYPE, BF16_TYPE = 0, 1, 3, 8, 30  # GGUF tensor types
 NOT_FINITE = 2
 ROWS = (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 16, 17, 31, 32, 33, 64, 130)

@@ -16,7 +16,7 @@ extern const KernelTable KERNELS;
 }
 #if defined(OCTAVO_HAS_avx2)
 namespace avx2 {
-extern const KernelTable KERNELS;
+extern const KernelTable KERNELS, KERNELS_WITH_VNNI;
 }
 namespace avx512 {
 extern const KernelTable KERNELS, KERNELS_WITH_VNNI;
@@ -61,6 +61,15 @@ bool can_run_avx2() {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
+// VPDPBUSD as AVX2 has it: without AVX-512.
+bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, 1u << 4);
+}
+
+bool can_run_avx2_vnni() { return can_run_avx2() && has_avx_vnni(); }
+bool can_run_avx2_plain() { return can_run_avx2() && !has_avx_vnni(); }
+
 bool can_run_avx512() {
   unsigned a, b, c, d;
   return can_run_avx2() && has_all(saved_state(), 0xe6) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
@@ -94,12 +103,14 @@ const Build BUILDS[] = {
     {"amx", &amx::KERNELS, can_run_amx},
     {"avx512", &avx512::KERNELS_WITH_VNNI, can_run_avx512_vnni},
     {"avx512", &avx512::KERNELS, can_run_avx512_plain},
-    {"avx2", &avx2::KERNELS, can_run_avx2},
+    {"avx2", &avx2::KERNELS_WITH_VNNI, can_run_avx2_vnni},
+    {"avx2", &avx2::KERNELS, can_run_avx2_plain},
 #endif
     {"portable", &portable::KERNELS, always},
 #if defined(OCTAVO_HAS_avx2)
     {"amx_emulated", &amx_emulated::KERNELS, can_run_avx2},
     {"avx512_plain", &avx512::KERNELS, can_run_avx512}, // without VNNI, where there is some, too
+    {"avx2_plain", &avx2::KERNELS, can_run_avx2},
 #endif
 };
 

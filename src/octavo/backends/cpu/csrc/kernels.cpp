@@ -39,7 +39,7 @@ static constexpr KernelTable table(void (*int8_item)(const LinearArgs &, int)) {
 
 extern const KernelTable KERNELS;
 const KernelTable KERNELS = table(linear_int8_item);
-#if defined(OCTAVO_ISA_avx512)
+#if defined(OCTAVO_ISA_avx2) || defined(OCTAVO_ISA_avx512)
 extern const KernelTable KERNELS_WITH_VNNI;
 const KernelTable KERNELS_WITH_VNNI = table(linear_int8_item_vnni);
 #endif

@@ -9,7 +9,7 @@ namespace OCTAVO_KERNEL_NAMESPACE {
 int linear_num_items(const LinearArgs &);
 void linear_item(const LinearArgs &, int item, uint8_t *scratch);
 void linear_int8_item(const LinearArgs &, int item);
-void linear_int8_item_vnni(const LinearArgs &, int item); // where AVX-512 is: for processors with VPDPBUSD
+void linear_int8_item_vnni(const LinearArgs &, int item); // of AVX2 and AVX-512: where VPDPBUSD is
 ColumnBest best_of_item(const LinearArgs &, int item, int row);
 size_t linear_scratch_bytes(int32_t depth);
 void unpack_row(const LinearWeight &, int32_t row, float *out);

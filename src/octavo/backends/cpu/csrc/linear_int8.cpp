@@ -78,7 +78,7 @@ template <class Dot> static void any_item(const LinearArgs &args, int item) {
 
 } // namespace
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 void linear_int8_item_vnni(const LinearArgs &args, int item) { any_item<DotVnni>(args, item); }
 #endif
 
