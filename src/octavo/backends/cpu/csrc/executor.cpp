@@ -356,18 +356,30 @@ void Executor::run_scale(const OpDesc &op, int row) {
     kernels_.scale_row_f32(f32_row(op.input, row), f32_row(op.output, row), width, op.as<ScaleAttrs>());
 }
 
+LinearArgs Executor::segment_args(const OpDesc &op, int32_t weight, int segment, int64_t column,
+                                  Range rows) const {
+  LinearArgs args = {};
+  args.weight = desc_.weights[weight].segments[segment];
+  args.x = bf16_row(op.input, rows.begin);
+  args.x_stride = stride(op.input);
+  args.y = f32_row(op.output, rows.begin) + column;
+  args.y_stride = stride(op.output);
+  args.num_rows = rows.end - rows.begin;
+  args.scale = 1;
+  if (op.digits >= 0) {
+    args.digits = digits_row(op.digits, rows.begin);
+    args.digits_stride = stride(op.digits);
+  }
+  return args;
+}
+
 LinearArgs Executor::linear_args(const OpDesc &op, int segment, int64_t column) const {
-  return {desc_.weights[op.weight].segments[segment],
-          bf16_row(op.input, 0),
-          stride(op.input),
-          f32_row(op.output, 0) + column,
-          stride(op.output),
-          rows_of(op.output),
-          (int32_t)op.as<LinearAttrs>().has_residual,
-          (float)op.as<LinearAttrs>().scale,
-          op.bias >= 0 ? desc_.weights[op.bias].vector + column : nullptr,
-          digits_of(op, 0),
-          op.digits >= 0 ? stride(op.digits) : 0};
+  LinearArgs args = segment_args(op, op.weight, segment, column, {0, rows_of(op.output)});
+  args.has_residual = (int32_t)op.as<LinearAttrs>().has_residual;
+  args.scale = (float)op.as<LinearAttrs>().scale;
+  if (op.bias >= 0)
+    args.bias = desc_.weights[op.bias].vector + column;
+  return args;
 }
 
 void Executor::run_linear(const OpDesc &op, int item, int thread) {
@@ -430,10 +442,6 @@ DigitGroup *Executor::digits_row(int32_t buffer, int64_t row) const {
 }
 
 // Of a linear layer's input, or null.
-const DigitGroup *Executor::digits_of(const OpDesc &op, int64_t row) const {
-  return op.digits >= 0 ? digits_row(op.digits, row) : nullptr;
-}
-
 int32_t *Executor::block_table(int32_t group, int32_t slot) {
   return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * workspace_.blocks_per_slot;
 }

@@ -75,6 +75,8 @@ private:
   int gated_items(const Phase &phase) const;
   void run_gated(const Phase &phase, int item, int thread);
   LinearArgs columns_of(const OpDesc &op, int64_t first, int32_t count) const;
+  // Of some rows and one segment of a weight; the segment's first column is `column` of the op's output.
+  LinearArgs segment_args(const OpDesc &op, int32_t weight, int segment, int64_t column, Range rows) const;
   LinearArgs linear_args(const OpDesc &op, int segment, int64_t column) const;
   LinearArgs expert_args(const OpDesc &op, int expert, int segment, int64_t column) const;
   int rows_of(int32_t buffer) const;
@@ -96,7 +98,6 @@ private:
   float *f32_row(int32_t buffer, int64_t row) const;
   bf16 *bf16_row(int32_t buffer, int64_t row) const;
   DigitGroup *digits_row(int32_t buffer, int64_t row) const;
-  const DigitGroup *digits_of(const OpDesc &op, int64_t row) const;
   int32_t *block_table(int32_t group, int32_t slot);
   uint8_t *block(int64_t index) const;
   uint8_t *scratch(int thread) const { return scratch_.data() + workspace_.scratch_bytes * thread; }

@@ -46,18 +46,8 @@ void Executor::run_combine(const OpDesc &op, int row) {
 }
 
 LinearArgs Executor::expert_args(const OpDesc &op, int expert, int segment, int64_t column) const {
-  const int first = expert_begin_[expert];
-  return {desc_.weights[op.weight + expert].segments[segment],
-          bf16_row(op.input, first),
-          stride(op.input),
-          f32_row(op.output, first) + column,
-          stride(op.output),
-          expert_begin_[expert + 1] - first,
-          0,
-          1.0f,
-          nullptr,
-          digits_of(op, first),
-          op.digits >= 0 ? stride(op.digits) : 0};
+  const Range rows = {expert_begin_[expert], expert_begin_[expert + 1]};
+  return segment_args(op, op.weight + expert, segment, column, rows);
 }
 
 // Of one expert; all have layers of one shape.
