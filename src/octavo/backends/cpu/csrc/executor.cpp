@@ -441,7 +441,6 @@ DigitGroup *Executor::digits_row(int32_t buffer, int64_t row) const {
   return (DigitGroup *)(buffers_.data() + workspace_.buffers[buffer].offset) + row * stride(buffer);
 }
 
-// Of a linear layer's input, or null.
 int32_t *Executor::block_table(int32_t group, int32_t slot) {
   return block_tables_.data() + ((int64_t)group * desc_.max_seqs + slot) * workspace_.blocks_per_slot;
 }
