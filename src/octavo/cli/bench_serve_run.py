@@ -32,6 +32,7 @@ from octavo.bench.workload import (
 from octavo.cli.bench_serve import ServeBenchOptions
 from octavo.cli.tables import columns
 from octavo.config import Environment
+from octavo.core.counted import counted
 from octavo.core.errors import OctavoError, StartError
 
 EXIT_FAILURES = 1  # requests failed, or the client was too slow: the figures are not to be trusted
@@ -115,7 +116,7 @@ def _steps(options: ServeBenchOptions, workload: Workload, seed: int) -> Iterato
         yield Step("as traced", Replay(), None, asked)
     else:
         for users in options.concurrencies:
-            name = f"{users} user{'s' if users > 1 else ''}"
+            name = counted(users, "user")
             yield Step(name, FixedConcurrency(users), None, count(users))
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from octavo.core.counted import counted
+
 _UNITS = ((1 << 30, "GiB", 1), (1 << 20, "MiB", 0), (1 << 10, "KiB", 0))
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 
@@ -31,5 +33,5 @@ def ago(seconds: float) -> str:
     for unit, name in _AGES:
         count = int(seconds // unit)
         if count:
-            return f"{count} {name}{'s' if count > 1 else ''} ago"
+            return f"{counted(count, name)} ago"
     return "just now"

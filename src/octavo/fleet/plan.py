@@ -59,7 +59,7 @@ class ReplicaPlan:
         own_name = served_name(model.name)
         parts = [
             self.model_name if self.model_name == own_name else f"{self.model_name} ({own_name})",
-            f"{self.threads} thread{'s' * (self.threads != 1)}",
+            counted(self.threads, "thread"),
             f"KV cache {format_bytes(self.kv_cache_memory)}"
             + (f" of {model.kv_dtype}" if model.kv_dtype else ""),
         ]

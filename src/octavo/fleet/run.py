@@ -11,6 +11,7 @@ from rich.console import Console
 
 from octavo import __version__
 from octavo.config import Environment
+from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.engine.resources import available_cores, available_memory_bytes
 from octavo.fleet.display import Display
@@ -35,9 +36,8 @@ def describe_fleet(values: FleetValues) -> tuple[FleetPlan, list[str]]:
     """How this machine would be divided, and the lines that say so. Raises StartError."""
     machine = Machine(available_cores(), available_memory_bytes())
     plan = plan_fleet(values, machine)
-    cores = f"{machine.cores} core{'s' * (machine.cores != 1)}"
-    count = f"{len(plan.replicas)} replica{'s' * (len(plan.replicas) != 1)}"
-    lines = [f"octavo {__version__}: {count} on {cores}", *(f"  {line}" for line in plan.lines())]
+    replicas, cores = counted(len(plan.replicas), "replica"), counted(machine.cores, "core")
+    lines = [f"octavo {__version__}: {replicas} on {cores}", *(f"  {line}" for line in plan.lines())]
     if values.not_honoured:
         lines.append("without effect on one machine:")
         lines += [f"  {line}" for line in values.not_honoured]

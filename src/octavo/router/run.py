@@ -8,6 +8,7 @@ import sys
 import uvloop
 
 from octavo import __version__
+from octavo.core.counted import counted
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
@@ -44,8 +45,9 @@ async def serve(
         servers.append((HttpServer.of(router.admin, tls), admin_listener))
     serving = [asyncio.create_task(server.serve(sockets=[one])) for server, one in servers]
     router.start()
-    count, url = len(router.endpoints.endpoints), url_of(listener, is_tls=tls is not None)
-    say(f"octavo {__version__}: routing to {count} endpoint{'s' * (count != 1)}: {url}")
+    endpoints = counted(len(router.endpoints.endpoints), "endpoint")
+    url = url_of(listener, is_tls=tls is not None)
+    say(f"octavo {__version__}: routing to {endpoints}: {url}")
     if admin_listener is not None:
         say(f"endpoints are managed at {url_of(admin_listener, is_tls=tls is not None, path='/endpoints')}")
     await wait_for_any(serving[0], signals.first.wait())
