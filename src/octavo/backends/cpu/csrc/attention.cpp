@@ -21,10 +21,8 @@ constexpr int MAX_QUERIES = 128;    // taken over a context at once
 constexpr int MIN_TILE_QUERIES = 6; // measured: fewer are faster on vectors
 constexpr int BYTES_AHEAD = 4096;   // of a context, between fetching and reading: what memory takes to answer
 
-#if defined(OCTAVO_ISA_amx)
-constexpr int MAX_BATCH = TILE_BATCH;
-#else
-constexpr int MAX_BATCH = VECTOR_BATCH;
+#if !defined(OCTAVO_ISA_amx)
+constexpr int TILE_BATCH = 0;
 constexpr size_t tile_scratch_bytes(size_t) { return 0; }
 constexpr size_t int8_tile_scratch_bytes(size_t) { return 0; }
 OCTAVO_INLINE bool fits_tiles(int) { return false; }
@@ -34,23 +32,17 @@ OCTAVO_INLINE void attend_on_tiles(const Context &, const Piece &, Query *, int,
 OCTAVO_INLINE void attend_int8_on_tiles(const Context &, const Piece &, Query *, int, uint8_t *) {}
 #endif
 
-// How pieces of a KV group are attended to, by what its blocks hold.
+// How a piece of a KV group is added to `count` queries, by what its blocks hold.
 struct Cache {
-  void (*configure)();
-  void (*on_tiles)(const Context &, const Piece &, Query *, int count, uint8_t *scratch);
-  // one query, two, three or four
-  void (*on_vectors[VECTOR_BATCH])(const Context &, const Piece &, Query *, uint8_t *scratch);
+  using Attend = void(const Context &, const Piece &, Query *, int count, uint8_t *scratch);
+  void (*configure)(); // the tiles
+  Attend *on_tiles, *on_vectors;
+  int vector_batch; // queries at most on vectors
 };
 
-constexpr Cache CACHE_OF_BF16 = {
-    configure_tiles,
-    attend_on_tiles,
-    {attend_on_vectors<1>, attend_on_vectors<2>, attend_on_vectors<3>, attend_on_vectors<4>}};
-
-constexpr Cache CACHE_OF_INT8 = {configure_int8_tiles,
-                                 attend_int8_on_tiles,
-                                 {attend_int8_on_vectors<1>, attend_int8_on_vectors<2>,
-                                  attend_int8_on_vectors<3>, attend_int8_on_vectors<4>}};
+constexpr Cache CACHE_OF_BF16 = {configure_tiles, attend_on_tiles, attend_batch<>, VECTOR_BATCH};
+constexpr Cache CACHE_OF_INT8 = {configure_int8_tiles, attend_int8_on_tiles, attend_int8_batch<>,
+                                 INT8_VECTOR_BATCH};
 
 void finish(const Query &query, int head_dim) {
   for (int d = 0; d < head_dim; d += LANES)
@@ -61,7 +53,8 @@ void finish(const Query &query, int head_dim) {
 // the cache.
 void attend(const Cache &cache, const Context &context, Query *queries, int count, uint8_t *scratch) {
   const bool on_tiles = count >= MIN_TILE_QUERIES && fits_tiles(context.head_dim);
-  const int batch = on_tiles ? MAX_BATCH : VECTOR_BATCH;
+  const int batch = on_tiles ? TILE_BATCH : cache.vector_batch;
+  Cache::Attend *const attend_piece = on_tiles ? cache.on_tiles : cache.on_vectors;
   if (on_tiles)
     cache.configure();
   // Queries are in order of position: of a batch the first sees the earliest token, the last the latest.
@@ -71,11 +64,7 @@ void attend(const Cache &cache, const Context &context, Query *queries, int coun
       const int64_t first = queries[n].first, last = queries[n + size - 1].last;
       if (last < start || start + PIECE <= first)
         continue;
-      const Piece piece = piece_at(start, first, last);
-      if (on_tiles)
-        cache.on_tiles(context, piece, queries + n, size, scratch);
-      else
-        cache.on_vectors[size - 1](context, piece, queries + n, scratch);
+      attend_piece(context, piece_at(start, first, last), queries + n, size, scratch);
     }
   if (on_tiles)
     thread_begin(); // the tiles of linear layers again

@@ -1,5 +1,5 @@
-// Attention on vectors: up to four queries in registers at once, so that a block is read and expanded once
-// for all.
+// Attention on vectors: several queries in registers at once, so that a block is read and expanded once for
+// all.
 #pragma once
 #include "attention_block.h"
 #include "parts.h"
@@ -7,7 +7,7 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-constexpr int VECTOR_BATCH = 4;
+constexpr int VECTOR_BATCH = PARTS == 1 ? 8 : 4; // queries: two chains of each in registers
 constexpr int INTO_L2 = 2; // of __builtin_prefetch: L1 has too few lines on their way for a slab
 
 constexpr size_t vector_scratch_bytes(size_t head_dim) {
@@ -111,6 +111,15 @@ void attend_on_vectors(const Context &context, const Piece &piece, Query *querie
     weigh_block<N>(context.values(piece.first_block + b), ahead_of_values(context, piece, b), head_dim,
                    weights + b * BLOCK_SIZE, o);
   merge<N>(queries, N, piece, softmax, o, head_dim);
+}
+
+// Adds one piece to `count` queries, at most N.
+template <int N = VECTOR_BATCH>
+void attend_batch(const Context &context, const Piece &piece, Query *queries, int count, uint8_t *scratch) {
+  if constexpr (N > 1)
+    if (count < N)
+      return attend_batch<N - 1>(context, piece, queries, count, scratch);
+  attend_on_vectors<N>(context, piece, queries, scratch);
 }
 
 } // namespace
