@@ -43,11 +43,6 @@ def require_size(num_characters: int) -> None:
         raise TemplateLimitError(f"it builds more than {MAX_CHARACTERS} characters")
 
 
-def require_string_size(text: str) -> str:
-    require_size(len(text))
-    return text
-
-
 def require_items(count: int) -> None:
     if count > MAX_ITEMS:
         raise TemplateLimitError(f"it builds more than {MAX_ITEMS} items")
