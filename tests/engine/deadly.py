@@ -16,7 +16,6 @@ class DeadlyBackend:
 
     def __init__(self, backend: Backend, killer: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        self.max_in_flight = backend.max_in_flight
         self._backend = backend
         self._killer = killer
         self._deadly_slots: set[int] = set()

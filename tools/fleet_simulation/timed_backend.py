@@ -14,8 +14,6 @@ from octavo.core.step import Masks, StepInput, StepOutput, Ticket
 class TimedBackend:
     """Tokens are numbers in the order of their sampling. sleep(seconds) lets a step's time pass."""
 
-    max_in_flight = 1
-
     def __init__(
         self,
         *,

@@ -36,8 +36,6 @@ cpu_seconds = time.thread_time
 class HostSide:
     """A back end that does everything of the CPU back end but the native calls. lap: its marks in time."""
 
-    max_in_flight = 1
-
     def __init__(self, *, is_cold: bool) -> None:
         self.laps: list[float] = []
         self._other_data = np.zeros(CACHE_BYTES // 8, np.uint64) if is_cold else None

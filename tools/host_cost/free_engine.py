@@ -23,8 +23,6 @@ FIRST_TOKEN, NUM_TOKENS = 1_000, 8_000  # what is answered: plain words of the b
 
 
 class FreeBackend:
-    max_in_flight = 1
-
     def __init__(self, step_seconds: float) -> None:
         self._step_seconds = step_seconds
         self._step: StepInput | None = None

@@ -82,14 +82,11 @@ class MemoryPlan:
 
 
 class Backend(Protocol):
-    """Executes steps in the order they are submitted.
+    """Executes steps, one at a time: each is collected before the next is submitted.
 
-    submit starts the forward pass, collect waits for it and samples; on a synchronous back end (max_in_flight
-    1) the work happens inside the two calls. Blocks are zeroed when a step takes them (StepInput.new_blocks).
+    submit starts the forward pass, collect waits for it and samples; a synchronous back end does the work
+    inside the two calls. Blocks are zeroed when a step takes them (StepInput.new_blocks).
     """
-
-    @property
-    def max_in_flight(self) -> int: ...
 
     def submit(self, step: StepInput) -> Ticket: ...
 

@@ -25,7 +25,6 @@ class Watched:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.num_copies = dict.fromkeys(CopyKind, 0)
-        self.max_in_flight = backend.max_in_flight
 
     def submit(self, step: StepInput) -> Ticket:
         for kind, _, _ in step.copies.tolist():

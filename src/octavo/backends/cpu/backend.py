@@ -44,8 +44,6 @@ class CpuBackend:
     ModelFileError when the model or the machine does not fit.
     """
 
-    max_in_flight = 1
-
     def __init__(
         self,
         program: Program,

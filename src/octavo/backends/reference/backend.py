@@ -73,8 +73,6 @@ class _Rows:
 class ReferenceBackend:
     """tensors: part name in the program -> Tensor; matrices are held expanded to bf16, vectors as float32."""
 
-    max_in_flight = 1
-
     def __init__(
         self,
         program: Program,

@@ -76,8 +76,6 @@ class SimBackend:
     windows: of the KV groups, as for KVManager. A slot lets go of what lies behind a window.
     """
 
-    max_in_flight = 1
-
     def __init__(
         self,
         *,
