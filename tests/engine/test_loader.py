@@ -10,6 +10,8 @@ from octavo.core.errors import StartError
 from octavo.engine import loader
 from octavo.engine.core import NullJournal
 from octavo.engine.loader import LoadedEngine, load_engine
+from octavo.scheduler.scheduler import Scheduler
+from octavo.scheduler.step_time import StepCost
 from tests.weights.gguf_bytes import model_file, tiny_metadata, tiny_tensors
 
 BLOCK_BYTES = 368_704  # of the built-in model
@@ -72,6 +74,23 @@ def test_activations_of_int8_have_a_fingerprint_of_their_own(
     assert (first.activation_dtype, second.activation_dtype) == ("bf16", "int8")
     assert second.fingerprint != first.fingerprint
     assert "map weights" in second.boot_seconds  # of either kind the same
+
+
+def test_the_first_guess_of_a_steps_time_knows_what_weights_are_multiplied_by(
+    smollm2_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guesses, scheduler = [], loader.Scheduler
+
+    def spy(*arguments: object, step_cost: StepCost, **options: object) -> Scheduler:
+        guesses.append(step_cost)
+        return scheduler(*arguments, step_cost=step_cost, **options)
+
+    monkeypatch.setattr(loader, "Scheduler", spy)
+    for kind in (None, "bf16", "int8"):
+        load(smollm2_path, kv_cache_memory=9 * BLOCK_BYTES, isa="portable", activation_dtype=kind)
+    default, bf16, int8 = guesses
+    assert default == bf16 and int8.per_token == pytest.approx(bf16.per_token / 10)
+    assert dataclasses.replace(int8, per_token=bf16.per_token) == bf16
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,25 @@ MIB = 1 << 20
 
 # What one thread does in a second: where the step-time model starts, before the engine's own steps fit it.
 READ_BYTES_PER_SECOND = 15e9
-FLOPS = {
-    "amx": 5e11,
-    "avx512": 8e10,
-    "avx2": 4e10,
-    "portable": 3e9,
-    "amx_emulated": 1e9,
-    "avx512_plain": 8e10,
-    "avx2_plain": 4e10,
+OPERATIONS = {  # of linear layers, two for a product
+    ActivationDType.BF16: {
+        "amx": 5e11,
+        "avx512": 8e10,
+        "avx2": 4e10,
+        "portable": 3e9,
+        "amx_emulated": 1e9,
+        "avx512_plain": 8e10,
+        "avx2_plain": 4e10,
+    },
+    ActivationDType.INT8: {
+        "amx": 3e11,
+        "avx512": 3e11,
+        "avx2": 1.5e11,
+        "portable": 3e10,
+        "amx_emulated": 1e11,
+        "avx512_plain": 2e11,
+        "avx2_plain": 1e11,
+    },
 }
 SECONDS_PER_REQUEST = 2e-5
 
@@ -89,7 +100,7 @@ def load_engine(
     )
     kv = _kv_manager(config, model, plan)
     core = EngineCore(
-        _scheduler(config, kv, _step_cost(model, plan, threads, isa), epoch),
+        _scheduler(config, kv, _step_cost(model, plan, threads, isa, _activations(config)), epoch),
         backend,
         max_model_len=max_model_len,
         vocab_size=model.architecture.vocab_size,
@@ -213,12 +224,14 @@ def _bytes_per_block(plan: MemoryPlan) -> int:
     return plan.block_bytes + plan.block_bytes // CHECKPOINT_SHARE
 
 
-def _step_cost(model: Model, plan: MemoryPlan, threads: int, isa: str) -> StepCost:
+def _step_cost(
+    model: Model, plan: MemoryPlan, threads: int, isa: str, activations: ActivationDType
+) -> StepCost:
     """By arithmetic: a step reads the weights once, a row multiplies them, and reads its context's KV."""
-    read_bytes, flops = READ_BYTES_PER_SECOND * threads, FLOPS[isa] * threads
+    read_bytes, operations = READ_BYTES_PER_SECOND * threads, OPERATIONS[activations][isa] * threads
     return StepCost(
         per_step=plan.weight_bytes / read_bytes,
-        per_token=2 * model.program.num_active_parameters / flops,
+        per_token=2 * model.program.num_active_parameters / operations,
         per_context_token=_kv_bytes_per_token(model, plan) / read_bytes,
         per_request=SECONDS_PER_REQUEST,
     )
