@@ -54,6 +54,25 @@ async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> No
     assert said[-1] == "stopped: 0 requests cut off"
 
 
+async def test_who_is_not_there_at_the_start_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(run, "say", said.append)
+    monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.2)
+    async with fake_servers(1) as (server,):
+        with listen("127.0.0.1", 0) as listener:
+            absent, asleep = "http://127.0.0.1:1", "http://127.0.0.1:2"
+            given = options(
+                server.url, absent, asleep, static_models=("tiny", "tiny", "big"), on_demand_models=("big",)
+            )
+            task = asyncio.create_task(run.serve(RunningRouter.of(given, said.append), listener, 5.0))
+            while not any("is not ready yet" in line for line in said):
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await task == 0
+    [line] = [line for line in said if "is not ready yet" in line]
+    assert line.startswith(f"endpoint r1 ({absent}) is not ready yet: ")
+
+
 async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(run, "say", said.append)
@@ -74,7 +93,7 @@ async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pyte
             response = await asking
             assert (response.status_code, "shutting down" in response.text) == (503, True)
             assert await task == 0
-    assert said[-1] == "stopped: 1 requests cut off"
+    assert said[-1] == "stopped: 1 request cut off"
 
 
 async def test_an_operator_manages_endpoints_on_another_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,11 @@ from octavo.core.counted import counted
 from octavo.http.listener import listen, url_of
 from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
+from octavo.router.endpoints import EndpointSet
 from octavo.router.options import RouteOptions
 from octavo.router.wiring import RunningRouter
+
+PATIENCE_SECONDS = 5.0
 
 
 def run_router(options: RouteOptions) -> int:
@@ -50,19 +53,31 @@ async def serve(
     say(f"octavo {__version__}: routing to {endpoints}: {url}")
     if admin_listener is not None:
         say(f"endpoints are managed at {url_of(admin_listener, is_tls=tls is not None, path='/endpoints')}")
+    telling = asyncio.create_task(_tell_who_is_absent(router.endpoints))
     await wait_for_any(serving[0], signals.first.wait())
+    telling.cancel()
     proxy = router.proxy
-    say(f"shutting down: up to {drain_seconds:g} s for {proxy.num_running} requests; again stops at once")
+    running = counted(proxy.num_running, "request")
+    say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
     draining = asyncio.create_task(proxy.drain(drain_seconds))
     await wait_for_any(draining, signals.second.wait())
     draining.cancel()
-    say(f"stopped: {proxy.num_running} requests cut off")
+    say(f"stopped: {counted(proxy.num_running, 'request')} cut off")
     router.stop()
     proxy.cut_off()
     for server, _ in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
     return 0
+
+
+async def _tell_who_is_absent(endpoints: EndpointSet) -> None:
+    """Once, some time after the start: later changes are said as they happen. Who is started when somebody
+    asks is not expected to be there."""
+    await asyncio.sleep(PATIENCE_SECONDS)
+    for endpoint in endpoints.endpoints:
+        if not endpoint.is_ready and not endpoints.on_demand.names.intersection(endpoint.static_models):
+            say(f"endpoint {endpoint.name} ({endpoint.url}) is not ready yet: {endpoint.complaint}")
 
 
 def say(text: str) -> None:
