@@ -107,7 +107,7 @@ class EngineConfig:
                 raise StartError(f"{flag} is {dtype!r}; allowed: {names}.")
         for flag, seconds in (("--target-itl", self.target_itl), ("--target-ttft", self.target_ttft)):
             if seconds is not None and not seconds > 0:
-                raise StartError(f"{flag} must be above 0.")
+                raise StartError(f"{flag} is {seconds:g}; allowed: above 0.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class ServerConfig:
     def __post_init__(self) -> None:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
         if not 0 <= self.heartbeat_seconds < float("inf"):
-            raise StartError("--heartbeat-seconds must be 0 or more.")
+            raise StartError(f"--heartbeat-seconds is {self.heartbeat_seconds:g}; allowed: 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
             raise StartError(f"--prefix-cache-scope is {self.prefix_cache_scope!r}; allowed: key, shared.")
         if self.tool_call_parser not in (None, *TOOL_CALL_PARSERS):
@@ -261,11 +261,10 @@ class RouterConfig:
             raise StartError(f"--failover-mismatch is {self.failover_mismatch!r}; allowed: error, continue.")
         for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
                             ("max_requests_per_endpoint", 0)):  # fmt: skip
-            if not getattr(self, name) >= least:
-                raise StartError(f"--{name.replace('_', '-')} must be at least {least}.")
+            _require_at_least(name, getattr(self, name), least)
         for name in _POSITIVE_SECONDS:
-            if not getattr(self, name) > 0:
-                raise StartError(f"--{name.replace('_', '-')} must be above 0.")
+            if not (seconds := getattr(self, name)) > 0:
+                raise StartError(f"--{name.replace('_', '-')} is {seconds:g}; allowed: above 0.")
         if self.admin_port is not None and not 0 <= self.admin_port < 65536:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
@@ -319,11 +318,10 @@ def _check_port_and_log(port: int, log_format: str, drain_seconds: float) -> Non
         raise StartError(f"--port is {port}; allowed: 0 to 65535.")
     if log_format not in ("text", "json"):
         raise StartError(f"--log-format is {log_format!r}; allowed: text, json.")
-    if drain_seconds < 0:
-        raise StartError("--drain-seconds must not be negative.")
+    _require_at_least("drain_seconds", drain_seconds, 0)
 
 
-def _require_at_least(field: str, value: int, minimum: int) -> None:
-    if value < minimum:
+def _require_at_least(field: str, value: float, minimum: int) -> None:
+    if not value >= minimum:  # not a number either
         flag = field.replace("_", "-")
         raise StartError(f"--{flag} is {value}; allowed: {minimum} or more.")

@@ -78,9 +78,15 @@ def test_production_stacks_spellings_are_understood(route: Route) -> None:
             ("http://a:1", "--failover-mismatch", "no"),
             "--failover-mismatch is 'no'; allowed: error, continue.",
         ),
-        (("http://a:1", "--waiting-room-seconds", "-1"), "--waiting-room-seconds must be at least 0."),
-        (("http://a:1", "--max-num-queued-requests", "0"), "--max-num-queued-requests must be at least 1."),
-        (("http://a:1", "--connect-seconds", "0"), "--connect-seconds must be above 0."),
+        (
+            ("http://a:1", "--waiting-room-seconds", "-1"),
+            "--waiting-room-seconds is -1.0; allowed: 0 or more.",
+        ),
+        (
+            ("http://a:1", "--max-num-queued-requests", "0"),
+            "--max-num-queued-requests is 0; allowed: 1 or more.",
+        ),
+        (("http://a:1", "--connect-seconds", "0"), "--connect-seconds is 0; allowed: above 0."),
         (("http://a:1", "--port", "-1"), "--port is -1"),
     ),
     ids=lambda value: str(value)[-30:],
