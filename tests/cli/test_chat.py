@@ -143,6 +143,13 @@ def test_a_message_that_does_not_fit_ends_nothing(
     assert "allowed: 1 to 511. /clear starts" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["/bye", "/exit", "/quit"])
+def test_leaving_has_the_usual_names(word: str, typed: Callable[..., None]) -> None:
+    model = EchoModel()
+    typed(word, "never")
+    assert console(model).converse("echo") == 0 and model.prompts == []
+
+
 def test_a_model_without_a_template_continues_texts(
     typed: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ from octavo.models.source import resolve, served_name
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 HELP = """/clear      forget the conversation
-/bye        leave (so do Ctrl-D, and Ctrl-C twice)
+/bye        leave (so do /exit, /quit, Ctrl-D, and Ctrl-C twice)
 \"\"\"         begin, and end, a message of several lines
 Ctrl-C      end the answer"""
 
@@ -132,7 +132,7 @@ class Console:
         reader = LineReader(self._say)
         while (text := reader.read()) is not None:
             if text.startswith("/") and "\n" not in text:
-                if text == "/bye":
+                if text in ("/bye", "/exit", "/quit"):
                     break
                 self._command(text)
             elif text:
