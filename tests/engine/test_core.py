@@ -3,7 +3,6 @@ import pytest
 from octavo.core.grammar_spec import GrammarKind, GrammarSpec
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
-from octavo.engine.core import NullJournal
 from tests.fakes_engine import SimEngine
 
 PROMPT = list(range(40))
@@ -177,10 +176,6 @@ def test_the_journal_is_written_even_when_the_back_end_dies():
     with pytest.raises(RuntimeError):
         engine.step()
     assert engine.journal.steps == [(0, [request_id], [request_id])]
-
-
-def test_a_null_journal_records_nothing():
-    NullJournal().record(0, ["a"], ["a"])
 
 
 def test_without_prefix_caching_nothing_is_shared():
