@@ -76,3 +76,10 @@ async def test_a_bad_endpoint_is_refused_by_name(body: dict[str, Any], sentence:
     answer = await operator.ask("POST", "/endpoints", json=body)
     assert answer.status_code == 400 and sentence in answer.json()["error"]["message"]
     assert len(operator.set.endpoints) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b'{"url":"\xff"}', b'{"url":'])
+async def test_an_endpoint_that_is_no_json_is_refused(body: bytes) -> None:
+    headers = {**KEY, "content-type": "application/json"}
+    answer = await Operator().ask("POST", "/endpoints", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
