@@ -72,6 +72,10 @@ async def test_who_leaves_finishes_first_and_its_url_is_free() -> None:
         (A, "There is an endpoint http://a:1 already"),
         (EndpointSpec("http://z:1", "r0"), "named 'r0' already"),
         (EndpointSpec("nonsense"), "'nonsense' is not a URL"),
+        (EndpointSpec("http://a b:1"), "'http://a b:1' has characters that no URL has"),
+        (EndpointSpec("http://a/\r\nX: y"), "has characters that no URL has"),
+        (EndpointSpec("http://" + "a" * 64), "has no name of a host"),
+        (EndpointSpec("http://..:1"), "has no name of a host"),
     ),
 )
 async def test_who_cannot_join_is_told_why(spec: EndpointSpec, sentence: str) -> None:

@@ -7,9 +7,10 @@ that has ended; then it is forgotten.
 import asyncio
 import dataclasses
 import itertools
+import urllib.parse
 from collections.abc import Callable, Coroutine, Sequence
 
-from octavo.core.errors import InvalidRequestError
+from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.router.endpoints import Endpoint, EndpointSet
 
 LEAVING_SECONDS = 0.2  # between two looks whether somebody who leaves has ended everything
@@ -25,6 +26,17 @@ class EndpointSpec:
     name: str | None = None
     models: tuple[str, ...] = ()
     is_standby: bool = False
+
+
+def _check_url(url: str) -> None:
+    """Raises ValueError for what no connection could be made with, or no line of a log or a request hold."""
+    shown = url[:ECHO_LIMIT]
+    if not url.isprintable() or " " in url:
+        raise ValueError(f"{shown!r} has characters that no URL has")
+    try:
+        (urllib.parse.urlsplit(url).hostname or "").encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{shown!r} has no name of a host: its parts are of 1 to 63 characters") from None
 
 
 class Membership:
@@ -75,6 +87,7 @@ class Membership:
             raise InvalidRequestError(f"There is an endpoint named {spec.name!r} already.", param="name")
         name = spec.name or self._free_name()
         try:
+            _check_url(spec.url)
             endpoint = Endpoint(
                 spec.url,
                 name=name,
