@@ -28,6 +28,7 @@ class FakeServer:
         self.is_ready = True
         self.is_silent = False  # takes requests and says nothing
         self.metrics: bytes | None = None  # what its /metrics says; None: it has none
+        self.models_body: bytes | None = None  # instead of those that tell of models
         self.behaviour: Callable[[Received, asyncio.StreamWriter], object] = answer
         self.received: list[Received] = []  # POSTs
         self.num_connections = 0
@@ -80,7 +81,7 @@ class FakeServer:
     def _get(self, request: Received, writer: asyncio.StreamWriter) -> None:
         if request.path == "/v1/models":
             cards = [{"id": model, "object": "model", "owned_by": "fake"} for model in self.models]
-            respond(writer, 200, json.dumps({"data": cards}).encode())
+            respond(writer, 200, self.models_body or json.dumps({"data": cards}).encode())
         elif request.path == "/health":
             respond(writer, 200 if self.is_ready else 503, b"{}")
         elif request.path == "/metrics" and self.metrics is not None:

@@ -44,6 +44,18 @@ async def test_models_are_looked_at_again_now_and_then() -> None:
         assert "new" in probed.endpoint.cards
 
 
+@pytest.mark.parametrize("body", [b"<html>", b'{"data":[{"id":"\xff"}]}', b'{"data":[{"id":' + b"[" * 10_000])
+async def test_models_that_cannot_be_read_are_a_failure(body: bytes) -> None:
+    async with fake_servers(1) as (server,):
+        probed = Probed(server)
+        server.models_body = body
+        await probed.probe.run()
+        assert not probed.endpoint.is_ready and probed.endpoint.complaint
+        server.models_body = None
+        await probed.probe.run()
+        assert probed.endpoint.is_ready
+
+
 async def test_models_the_operator_gave_are_not_asked_for() -> None:
     async with fake_servers(1, ("a",)) as (server,):
         probed = Probed(server, static_models=("given",))

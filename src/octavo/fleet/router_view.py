@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.upstream import Address, Upstream, UpstreamError
 
@@ -39,7 +40,7 @@ class RouterView:
                 finally:
                     answer.close()
             return msgspec.json.decode(body, type=list[Row])
-        except (UpstreamError, TimeoutError, msgspec.MsgspecError):
+        except (UpstreamError, TimeoutError, *UNREADABLE):
             return None
 
     def close(self) -> None:

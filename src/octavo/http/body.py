@@ -12,6 +12,9 @@ from octavo.http.errors import HttpError
 from octavo.http.interruption import Interruption
 from octavo.http.outlet import outlet_of
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the JSON decoder raises, for a wrong shape as well (msgspec.ValidationError is a DecodeError)."""
+
 _CUT_SHORT = ("Input data was truncated", "it ends too early")  # msgspec's words, and ours
 
 

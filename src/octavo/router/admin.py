@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.http.access import Access
-from octavo.http.body import not_json, read_json_body
+from octavo.http.body import UNREADABLE, not_json, read_json_body
 from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
@@ -66,7 +66,7 @@ class Admin:
             new = msgspec.json.decode(body, type=NewEndpoint)
         except msgspec.ValidationError as error:
             raise InvalidRequestError(f"The endpoint cannot be read: {error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise not_json(error) from None
         endpoint = self.membership.add(EndpointSpec(new.url, new.name, new.models, new.standby), SOURCE)
         return json_response(endpoint.description, status=201)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from octavo.http.body import UNREADABLE
 from octavo.http.errors import ErrorAnswer
 from octavo.http.headers import Headers
 from octavo.http.outlet import AnswerOutlet
@@ -96,5 +97,5 @@ class _ErrorEvent(msgspec.Struct):
 def _code_of(event: bytes) -> str:
     try:
         return msgspec.json.decode(event.removeprefix(b"data: "), type=_ErrorEvent).error.code
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return SAID_BY_ENDPOINT

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from octavo.core.relay import MODEL_PATH, SECRET_HEADER, ReplicaCard
+from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.endpoints import Endpoint
 from octavo.router.upstream import Answer, UpstreamError
@@ -89,7 +90,7 @@ class EndpointProbe:
                 return
             self._num_failures = 0
             self._become("unready", _reason(body) or f"its {READY_PATHS[self._path_index]} answers {status}")
-        except (UpstreamError, msgspec.MsgspecError) as error:
+        except (UpstreamError, *UNREADABLE) as error:
             self._num_failures += 1
             if self._num_failures >= self._limits.num_failures:
                 self._become("lost", str(error))
@@ -156,7 +157,7 @@ def _card(body: bytes) -> ReplicaCard | None:
     """None: whoever answers so to any path is no replica."""
     try:
         return msgspec.json.decode(body, type=ReplicaCard)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -168,5 +169,5 @@ def _reason(body: bytes) -> str:
     """What octavo's own /readyz gives as its reason."""
     try:
         return msgspec.json.decode(body, type=_Unready).reason
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""

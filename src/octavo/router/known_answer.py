@@ -9,10 +9,12 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from octavo.core.relay import KNOWN_ANSWER_PATH, SECRET_HEADER, ReplicaCard
+from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.endpoints import WRONG, Endpoint
 from octavo.router.upstream import UpstreamError
@@ -28,7 +30,7 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
 
 
 class KnownAnswer:
@@ -64,7 +66,7 @@ class KnownAnswer:
     async def ask(self, endpoint: Endpoint, card: ReplicaCard, model: str) -> None:
         try:
             answer = await self._answer(endpoint, model)
-        except (UpstreamError, msgspec.MsgspecError, TimeoutError):
+        except (UpstreamError, TimeoutError, *UNREADABLE):
             self._on_answer(endpoint, "silent")
             return
         is_right = self._answers.setdefault((card, model), answer) == answer

@@ -13,7 +13,7 @@ import msgspec
 import xxhash
 
 from octavo.core.errors import InvalidRequestError
-from octavo.http.body import not_json
+from octavo.http.body import UNREADABLE, not_json
 from octavo.http.headers import Headers
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
@@ -154,7 +154,7 @@ def _decode(decoder: msgspec.json.Decoder[Value], body: bytes) -> Value:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise not_json(error) from None
 
 

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from octavo.http.body import UNREADABLE
+
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
@@ -24,7 +26,7 @@ def cached_tokens(body: bytes) -> int | None:
     """How many of the prompt's tokens were in the endpoint's cache; None: the answer does not say."""
     try:
         usage = _DECODER.decode(body).usage
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if usage is None:
         return None

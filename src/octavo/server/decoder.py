@@ -10,7 +10,7 @@ import msgspec
 import msgspec.inspect
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
-from octavo.http.body import not_json
+from octavo.http.body import UNREADABLE, not_json
 from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
 
@@ -73,7 +73,7 @@ class BodyDecoder(Generic[Body]):
             _check_unique(body, value)
         except msgspec.ValidationError as error:  # a number out of range; the typed decoder knows whose
             raise self._locate(body, error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise not_json(error) from None
         return value
 
