@@ -36,6 +36,7 @@ struct EmulatedTiles {
   }
   // sum[m][n] += x[m][k] * w[k][n], x and w in pairs of bf16.
   void multiply(int sum, int x, int w) {
+    require_shapes(sum, x, w);
     const int columns = row_bytes[sum] / 4, pairs = row_bytes[x] / 4;
     for (int m = 0; m < rows[sum]; m++) {
       float even[MAX_ROW_BYTES / 4] = {}, odd[MAX_ROW_BYTES / 4] = {};
@@ -51,6 +52,7 @@ struct EmulatedTiles {
   }
   // The same of signed bytes, four to a word.
   void multiply_bytes(int sum, int x, int w) {
+    require_shapes(sum, x, w);
     const int columns = row_bytes[sum] / 4, words = row_bytes[x] / 4;
     for (int m = 0; m < rows[sum]; m++)
       for (int n = 0; n < columns; n++) {
@@ -64,6 +66,11 @@ struct EmulatedTiles {
   }
 
 private:
+  // Others are an invalid opcode.
+  void require_shapes(int sum, int x, int w) const {
+    if (rows[sum] != rows[x] || row_bytes[sum] != row_bytes[w] || row_bytes[x] != 4 * rows[w])
+      __builtin_trap();
+  }
   float value(int tile, int row, int index) const {
     uint16_t half;
     memcpy(&half, data[tile][row] + 2 * index, 2);
