@@ -90,6 +90,17 @@ def test_every_number_of_rows_equals_the_reference(isa: str, format: TensorForma
             assert_same_bits(run(isa, layer, x[:rows], digits=digits_of(isa, x[:rows])), wanted[:rows])
 
 
+@pytest.mark.parametrize("format", [TensorFormat.Q4_1, TensorFormat.Q6_K, TensorFormat.Q8_0], ids=str)
+@pytest.mark.parametrize("rows", [64, 97, 128, 129, 145, 260])
+def test_many_rows_and_groups_equal_the_reference(isa: str, format: TensorFormat, rows: int) -> None:
+    """More of both than any kernel keeps at a time, and remainders of each."""
+    depth = 35 * 32 if format.block_size == 32 else 5 * 256
+    layer, tensor = layer_of(format, model_blocks(format, 17 * depth // format.block_size, 2), 17)
+    x = random_bf16(np.random.default_rng(rows), (rows, depth))
+    wanted = int8_linear(quantized_groups(x), integers_of(tensor))
+    assert_same_bits(run(isa, layer, x, digits=digits_of(isa, x)), wanted)
+
+
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 def test_the_largest_sums_of_integers_are_exact(isa: str, format: TensorFormat) -> None:
     """Digits of activations as large as they get, by blocks of which a third has all bits alike."""
