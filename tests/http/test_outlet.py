@@ -80,6 +80,24 @@ async def test_a_stream_is_written_in_chunks_whichever_way() -> None:
     )
 
 
+async def test_the_head_may_leave_alone() -> None:
+    has_come = asyncio.Event()
+
+    async def answer(outlet: AnswerOutlet, send: Send) -> None:
+        outlet.open()  # there is none yet
+        await start(send)
+        outlet.open()
+        outlet.open()
+        await has_come.wait()
+        await body(send, b"one")
+
+    async with asked(answer) as (reader, _, _):
+        head = without_date(await reader.readuntil(b"\r\n\r\n"))
+        assert head == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        has_come.set()
+        assert await reader.readuntil(b"0\r\n\r\n") == b"3\r\none\r\n0\r\n\r\n"
+
+
 async def test_for_a_client_that_knows_no_chunks_a_stream_ends_with_the_connection() -> None:
     async def answer(outlet: AnswerOutlet, send: Send) -> None:
         await start(send)

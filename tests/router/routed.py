@@ -1,5 +1,6 @@
 """A whole router around given endpoints, in the test's own event loop; health is asked when it says so."""
 
+import asyncio
 import contextlib
 import io
 import random
@@ -16,6 +17,7 @@ from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
 from octavo.router.breaker import CircuitBreaker
+from octavo.router.channel_watch import ChannelWatch
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import Endpoint, EndpointSet, OnDemandModels
 from octavo.router.health import EndpointProbe, HealthLimits
@@ -90,11 +92,32 @@ class Routed:
             for endpoint in self.endpoints
         ]
         self.client: httpx2.AsyncClient
+        self._secret = secret
+        self._watching: list[asyncio.Task[None]] = []
 
     async def look(self) -> None:
         """Every endpoint's health, once."""
         for probe in self.probes:
             await probe.run()
+
+    async def open_channels(self) -> None:
+        """To every replica; close() ends them."""
+        if self._secret is None:
+            return
+        watch = ChannelWatch(self._secret, retry_seconds=0.01)
+        self._watching = [asyncio.create_task(watch.keep(endpoint)) for endpoint in self.endpoints]
+        while any(one.card is not None and one.upstream.channel is None for one in self.endpoints):
+            await asyncio.sleep(0.001)
+
+    async def cut_channels(self) -> None:
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.cut_channels()
+        for endpoint in self.endpoints:
+            endpoint.upstream.close()
 
     async def ask(self, **fields: Any) -> httpx2.Response:
         body = {"model": "tiny", "prompt": "hi", **fields}
@@ -105,10 +128,12 @@ class Routed:
 
 
 @contextlib.asynccontextmanager
-async def routed(urls: Sequence[str], **options: Any) -> AsyncIterator[Routed]:
-    """Over real sockets, so that streams come as they come."""
+async def routed(urls: Sequence[str], *, has_channels: bool = True, **options: Any) -> AsyncIterator[Routed]:
+    """Over real sockets, so that streams come as they come; those of replicas by channels, with a secret."""
     router = Routed(urls, **options)
     await router.look()
+    if has_channels:
+        await router.open_channels()
     try:
         async with (
             over_socket(router.app) as served,
@@ -116,5 +141,4 @@ async def routed(urls: Sequence[str], **options: Any) -> AsyncIterator[Routed]:
         ):
             yield router
     finally:
-        for endpoint in router.endpoints:
-            endpoint.upstream.close()
+        await router.close()

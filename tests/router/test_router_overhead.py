@@ -20,11 +20,14 @@ def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "START_SECONDS", 0.01)
 
 
-@pytest.mark.parametrize("secret", (None, "shared"))
-async def test_everything_is_counted_through_a_router_and_without(secret: str | None) -> None:
-    server = await asyncio.get_running_loop().create_server(Replica, "127.0.0.1", 0)
+@pytest.mark.parametrize(("secret", "has_channels"), ((None, True), ("shared", True), ("shared", False)))
+async def test_everything_is_counted_through_a_router_and_without(
+    secret: str | None, has_channels: bool
+) -> None:
+    replica = Replica(has_channels=has_channels)
+    server = await asyncio.get_running_loop().create_server(replica.connection, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with routed([f"http://127.0.0.1:{port}"], secret=secret) as router:
+    async with routed([f"http://127.0.0.1:{port}"], secret=secret, has_channels=has_channels) as router:
         assert (router.endpoints[0].card is not None) == (secret is not None)
         for target in (port, int(str(router.client.base_url).rstrip("/").rpartition(":")[2])):
             start = time.monotonic()
@@ -34,5 +37,8 @@ async def test_everything_is_counted_through_a_router_and_without(secret: str | 
             assert saturated.num_answered == saturated.num_asked == saturated.num_delays > 4
             streamed = await Load(target).streams(3)
             assert (streamed.num_asked, streamed.num_answered, streamed.num_delays) == (3, 3, 15)
+            channel = router.endpoints[0].upstream.channel
+            num_pieces = 0 if channel is None else channel.num_pieces
+            assert (num_pieces > 15) == (target != port and secret is not None and has_channels)
             assert 0 < streamed.delays.p50 <= streamed.delays.max < time.monotonic() - start
     server.close()

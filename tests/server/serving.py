@@ -61,6 +61,9 @@ class _SentAtOnce:
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None
 
+    def open(self) -> None:
+        pass
+
     def write(self, data: bytes) -> None:
         sending = self._send({"type": "http.response.body", "body": data, "more_body": True}).__await__()
         assert next(sending, None) is None

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from octavo.core.relay import EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
+from octavo.core.relay import CHANNEL_PATH, EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.gate import Gate
 from octavo.server.openapi import openapi
 from tests.engine.sim_byte_engine import VOCAB_SIZE
@@ -231,7 +231,8 @@ async def test_every_public_route_is_in_the_document() -> None:
         for method in (route.methods or set()) - {"HEAD"}
     }
     described = {(method, path) for path, methods in openapi()["paths"].items() for method in methods}
-    private = {("get", MODEL_PATH), ("get", EVENTS_PATH), ("post", RESUME_PATH), ("post", KNOWN_ANSWER_PATH)}
+    asked = {("get", path) for path in (MODEL_PATH, EVENTS_PATH, CHANNEL_PATH)}
+    private = asked | {("post", RESUME_PATH), ("post", KNOWN_ANSWER_PATH)}
     assert there == described | private
 
 

@@ -68,6 +68,8 @@ class Bench:
     @contextlib.contextmanager
     def engines(self) -> Iterator[None]:
         command = [sys.executable, "-m", "tools.router_overhead.engine", *map(str, self._engines)]
+        if self._options.no_channels:
+            command.append("--no-channels")
         running = Running(command, self._cores.engines)
         try:
             for port in self._engines:
@@ -183,6 +185,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=256, help="at once")
     parser.add_argument("--connections", type=int, default=32, help="of requests that come at once")
     parser.add_argument("--litellm", metavar="PATH", help="LiteLLM's executable; a tenth of the load")
+    parser.add_argument("--no-channels", action="store_true", help="each stream on a connection of its own")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="nginx, octavo route, LiteLLM ...")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="octavo-overhead-") as folder:

@@ -19,8 +19,10 @@ SECRET_HEADER = b"x-octavo-secret"
 TENANT_HEADER = b"x-octavo-tenant"  # whose key the router was given
 IDENTITY_HEADER = b"x-octavo-identity"
 PREFIX_HEADER = b"x-octavo-prefix"
+CHANNEL_HEADER = b"x-octavo-channel"  # core/channel.py
 MODEL_PATH = "/octavo/v1/model"
 EVENTS_PATH = "/octavo/v1/events"
+CHANNEL_PATH = "/octavo/v1/channel"
 RESUME_PATH = "/octavo/v1/resume"
 KNOWN_ANSWER_PATH = "/octavo/v1/known-answer"  # as /v1/completions, for a router that tests the replica
 

@@ -38,6 +38,10 @@ class Outlet(Protocol):
         """Its body has come: receive gives it without a wait."""
         ...
 
+    def open(self) -> None:
+        """The head leaves now, alone. Without effect where it has left."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Some more of the body, not empty. Without effect once the client is gone."""
         ...
@@ -99,6 +103,11 @@ class AnswerOutlet:
         """The last piece of the body, or all of it. Raises RuntimeError: that is not its content-length."""
         if self._cycle is not None and not self._cycle.disconnected:
             self._send_body(self._cycle, data, has_more=False)
+
+    def open(self) -> None:
+        if self._head and not self.is_gone:
+            self._transport.write(self._head)
+            self._head = b""
 
     def write(self, data: bytes) -> None:
         if self._cycle is None or self._cycle.disconnected:

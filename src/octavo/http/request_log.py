@@ -23,6 +23,7 @@ _QUIET_PATHS = frozenset(
         "/v1/models",
         "/octavo/v1/model",
         "/octavo/v1/events",
+        "/octavo/v1/channel",
         "/octavo/v1/known-answer",
         "/debug/endpoints",
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from octavo.core.relay import CHANNEL_HEADER
 from octavo.http.body import UNREADABLE
 from octavo.http.errors import ErrorAnswer
 from octavo.http.headers import Headers
@@ -19,7 +20,7 @@ SAID_BY_ENDPOINT = "said by its endpoint"  # in place of a code
 # may follow, or the rest from elsewhere.
 _NOT_FORWARDED = frozenset(
     (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-     b"transfer-encoding", b"upgrade", b"x-request-id", b"date", b"server")
+     b"transfer-encoding", b"upgrade", b"x-request-id", b"date", b"server", CHANNEL_HEADER)
 )  # fmt: skip
 _NOT_FORWARDED_OF_STREAMS = _NOT_FORWARDED | {b"content-length"}
 

@@ -95,6 +95,7 @@ class Endpoint:
             "models": list(self.cards),
             "fingerprint": self.card and self.card.fingerprint,
             "streams": self.streams,
+            "channel": self.upstream.channel is not None,
             "standby": self.is_standby,
             "requests": self.load.num_requests,
             "received": self.load.num_received,

@@ -96,7 +96,7 @@ class ResumableRelay:
             )
             body = msgspec.json.encode(resumption)
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
-        return Question("POST", path, headers, body, seconds)
+        return Question("POST", path, headers, body, seconds, takes_channel=self._request.is_stream)
 
     async def carry(self, answer: Answer, asking: Asking) -> None:
         card = asking.card

@@ -17,7 +17,10 @@ from typing import cast
 import httptools
 import msgspec
 
+from octavo.core.channel import Ticket
+from octavo.core.relay import CHANNEL_HEADER
 from octavo.http.headers import Header, Headers
+from octavo.router.channel import Channel
 
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
 MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
@@ -25,13 +28,15 @@ MAX_IDLE_CONNECTIONS = 256
 
 
 class Question(msgspec.Struct, frozen=True):
-    """headers must name neither Host nor Content-Length. seconds: to the answer's head, if nothing comes."""
+    """headers must name neither Host nor Content-Length. seconds: to the answer's head, if nothing comes.
+    takes_channel: a stream that answers it may come by the endpoint's channel."""
 
     method: str
     path: str
     headers: Iterable[Header]
     body: bytes
     seconds: float
+    takes_channel: bool = False
 
 
 class UpstreamError(Exception):
@@ -70,6 +75,7 @@ class Upstream:
 
     def __init__(self, address: Address, *, connect_seconds: float = 2.0) -> None:
         self.address = address
+        self.channel: Channel | None = None  # while there is one
         self._host = f"host: {address.authority}\r\n".encode()
         self._connect_seconds = connect_seconds
         self._tls = ssl.create_default_context() if address.is_tls else None
@@ -87,20 +93,24 @@ class Upstream:
 
     async def ask(self, question: Question) -> "Answer":
         """Send, and wait for the answer's head. Raises UpstreamError."""
-        data = self._rendered(question)
         connection = self._take_idle() or await self._connect()
-        connection.send(data, question.seconds)
+        self._send(connection, question)
         return await connection.answer()
 
     def ask_at_once(self, question: Question) -> "Connection | None":
         """On a connection that is idle, which then has the answer(). None: there is none."""
         connection = self._take_idle()
         if connection is not None:
-            connection.send(self._rendered(question), question.seconds)
+            self._send(connection, question)
         return connection
 
-    def _rendered(self, question: Question) -> bytes:
-        lines = [b"%b: %b\r\n" % header for header in question.headers]
+    def _send(self, connection: "Connection", question: Question) -> None:
+        ticket = connection.begin(self.channel if question.takes_channel else None)
+        way = () if ticket is None else ((CHANNEL_HEADER, ticket.header),)
+        connection.send(self._rendered(question, way), question.seconds)
+
+    def _rendered(self, question: Question, way: Iterable[Header]) -> bytes:
+        lines = [b"%b: %b\r\n" % header for header in (*question.headers, *way)]
         first = f"{question.method} {self.address.path}{question.path} HTTP/1.1\r\n".encode()
         length = b"content-length: %d\r\n\r\n" % len(question.body)
         return b"".join((first, self._host, *lines, length, question.body))
@@ -214,7 +224,11 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """One answer at a time; _keep takes it back when an answer has ended as it should."""
+    """One answer at a time; _keep takes it back when an answer has ended as it should.
+
+    Of a stream that comes by a channel, what comes there is first; then what the connection's own body has.
+    The answer is complete when both have ended, whichever does first.
+    """
 
     def __init__(self, keep: "Callable[[Connection], None]") -> None:
         self._loop = asyncio.get_running_loop()
@@ -232,7 +246,11 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._has_head = False
         self._pieces: list[bytes] = []
-        self._num_buffered = 0
+        self._later: list[bytes] = []  # of its own body, while more may come by the channel
+        self._num_buffered = 0  # of its own body
+        self._channel: Channel | None = None  # None: nothing more comes by one
+        self._ticket: Ticket | None = None
+        self._has_own_end = False
         self.is_complete = False
         self.ended_answer = False  # the answer ended because the connection did
         self._is_kept = False
@@ -243,9 +261,15 @@ class Connection(asyncio.Protocol):
 
     # Used by Upstream and Answer
 
+    def begin(self, channel: Channel | None) -> Ticket | None:
+        """For the next question: by the channel its answer may come."""
+        self._reset()
+        if channel is not None:
+            self._channel, self._ticket = channel, channel.open(self)
+        return self._ticket
+
     def send(self, data: bytes, seconds: float) -> None:
         """seconds: from now on, and from each sign of life, to the next, until the answer is read."""
-        self._reset()
         assert self._transport is not None
         self._transport.write(data)
         self._expect(seconds)
@@ -351,6 +375,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def release(self) -> None:
+        self._leave_channel()
         if self._is_kept or self.is_closed:
             return
         if self._may_keep and not self._pieces:
@@ -362,8 +387,14 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self.is_closed = True
         self._stop_timer()
+        self._leave_channel()
         if self._transport is not None:
             self._transport.abort()
+
+    def _leave_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and self._ticket is not None:
+            channel.close(self._ticket)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -392,6 +423,10 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fail(UpstreamError("garbage", f"what came is not HTTP: {error}"))
             return
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """What has come, to who waits for it."""
         if self._take is None or self.is_complete or not self._pieces:
             self._wake()
             return
@@ -411,8 +446,9 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         if is_until_close and error is None:
             self.is_complete = self.ended_answer = True
-        elif not self.is_complete and self._error is None:
+        elif not self._has_own_end and self._error is None:
             self._error = UpstreamError("cut", "the connection was cut off")
+            self._leave_channel()
         self._wake()
 
     def _is_framed(self) -> bool:
@@ -430,14 +466,29 @@ class Connection(asyncio.Protocol):
             self._headers = []
         else:
             self._has_head = True
+            if self._channel is not None and all(name != CHANNEL_HEADER for name, _ in self._headers):
+                self._leave_channel()
 
     def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
+        (self._pieces if self._channel is None else self._later).append(body)
         self._num_buffered += len(body)
         if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._has_head:
-            self.is_complete = True
+            self._has_own_end = True
+            self.is_complete = self._channel is None
             self._may_keep = bool(self._parser.should_keep_alive())
+
+    # Called by the channel
+
+    def on_piece(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+        else:
+            self._leave_channel()
+            self._pieces += self._later
+            self._later.clear()
+            self.is_complete = self._has_own_end
+        self._hand_over()

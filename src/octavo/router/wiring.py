@@ -18,6 +18,7 @@ from octavo.router.admin import build_admin
 from octavo.router.aliases import Aliases
 from octavo.router.app import build_app
 from octavo.router.cache_watch import CacheWatch
+from octavo.router.channel_watch import ChannelWatch
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.discovery import DNS_SCHEME, DnsWatch, FileWatch
 from octavo.router.endpoints import WRONG, Endpoint, EndpointSet, OnDemandModels
@@ -122,6 +123,7 @@ class Watches:
 
     monitor: HealthMonitor
     cache_watch: CacheWatch
+    channel_watch: ChannelWatch
     gauge_watch: GaugeWatch
     known_answer: KnownAnswer
     shares_secret: bool  # with octavo replicas
@@ -152,6 +154,7 @@ class Watches:
         return cls(
             HealthMonitor(api_key=api_key, secret=secret, limits=limits, on_change=on_change),
             CacheWatch(secret or "", knowledge.prefixes),
+            ChannelWatch(secret or "", api_key=api_key),
             GaugeWatch(api_key=api_key),
             KnownAnswer(
                 secret or "",
@@ -165,7 +168,11 @@ class Watches:
     def of_endpoint(self, endpoint: Endpoint) -> list[Beside]:
         beside = [self.monitor.watch(endpoint), self.gauge_watch.follow(endpoint)]
         if self.shares_secret:
-            beside += [self.cache_watch.follow(endpoint), self.known_answer.watch(endpoint)]
+            beside += [
+                self.cache_watch.follow(endpoint),
+                self.channel_watch.keep(endpoint),
+                self.known_answer.watch(endpoint),
+            ]
         return beside
 
 

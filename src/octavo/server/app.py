@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from octavo import __version__
 from octavo.core.errors import ECHO_LIMIT
-from octavo.core.relay import EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
+from octavo.core.relay import CHANNEL_PATH, EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
 from octavo.http.errors import ErrorAnswer
 from octavo.http.gate import Gate
@@ -85,6 +85,7 @@ def build_app(
             Route("/docs", documentation.docs),
             Route(MODEL_PATH, private.model),
             Route(EVENTS_PATH, private.events),
+            Route(CHANNEL_PATH, PrivateEndpoint(private.channel), methods=["GET"]),
             Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
             Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
         ],

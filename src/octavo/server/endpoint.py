@@ -102,8 +102,7 @@ class GenerationEndpoint(Generic[Request]):
                 heartbeat_seconds=self._services.heartbeat_seconds,
             )
         return RelayedAnswer(
-            send,
-            outlet,
+            *self._services.channels.way(origin.ticket, send, outlet),
             generations,
             form,
             includes_usage=includes_usage,

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from octavo.core.channel import Ticket
 from octavo.core.relay import (
+    CHANNEL_HEADER,
     IDENTITY_HEADER,
     PREFIX_HEADER,
     SECRET_HEADER,
@@ -27,7 +29,7 @@ _SCOPE_KEY = "octavo.origin"
 class Origin:
     """is_relayed: a router reads the stream, so it has marks. progress: what its client has, by choice.
     tenant: the name of the key that this server was given, or a trusted router; "" without keys. prefix: how
-    that router knows the prompt.
+    that router knows the prompt. ticket: by which of its channels it wants the stream.
     """
 
     identity: Identity
@@ -35,6 +37,7 @@ class Origin:
     progress: Mapping[int, ChoiceProgress] = dataclasses.field(default_factory=dict)
     tenant: str = ""
     prefix: PromptPrefix | None = None
+    ticket: Ticket | None = None
 
     @classmethod
     def of(cls, scope: Scope, secret: str | None, now: float) -> "Origin":
@@ -43,14 +46,15 @@ class Origin:
         record = RequestRecord.of(scope)
         record.key_id = headers.get(TENANT_HEADER.decode()) or record.key_id
         tenant = record.key_id or ""
+        ticket = Ticket.parse(headers.get(CHANNEL_HEADER.decode(), ""))
         attached: Origin | None = scope.get(_SCOPE_KEY)
         if attached is not None:
-            return dataclasses.replace(attached, tenant=tenant)
+            return dataclasses.replace(attached, tenant=tenant, ticket=ticket)
         identity = Identity.parse(headers.get(IDENTITY_HEADER.decode(), ""))
         if identity is None:
             return cls(Identity.new(now), tenant=tenant)
         prefix = PromptPrefix.parse(headers.get(PREFIX_HEADER.decode(), ""))
-        return cls(identity, is_relayed=True, tenant=tenant, prefix=prefix)
+        return cls(identity, is_relayed=True, tenant=tenant, prefix=prefix, ticket=ticket)
 
     def cache_salt(self, given: str | None, *, is_shared: bool) -> str:
         """Who may share prefix-cache blocks: those with the same salt. No salt that a client gives makes it

@@ -12,6 +12,7 @@ from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.core.relay import ReplicaCard, Resumption
 from octavo.http.body import read_json_body
 from octavo.http.errors import HttpError
+from octavo.http.request_log import RequestRecord
 from octavo.http.responses import json_response
 from octavo.server.origin import Origin, is_trusted
 from octavo.server.services import Services
@@ -45,6 +46,12 @@ class PrivateSurface:
     def _check(self, scope: Scope) -> None:
         if not is_trusted(scope, self._services.secret):
             raise HTTPException(404)
+
+    async def channel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """By which the router's streams leave, until it does."""
+        self._check(scope)
+        outlet = RequestRecord.of(scope).stream_outlet()
+        await self._services.channels.serve(outlet, receive, send, self._services.is_ending)
 
     async def known_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A completion that no client asked for."""

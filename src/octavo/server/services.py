@@ -14,6 +14,7 @@ from octavo.http.body import read_json_body
 from octavo.http.errors import ErrorAnswer, overloaded
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.cache_events import CacheMirror
+from octavo.server.channels import Channels
 from octavo.server.prompts import PromptEncoder
 from octavo.server.served_model import ServedModel
 from octavo.text.chat_abilities import ChatAbilities
@@ -68,6 +69,7 @@ class Services:
     vocabulary: str = ""  # vocabulary_hash
     is_cache_shared: bool = False  # prefix-cache blocks, between keys
     cache: CacheMirror = dataclasses.field(default_factory=CacheMirror)
+    channels: Channels = dataclasses.field(default_factory=Channels)
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
 

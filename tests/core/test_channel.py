@@ -1,0 +1,31 @@
+"""Frames come out as they went in, however they are cut."""
+
+import pytest
+
+from octavo.core.channel import CHANNEL_BYTES, FrameError, FrameReader, Ticket, frame
+
+FRAMES = [(1, b"one"), (2, b""), (1 << 40, b"x" * 300), (0, b"")]
+
+
+@pytest.mark.parametrize("size", (1, 5, 13, 1000))
+def test_frames_come_whole_in_whatever_pieces(size: int) -> None:
+    data = b"".join(frame(number, piece) for number, piece in FRAMES)
+    reader = FrameReader()
+    found = [one for at in range(0, len(data), size) for one in reader.feed(data[at : at + size])]
+    assert found == FRAMES
+
+
+def test_a_frame_that_is_too_long_is_refused_by_its_head() -> None:
+    head = frame(1, bytes(CHANNEL_BYTES + 1))[:12]
+    with pytest.raises(FrameError, match="1048577 bytes is too long"):
+        FrameReader().feed(head)
+
+
+def test_a_ticket_is_read_as_it_was_written() -> None:
+    ticket = Ticket("0123456789abcdef" * 2, 12)
+    assert Ticket.parse(ticket.header.decode()) == ticket
+
+
+@pytest.mark.parametrize("header", ("", "12", "0123 4", "g" * 32 + " 1", "0" * 32, "0" * 32 + " -1"))
+def test_what_is_no_ticket(header: str) -> None:
+    assert Ticket.parse(header) is None

@@ -1,0 +1,139 @@
+"""A channel to each replica that has them, again and again; and streams that it carries, or that lose it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from octavo.core.relay import ReplicaCard
+from octavo.router.channel_watch import ChannelWatch
+from octavo.router.endpoints import Endpoint
+from octavo.server import channels
+from tests.fakes import READY, FakeEngine, FakeReplica, PacedEngine
+from tests.router.fake_server import fake_servers
+from tests.router.routed import Routed, routed
+from tests.router.test_resumable_relay import ANSWER, LONG, SECRET, failovers, stream
+from tests.server.serving import serving
+
+pytestmark = pytest.mark.asyncio
+
+
+@contextlib.asynccontextmanager
+async def kept(url: str, secret: str = SECRET, **options: float) -> AsyncIterator[Endpoint]:
+    endpoint = Endpoint(url, name="r0")
+    endpoint.is_ready, endpoint.card = True, ReplicaCard("f", 1)
+    keeping = asyncio.create_task(ChannelWatch(secret, retry_seconds=0.01, **options).keep(endpoint))
+    try:
+        yield endpoint
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert endpoint.upstream.channel is None
+
+
+async def until(endpoint: Endpoint, *, is_open: bool) -> None:
+    async with asyncio.timeout(10):
+        while (endpoint.upstream.channel is not None) != is_open:
+            await asyncio.sleep(0.002)
+
+
+async def test_a_channel_is_open_while_the_replica_serves() -> None:
+    async with serving(FakeEngine(b"x"), secret=SECRET) as (replica, url), kept(url) as endpoint:
+        await until(endpoint, is_open=True)
+        assert endpoint.description["channel"]
+        replica.drain.begin()
+        endpoint.is_ready = False
+        await until(endpoint, is_open=False)
+
+
+async def test_one_that_falls_silent_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SIGN_OF_LIFE_SECONDS", 1000.0)
+    async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url), kept(url, silence_seconds=0.05) as one:
+        await until(one, is_open=True)
+        first = one.upstream.channel
+        await until(one, is_open=False)
+        await until(one, is_open=True)
+        assert one.upstream.channel is not first
+
+
+async def test_a_replica_without_channels_is_asked_once() -> None:
+    async with fake_servers(1) as (server,), kept(server.url) as endpoint:
+        await asyncio.sleep(0.2)
+        assert endpoint.upstream.channel is None and server.num_connections == 1
+
+
+async def test_one_without_the_secret_gets_none() -> None:
+    async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url), kept(url, "another") as endpoint:
+        await asyncio.sleep(0.1)
+        assert endpoint.upstream.channel is None
+
+
+@contextlib.asynccontextmanager
+async def one_replica(*, has_channels: bool = True) -> AsyncIterator[tuple[FakeReplica, Routed]]:
+    engine = PacedEngine(ANSWER, pace=0.003)
+    engine.info = msgspec.structs.replace(READY)
+    async with (
+        serving(engine, secret=SECRET) as (replica, url),
+        routed([url], secret=SECRET, limits=LONG, has_channels=has_channels) as router,
+    ):
+        yield replica, router
+
+
+def pieces(router: Routed) -> int:
+    channel = router.endpoints[0].upstream.channel
+    return 0 if channel is None else channel.num_pieces
+
+
+@pytest.mark.parametrize("fields", ({}, {"n": 3, "seed": 5}, {"stop": "Läu", "logprobs": 2}), ids=str)
+async def test_a_stream_by_the_channel_is_the_same_stream(fields: dict[str, object]) -> None:
+    async with one_replica(has_channels=False) as (_, router):
+        without = await stream(router, **fields)
+        assert pieces(router) == 0
+    async with one_replica() as (_, router):
+        assert sorted(await stream(router, **fields)) == sorted(without)
+        assert pieces(router) > 10
+        if "n" not in fields:  # choices come in any order
+            assert await stream(router, **fields) == without
+
+
+async def test_beyond_its_share_a_stream_goes_on_by_its_own_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with one_replica() as (_, router):
+        whole = await stream(router)
+        before = pieces(router)
+        monkeypatch.setattr(channels, "CHANNEL_BYTES", 1500)
+        assert await stream(router) == whole
+        assert 1 < pieces(router) - before < before
+
+
+async def test_streams_whose_channel_breaks_go_on_where_they_stand() -> None:
+    async with one_replica() as (replica, router):
+        undisturbed = await stream(router)
+        asking = [asyncio.create_task(stream(router)) for _ in range(2)]
+        while sum(6 < one.num_output_tokens < 20 for one in replica.engine.streams) < 2:
+            await asyncio.sleep(0.001)
+        await router.cut_channels()
+        assert await asyncio.gather(*asking) == [undisturbed] * 2
+        assert failovers(router) == {"cut": 2}
+        assert router.endpoints[0].load.num_tokens == 0
+
+
+async def test_the_client_is_not_told_of_the_channel() -> None:
+    async with one_replica() as (_, router):
+        assert "x-octavo-channel" not in (await router.ask(stream=True)).headers
+
+
+async def test_who_leaves_leaves_the_channel() -> None:
+    async with one_replica() as (replica, router):
+        asking = asyncio.create_task(router.ask(stream=True))
+        while not any(one.num_output_tokens > 5 for one in replica.engine.streams):
+            await asyncio.sleep(0.001)
+        channel = router.endpoints[0].upstream.channel
+        assert channel is not None and channel.num_streams == 1
+        asking.cancel()
+        async with asyncio.timeout(10):
+            await replica.engine.abort_seen.wait()
+        assert channel.num_streams == 0
