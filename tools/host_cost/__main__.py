@@ -26,13 +26,15 @@ def engine(options: argparse.Namespace) -> None:
 def server(options: argparse.Namespace) -> None:
     """The cost of a token is what a request of many tokens costs more than one of one token."""
     num_requests, num_tokens, path = 2 * options.streams, options.tokens, options.path
-    print(f"microseconds of the server process, {options.streams} streams of {num_tokens} tokens, {path}")
+    reader = options.reader
+    load = f"{options.streams} streams of {num_tokens} tokens, {path}, read by a {reader}"
+    print(f"microseconds of the server process, {load}")
     print(f"{'':<22}{'a request':>11}{'a token':>9}{'whole':>8}{'tokens/s of a core':>20}{'bytes/token':>13}")
     for name, seconds in (("one event a token", KEPT_UP_SECONDS), ("at full speed", 0.0)):
         with served(seconds, *OPTIONS) as process:
-            process.load(options.streams, num_requests, 1, path)
-            short = process.load(options.streams, num_requests, 1, path)
-            long = process.load(options.streams, num_requests, num_tokens, path)
+            process.load(options.streams, num_requests, 1, path, reader)
+            short = process.load(options.streams, num_requests, 1, path, reader)
+            long = process.load(options.streams, num_requests, num_tokens, path, reader)
         token = (long.server_seconds - short.server_seconds) / (long.num_tokens - short.num_tokens)
         print(
             f"{name:<22}{1e6 * short.server_seconds / num_requests:>11.0f}{1e6 * token:>9.1f}"
@@ -57,6 +59,7 @@ def main() -> None:
     command.add_argument("--streams", type=int, default=256)
     command.add_argument("--tokens", type=int, default=256)
     command.add_argument("--path", default="/v1/chat/completions")
+    command.add_argument("--reader", choices=("client", "router", "channel"), default="client")
     command.set_defaults(run=server)
     options = parser.parse_args()
     options.run(options)

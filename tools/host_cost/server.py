@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+SECRET = "host-cost"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,13 +41,15 @@ class Served:
         self.pid = pid
         self.engine_pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
-    def load(self, num_streams: int, num_requests: int, num_tokens: int, path: str) -> ServerCost:
-        """Requests of so many output tokens each, so many at a time."""
+    def load(
+        self, num_streams: int, num_requests: int, num_tokens: int, path: str, reader: str
+    ) -> ServerCost:
+        """Requests of so many output tokens each, so many at a time. reader: see load.py."""
         command = [sys.executable, "-m", "tools.host_cost.load", str(self.port)]
         numbers = [str(value) for value in (num_streams, num_requests, num_tokens)]
         began = time.monotonic()
         before = cpu_seconds_of(self.pid), cpu_seconds_of(self.engine_pid)
-        output = subprocess.run([*command, *numbers, path], stdout=subprocess.PIPE, check=True).stdout
+        output = subprocess.run([*command, *numbers, path, reader], stdout=subprocess.PIPE, check=True).stdout
         server, engine = (
             after - first
             for after, first in zip(
@@ -69,7 +72,11 @@ def served(step_seconds: float, *options: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "tools.host_cost.served", str(step_seconds), "--port", "0", *options]
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "log"
-        with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        environment = {**os.environ, "OCTAVO_SECRET": SECRET}
+        with (
+            log.open("w") as stderr,
+            subprocess.Popen(command, stderr=stderr, env=environment) as process,
+        ):
             try:
                 yield Served(_wait_for_port(process, log), process.pid)
             finally:
