@@ -2,12 +2,15 @@
 
 import asyncio
 
+import msgspec
+
 from octavo.core.messages import EngineStats
 from octavo.core.relay import CacheEvent, ReplicaCard
 from octavo.router.cache_watch import CacheWatch, apply
 from octavo.router.endpoints import Endpoint
 from octavo.router.prefix_index import CachedPrefixes
 from tests.fakes import FakeEngine
+from tests.router.fake_server import FakeServer, Received
 from tests.router.policies.some import endpoints
 from tests.server.serving import serving
 
@@ -80,5 +83,33 @@ def test_one_without_the_secret_is_told_nothing() -> None:
             await asyncio.sleep(0.1)
             assert endpoint.cached_blocks is None
             watching.cancel()
+
+    asyncio.run(run())
+
+
+class Teller(FakeServer):
+    """Of cache events: a line to each who asks."""
+
+    def __init__(self, *lines: bytes) -> None:
+        super().__init__()
+        self._lines = iter(lines)
+
+    def _get(self, request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + next(self._lines) + b"\n")
+
+
+def test_one_that_tells_nonsense_is_asked_again() -> None:
+    async def run() -> None:
+        good = msgspec.json.encode(CacheEvent(0, True, b"a" * 8))
+        server = Teller(b'{"x": ' + b"[" * 100_000, b'{"number": "\xff"}', b"{", good)
+        await server.start()
+        endpoint = followed(server.url)
+        watching = asyncio.create_task(
+            CacheWatch(SECRET, CachedPrefixes(), retry_seconds=0.01).follow(endpoint)
+        )
+        await until(endpoint, {b"a" * 8})
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await server.stop()
 
     asyncio.run(run())

@@ -168,7 +168,8 @@ async def test_another_replicas_answer_cannot_go_on_here() -> None:
 async def test_what_is_no_resumption_is_refused() -> None:
     async with asgi_client(fake_replica(FakeEngine(), secret=SECRET)) as client:
         headers = {**TRUST, "content-type": "application/json"}
-        assert (await client.post(RESUME_PATH, content=b"{}", headers=headers)).status_code == 400
+        for content in (b"{}", b'{"path": "\xff"}', b'{"request": ' + b"[" * 100_000):
+            assert (await client.post(RESUME_PATH, content=content, headers=headers)).status_code == 400
         message = Resumption("/v1/nothing", CARD, IDENTITY, [], msgspec.Raw(b"{}"))
         response = await client.post(RESUME_PATH, content=msgspec.json.encode(message), headers=headers)
         assert response.json()["error"]["param"] == "path"

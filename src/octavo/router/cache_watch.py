@@ -6,6 +6,7 @@ import msgspec
 
 from octavo.core.block_hash import split_short_hashes
 from octavo.core.relay import EVENTS_PATH, SECRET_HEADER, CacheEvent
+from octavo.http.body import UNREADABLE
 from octavo.router.endpoints import FULL_USAGE, Endpoint
 from octavo.router.prefix_index import CachedPrefixes
 from octavo.router.upstream import UpstreamError
@@ -36,7 +37,7 @@ class CacheWatch:
             if endpoint.is_ready and endpoint.card is not None:
                 try:
                     await self._read(endpoint)
-                except (UpstreamError, msgspec.MsgspecError):
+                except (UpstreamError, *UNREADABLE):
                     pass  # health.py says what is wrong with it
                 finally:
                     endpoint.cached_blocks = None

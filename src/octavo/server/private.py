@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.core.relay import ReplicaCard, Resumption
-from octavo.http.body import read_json_body
+from octavo.http.body import UNREADABLE, read_json_body
 from octavo.http.errors import HttpError
 from octavo.http.request_log import RequestRecord
 from octavo.http.responses import json_response
@@ -79,7 +79,7 @@ class PrivateSurface:
         """Raises InvalidRequestError, HttpError: another replica's answer cannot go on here."""
         try:
             resumption = self._decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InvalidRequestError(f"The resumption cannot be read: {error}.") from None
         if resumption.path not in self._endpoints:
             raise InvalidRequestError(
