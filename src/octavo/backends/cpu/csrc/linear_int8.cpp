@@ -2,13 +2,9 @@
 // worth in fp32, in the one order that docs/exactness.md defines.
 //
 // A work item is a few panels with all rows. Few rows keep their sums in registers while a panel passes,
-// unpacked on the way; for more rows it is unpacked to memory: linear_int8_staged.h or,
-// with tiles, linear_int8_amx.h.
+// unpacked on the way; for more rows it is unpacked to memory: linear_int8_staged.h.
 #include "linear.h"
 #include "linear_int8_staged.h"
-#if defined(OCTAVO_ISA_amx)
-#include "linear_int8_amx.h"
-#endif
 
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
@@ -28,6 +24,7 @@ template <WeightFormat F>
 constexpr int FEW_ROWS = Integers<F>::LARGEST > 15 ? MAX_ROWS<F>
                          : PARTS == 1              ? 48
                                                    : 6;
+constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
 
 // R rows, of which the last ones may be of no row: they are multiplied and dropped.
 template <class Dot, WeightFormat F, int R>
@@ -81,16 +78,6 @@ template <class Dot> static void any_item(const LinearArgs &args, int item) {
   });
 }
 
-#if defined(OCTAVO_ISA_amx)
-static void any_item_on_tiles(const LinearArgs &args, int item) {
-  const PanelRange panels = panels_of_item(args.weight, item);
-  with_format(args.weight.format, [&](auto format) {
-    if constexpr (format() != WeightFormat::BF16)
-      tile_item<format()>(args, panels);
-  });
-}
-#endif
-
 } // namespace
 
 #if defined(__AVX2__)
@@ -98,10 +85,6 @@ void linear_int8_item_vnni(const LinearArgs &args, int item) { any_item<DotVnni>
 #endif
 
 void linear_int8_item(const LinearArgs &args, int item) {
-#if defined(OCTAVO_ISA_amx)
-  if (args.num_rows > VECTOR_ROWS)
-    return any_item_on_tiles(args, item);
-#endif
 #if defined(__AVX512VNNI__)
   any_item<DotVnni>(args, item);
 #elif defined(__AVX2__)

@@ -7,8 +7,7 @@
 namespace OCTAVO_KERNEL_NAMESPACE {
 namespace {
 
-constexpr int QUADS = CHUNK / 4;   // of a group
-constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
+constexpr int QUADS = CHUNK / 4; // of a group
 
 // Weights as integers: bytes up to LARGEST, of which ZERO is subtracted.
 template <int LARGEST_, int ZERO_, bool HAS_MINIMUM_ = false, bool SIGNED_ = false> struct IntegerFormat {
