@@ -53,7 +53,7 @@ async def serve(
     say(f"octavo {__version__}: routing to {endpoints}: {url}")
     if admin_listener is not None:
         say(f"endpoints are managed at {url_of(admin_listener, is_tls=tls is not None, path='/endpoints')}")
-    telling = asyncio.create_task(_tell_who_is_absent(router.endpoints))
+    telling = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, _tell_who_is_absent, router.endpoints)
     await wait_for_any(serving[0], signals.first.wait())
     telling.cancel()
     proxy = router.proxy
@@ -71,10 +71,9 @@ async def serve(
     return 0
 
 
-async def _tell_who_is_absent(endpoints: EndpointSet) -> None:
+def _tell_who_is_absent(endpoints: EndpointSet) -> None:
     """Once, some time after the start: later changes are said as they happen. Who is started when somebody
     asks is not expected to be there."""
-    await asyncio.sleep(PATIENCE_SECONDS)
     for endpoint in endpoints.endpoints:
         if not endpoint.is_ready and not endpoints.on_demand.names.intersection(endpoint.static_models):
             say(f"endpoint {endpoint.name} ({endpoint.url}) is not ready yet: {endpoint.complaint}")
