@@ -51,3 +51,15 @@ def test_what_is_remembered_in_full_weighs_as_much_as_what_is_new() -> None:
         forgetful.observe((1.0, 1.0), x)
         faithful.observe((1.0, 1.0), x, remembered=1.0)
     assert value(forgetful, 1) > 15 > 14 > value(faithful, 1)
+
+
+def test_a_machine_that_is_shared_makes_everything_slower_not_unknown() -> None:
+    """Where only one kind of x is seen meanwhile, the others are still known."""
+    fit = LinearFit(START, relative_noise=0.1)
+    observe(fit, (2.0, 0.3), 400, noise=0.05)
+    for _ in range(8):
+        fit.observe((1.0, 10.0), 3 * 5.0)
+    assert value(fit, 100) == pytest.approx(3 * 32, rel=0.1)
+    for _ in range(8):
+        fit.observe((1.0, 10.0), 5.0)
+    assert value(fit, 100) == pytest.approx(32, rel=0.1)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 REMEMBERED = 0.995  # weight of an observation's evidence after one more, unless said otherwise
 START_UNCERTAINTY = 4.0  # of a start value, as a multiple of it
 OUTLIER = 3.0  # standard deviations; evidence beyond counts as this much
-MAX_OUTLIERS = 5  # in a row
+MAX_OUTLIERS = 5  # in a row, until everything is taken to be slower or faster; twice as many: all to be new
 
 
 class LinearFit:
@@ -16,7 +16,8 @@ class LinearFit:
     cost many times what they compute.
 
     Errors are weighed relative to the prediction, so that small values count as much as large ones; the error
-    of an outlier is clipped, but several in a row make the fit begin anew.
+    of an outlier is clipped. After several in a row all coefficients are multiplied by what the last one was
+    off by, as when a machine is shared; when that does not help, the fit begins anew.
     """
 
     def __init__(self, start: Sequence[float], *, relative_noise: float) -> None:
@@ -37,7 +38,10 @@ class LinearFit:
         limit = OUTLIER * (variance + noise) ** 0.5
         error = y - predicted
         self._num_outliers = self._num_outliers + 1 if abs(error) > limit else 0
-        if self._num_outliers == MAX_OUTLIERS:  # no accident: the machine or the load has changed
+        if self._num_outliers == MAX_OUTLIERS and predicted > 0 < y:
+            self._scale(y / predicted)
+            return
+        if self._num_outliers >= 2 * MAX_OUTLIERS:
             self._forget()
             gain = [_dot(row, x) for row in self._covariance]
             variance = _dot(x, gain)
@@ -60,6 +64,11 @@ class LinearFit:
             [deviation**2 if column == row else 0.0 for column in range(count)]
             for row, deviation in enumerate(self._max_deviation)
         ]
+
+    def _scale(self, factor: float) -> None:
+        self.coefficients = tuple([factor * value for value in self.coefficients])
+        self._max_deviation = [factor * value for value in self._max_deviation]
+        self._covariance = [[factor**2 * value for value in row] for row in self._covariance]
 
     def _learn(self, gain: list[float], weight: float, remembered: float) -> None:
         """The covariance after an observation. What forgetting lets grow while the observations say nothing
