@@ -2,7 +2,10 @@
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from octavo.backends.sim.backend import SimBackend, sim_token
 from octavo.backends.sim.clock import VirtualClock
@@ -15,6 +18,7 @@ from octavo.engine.compiling import Grammars
 from octavo.engine.core import EngineCore
 from octavo.kv.manager import KVManager
 from octavo.scheduler.scheduler import Scheduler
+from tests.speculating import EagerSpeculation, Recalling
 
 VOCAB_SIZE = 1000
 
@@ -39,18 +43,26 @@ class ListJournal:
 
 
 class RecordingBackend(SimBackend):
-    """Keeps the steps; the output rows of seeds in not_finite_seeds hold NaN."""
+    """Keeps the steps; the output rows of seeds in not_finite_seeds hold NaN; those in no_token_from
+    have nothing to sample from that position on."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self.steps: list[StepInput] = []
         self.not_finite_seeds: set[int] = set()
+        self.no_token_from: dict[int, int] = {}
         self._seed_of_slot: dict[int, int] = {}
 
     def submit(self, step: StepInput) -> Ticket:
         self.steps.append(step)
         self._seed_of_slot.update({admission.slot: admission.seed for admission in step.admitted})
         return super().submit(step)
+
+    def _sample(self, slot_id: int, mask: NDArray[np.uint32] | None) -> int | None:
+        slot = self._slot(slot_id)
+        if len(slot.token_ids) >= self.no_token_from.get(slot.admission.seed, 1 << 30):
+            return None
+        return super()._sample(slot_id, mask)
 
     def collect(self, ticket: Ticket, masks: object = None) -> StepOutput:
         output = super().collect(ticket, masks)
@@ -77,6 +89,7 @@ class SimEngine:
         enable_prefix_caching: bool = True,
         windows: tuple[int | None, ...] = (None,),
         grammars: Grammars | None = None,
+        guesses_ahead: bool = False,
     ) -> None:
         self.clock = VirtualClock(100.0)
         self.kv = KVManager(
@@ -93,6 +106,7 @@ class SimEngine:
             target_itl_seconds=target_itl_seconds,
             target_ttft_seconds=target_ttft_seconds,
         )
+        self.scheduler.speculation = EagerSpeculation(self.scheduler.step_time, 15 * guesses_ahead)
         self.backend = RecordingBackend(
             num_blocks=num_blocks,
             num_checkpoint_blocks=num_checkpoint_blocks,
@@ -112,6 +126,7 @@ class SimEngine:
             enable_prefix_caching=enable_prefix_caching,
             grammars=grammars,
             journal=self.journal,
+            new_drafter=(lambda: Recalling(self._futures)) if guesses_ahead else None,
             clock=self.clock.now,
         )
         self.submitted: dict[str, Submit] = {}
@@ -192,6 +207,12 @@ class SimEngine:
         submit = self.submitted[request_id]
         first = submit.num_prompt_tokens
         return [sim_token(submit.seed, submit.branch, first + i, VOCAB_SIZE, ()) for i in range(num_tokens)]
+
+    def _futures(self) -> Iterator[list[int]]:
+        """Every request with the answer it will get."""
+        for request_id, submit in self.submitted.items():
+            prompt = submit.token_ids[: submit.num_prompt_tokens]
+            yield [*prompt, *self.expected_tokens(request_id, submit.sampling.max_tokens or 0)]
 
     def check_complete(self, request_id: str) -> None:
         """It ended by length, with the tokens it gets when it is alone."""

@@ -84,6 +84,9 @@ class EngineConfig:
     """Threads that compute; default: the cores this process may use."""
     max_num_queued_requests: int = 1024
     """Requests that may wait for the engine; one more is answered 503."""
+    num_speculative_tokens: int = 15
+    """Tokens that an answer guesses ahead in one step at most, from its own text so far, where that is
+    likely to be faster; no answer changes. 0: none."""
     target_itl: float | None = None
     """Seconds between two tokens of an answer at most: prompts are cut to fit, and requests wait if need be;
     default: prompts may slow those who generate down to two fifths of their pace."""
@@ -94,6 +97,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         _require_at_least("max_num_seqs", self.max_num_seqs, 1)
         _require_at_least("max_num_batched_tokens", self.max_num_batched_tokens, self.max_num_seqs)
+        _require_at_least("num_speculative_tokens", self.num_speculative_tokens, 0)
         _require_at_least("max_num_queued_requests", self.max_num_queued_requests, 1)
         for name, value in (("max_model_len", self.max_model_len), ("threads", self.threads)):
             if value is not None:

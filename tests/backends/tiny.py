@@ -8,7 +8,7 @@ import numpy as np
 from octavo.backends.base import StepLimits
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, OutputKind, StepInput
+from octavo.core.step import NO_LOGPROBS, NO_MASK, Admission, OutputKind, RowStatus, StepInput
 from octavo.models.architecture import Activation, Architecture, Experts, LayerKind, NormPlacement, QKNorm
 from octavo.models.lowering import lower
 from octavo.models.program import Program
@@ -160,7 +160,8 @@ class StepMaker:
         self._sampling = sampling
         self._step_id = 0
 
-    def step(self, counts: dict[int, int]) -> StepInput:
+    def step(self, counts: dict[int, int], drafts: Mapping[int, list[int]] | None = None) -> StepInput:
+        """drafts: of slots that catch up, whose blocks have room for them."""
         admitted, new_blocks, query_start, token_ids, output_row, output_slot = [], [], [0], [], [], []
         num_computed = []
         for slot, count in counts.items():
@@ -175,8 +176,11 @@ class StepMaker:
             query_start.append(len(token_ids))
             self._computed[slot] = first + count
             if first + count == len(tokens):
-                output_row.append(len(token_ids) - 1)
-                output_slot.append(slot)
+                guesses = (drafts or {}).get(slot, [])
+                output_row += range(len(token_ids) - 1, len(token_ids) + len(guesses))
+                output_slot += [slot] * (1 + len(guesses))
+                token_ids += guesses
+                query_start[-1] = len(token_ids)
         self._step_id += 1
         ints = lambda values, shape=-1: np.array(values, np.int32).reshape(shape)  # noqa: E731
         return StepInput(
@@ -186,9 +190,16 @@ class StepMaker:
             ints([NO_LOGPROBS] * len(output_row)), ints([NO_MASK] * len(output_row)),
         )  # fmt: skip
 
-    def append(self, step: StepInput, tokens: np.ndarray) -> None:
-        for slot, token in zip(step.output_slot.tolist(), tokens.tolist(), strict=True):
+    def append(self, step: StepInput, tokens: np.ndarray, status: np.ndarray | None = None) -> None:
+        """status: where it is not OK nothing was sampled."""
+        is_sampled = np.ones(len(tokens), bool) if status is None else status == RowStatus.OK
+        before = -1
+        for slot, token in zip(
+            step.output_slot[is_sampled].tolist(), tokens[is_sampled].tolist(), strict=True
+        ):
             self._tokens[slot].append(token)
+            self._computed[slot] += slot == before  # after a draft that was right
+            before = slot
 
 
 def mixed_steps(maker: StepMaker) -> Iterator[StepInput]:

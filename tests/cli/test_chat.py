@@ -200,7 +200,7 @@ def test_a_pipe_is_part_of_the_prompt(
     assert model.prompts == [[said("user", expected)]]
     assert capsys.readouterr().err == ""
     [(path, options)] = loaded
-    assert path == "/models/echo" and (options["threads"], options["max_num_seqs"]) == (1, 1)
+    assert path == "/models/echo" and (options["threads"], options["max_num_seqs"]) == (1, chat_module.ROWS)
 
 
 def test_without_a_prompt_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ GAUGES = (
 COUNTERS = (
     *("vllm:prefix_cache_queries", "vllm:prefix_cache_hits", "vllm:num_preemptions", "vllm:prompt_tokens"),
     *("vllm:prompt_tokens_cached", "vllm:prompt_tokens_recomputed", "vllm:generation_tokens"),
+    *("vllm:spec_decode_num_drafts", "vllm:spec_decode_num_draft_tokens"),
+    "vllm:spec_decode_num_accepted_tokens",
     *("vllm:request_success", "vllm:admission_rejections", "octavo:engine_restarts"),
 )
 HISTOGRAMS = (

@@ -27,6 +27,7 @@ class EngineMachine(RuleBasedStateMachine):
         target_ttft_seconds=st.sampled_from([0.1, None]),
         enable_prefix_caching=st.booleans(),
         windows=st.sampled_from([(None,), (None, 20), (16, None, 40), (33,)]),
+        guesses_ahead=st.booleans(),
     )
     def start(self, num_blocks, windows, **options):
         self.engine = SimEngine(num_blocks=num_blocks * len(windows), windows=windows, **options)

@@ -41,6 +41,13 @@ def empty_logprobs(step: StepInput) -> StepLogprobs | None:
     )
 
 
+def draft_of(step: StepInput, output: int) -> int | None:
+    """The draft that an output of kind SAMPLE follows; None: it follows its slot's last token."""
+    if not output or step.output_slot[output - 1] != step.output_slot[output]:
+        return None
+    return int(step.token_ids[step.output_row[output]])
+
+
 def pooled_status(pooled: Float32Array) -> Int32Array:
     """RowStatus of each pooled row."""
     is_finite = np.isfinite(pooled).all(axis=1)

@@ -29,6 +29,8 @@ class OfflineOptions:
     """Tokens of each prompt; they are random and never repeat."""
     output_tokens: int = 128
     """Tokens of each answer."""
+    num_speculative_tokens: int = 0
+    """As `octavo serve` takes it; answers to random prompts repeat themselves more than others do."""
     runs: int = 3
     """Bursts of each cell, in turns; a rate is their median."""
     seed: int = 0

@@ -38,6 +38,7 @@ def run_offline(model: str, options: OfflineOptions, load: LoadOptions) -> int:
         model=str(resolve(model, environment.home)),
         max_num_seqs=max(usual.max_num_seqs, *options.concurrencies),
         max_num_batched_tokens=max(usual.max_num_batched_tokens, *options.concurrencies),
+        num_speculative_tokens=options.num_speculative_tokens,
         **dataclasses.asdict(load),
     )
     began = time.perf_counter()

@@ -31,6 +31,9 @@ HELP = """/clear      forget the conversation
 Ctrl-C      end the answer"""
 
 
+ROWS = 16  # one request, and what it guesses ahead
+
+
 def run_chat(model: str, prompt: str, options: ChatOptions, load: LoadOptions) -> int:
     """Returns the exit code. Raises OctavoError for what is the user's to change."""
     environment = Environment.read()
@@ -40,7 +43,7 @@ def run_chat(model: str, prompt: str, options: ChatOptions, load: LoadOptions) -
         prompt = _with_piped(prompt)
     path = str(resolve(model, environment.home))
     with _notice(f"loading {served_name(model)} ..."):
-        llm = LLM(path, max_num_seqs=1, **dataclasses.asdict(load))
+        llm = LLM(path, max_num_seqs=ROWS, **dataclasses.asdict(load))
     with llm:
         chat = Chat(llm, options.system, params)
         console = Console(chat, is_verbose=options.verbose, has_colour=not environment.no_color)

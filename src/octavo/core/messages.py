@@ -111,6 +111,9 @@ class EngineStats(msgspec.Struct, array_like=True):
     num_recomputed_tokens: int = 0
     prefix_cache_queries: int = 0  # tokens
     prefix_cache_hits: int = 0  # tokens
+    num_drafts: int = 0  # guesses ahead, of one token or several
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0  # of those, as right
     cached_blocks: bytes = b""  # since the frame before: blocks that can now be found, as short_hashes
     forgotten_blocks: bytes = b""  # and those that no longer can
 

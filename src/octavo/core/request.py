@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octavo.core.block_hash import BlockHash, extend_hashes
+from octavo.core.drafting import Drafting
 from octavo.core.sampling_params import SamplingParams
 from octavo.core.step import NO_LOGPROBS
 from octavo.core.token_constraint import TokenConstraint
@@ -68,6 +69,8 @@ class Request:
     queue_seconds: float = 0.0  # arrival to first scheduled
     prefill_seconds: float = 0.0  # first scheduled to first token
     constraint: TokenConstraint | None = None  # what may be sampled next
+    drafting: Drafting | None = None  # guesses ahead
+    drafts: list[int] = dataclasses.field(default_factory=list)  # guesses that the step in flight computes
     pooling: Pooling | None = None  # an embedding of the prompt instead of tokens
     num_scored_tokens: int = 1  # prompt tokens whose logprobs are known; the first one has none
     num_pooled_tokens: int = 0  # prompt tokens in hidden_sum

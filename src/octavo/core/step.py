@@ -64,6 +64,7 @@ class RowStatus(enum.IntEnum):
     OK = 0
     NOT_FINITE = 1  # the row's logits hold NaN or Inf: its request fails, its blocks must not be cached
     NO_TOKEN = 2  # masks, allowed ids and bad words leave no token to sample: its request fails
+    NOT_SAMPLED = 3  # a draft before the row, or the row's own, was wrong; or the row has nothing to sample
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +91,10 @@ class StepInput:
     Request r computes rows query_start[r] to query_start[r+1] at positions num_computed[r], num_computed[r] +
     1, ... The token sampled from a row at position p is at position p + 1.
 
-    Outputs lie by kind: all of SAMPLE, at most one a slot; then SCORE, then POOL, as many as there are rows.
+    Outputs lie by kind: all of SAMPLE, then SCORE, then POOL, as many as there are rows. A slot's outputs of
+    kind SAMPLE, of consecutive rows, lie together, at most as many in all as there are slots. The first one's
+    row is that of the slot's last token; those after it compute drafts, guesses of what follows. A token is
+    sampled after each as long as the ones before it were right; the rest is NOT_SAMPLED.
     The back end computes logits for a bounded number of rows at a time, never for all. A slot's penalties and
     bad words follow what it was admitted with and has sampled since; SCORE does not touch them.
     """

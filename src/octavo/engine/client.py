@@ -37,6 +37,9 @@ _COUNTERS = (
     "num_recomputed_tokens",
     "prefix_cache_queries",
     "prefix_cache_hits",
+    "num_drafts",
+    "num_draft_tokens",
+    "num_accepted_tokens",
 )
 
 Send = Callable[[msgspec.Struct], None]

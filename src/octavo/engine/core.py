@@ -10,6 +10,7 @@ from typing import Protocol
 
 from octavo.backends.base import Backend
 from octavo.core.block_hash import BlockHash, root_hash
+from octavo.core.drafting import Drafter, Drafting
 from octavo.core.errors import InvalidRequestError, OctavoError, OverloadedError
 from octavo.core.messages import OVERLOADED, EngineStats, RequestOutput, Submit
 from octavo.core.request import FinishReason, Request
@@ -59,7 +60,8 @@ class EngineCore:
     """fingerprint names model, numerics and KV format in every block's identity.
 
     Without prefix caching requests have unrelated identities, so each finds only its own blocks, after a
-    preemption, and its forks'. clock is that of Submit.arrival.
+    preemption, and its forks'. new_drafter: guesses ahead for each request, if the scheduler takes guesses.
+    clock is that of Submit.arrival.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class EngineCore:
         enable_prefix_caching: bool = True,
         grammars: Grammars | None = None,
         journal: Journal | None = None,
+        new_drafter: Callable[[], Drafter] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scheduler = scheduler
@@ -84,6 +87,7 @@ class EngineCore:
         self._fingerprint = fingerprint
         self._enable_prefix_caching = enable_prefix_caching
         self._journal = journal or NullJournal()
+        self._new_drafter = new_drafter
         self._clock = clock
         grammars = grammars or NoGrammars()
         self._compiling = Compiling(grammars, note=self._journal.note_compile, clock=clock)
@@ -214,10 +218,17 @@ class EngineCore:
             tenant=submit.tenant,
             pooling=submit.pooling,
             constraint=constraint,
+            drafting=self._drafting(submit),
             cache_root=self._cache_root(submit),
             is_suspect=submit.is_suspect,
             is_probe=submit.is_probe,
         )
+
+    def _drafting(self, submit: Submit) -> Drafting | None:
+        """None where nothing is sampled, or a grammar must see each token before the next."""
+        if self._new_drafter is None or submit.pooling is not None or submit.grammar is not None:
+            return None
+        return Drafting(self._new_drafter())
 
     def _cache_root(self, submit: Submit) -> BlockHash | None:
         if submit.is_probe:

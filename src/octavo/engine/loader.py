@@ -20,6 +20,7 @@ from octavo.core.kv_dtype import KVDType
 from octavo.core.messages import Ready, Submit
 from octavo.core.sampling_params import SamplingParams
 from octavo.decoding.grammar import GrammarCompiler
+from octavo.decoding.prompt_lookup import PromptLookup
 from octavo.engine.core import EngineCore, Journal
 from octavo.engine.model_files import Model, open_model, open_vocabulary
 from octavo.engine.resources import available_cores, available_memory_bytes, resident_bytes
@@ -88,16 +89,9 @@ def load_engine(
     process_bytes = resident_bytes()
     loaded = load_weights(model, RepackedFiles.of_home(environment.home), threads, clock.lap)
     fingerprint = _fingerprint(loaded.fingerprint, config)
-    backend = CpuBackend(
-        program,
-        model.checkpoint.parts,
-        limits,
-        plan.num_blocks,
-        plan.num_checkpoint_blocks,
-        num_threads=threads,
-        isa=isa,
-        weights=loaded.packed,
-    )
+    parts, weights = model.checkpoint.parts, loaded.packed
+    num_blocks = (plan.num_blocks, plan.num_checkpoint_blocks)
+    backend = CpuBackend(program, parts, limits, *num_blocks, num_threads=threads, isa=isa, weights=weights)
     kv = _kv_manager(config, model, plan)
     core = EngineCore(
         _scheduler(config, kv, _step_cost(model, plan, threads, isa, _activations(config)), epoch),
@@ -109,6 +103,7 @@ def load_engine(
         enable_prefix_caching=config.enable_prefix_caching,
         grammars=_grammars(model, path),
         journal=journal,
+        new_drafter=PromptLookup if config.num_speculative_tokens else None,
     )
     compute_first_token(core)
     clock.lap("first token")
@@ -259,6 +254,7 @@ def _scheduler(config: EngineConfig, kv: KVManager, step_cost: StepCost, epoch: 
         target_itl_seconds=config.target_itl,
         target_ttft_seconds=config.target_ttft,
         step_cost=step_cost,
+        num_speculative_tokens=config.num_speculative_tokens,
         epoch=epoch,
     )
 

@@ -45,6 +45,9 @@ _ENGINE_COUNTERS = {
     "num_generation_tokens": ("vllm:generation_tokens", "Tokens generated."),
     "num_recomputed_tokens": ("vllm:prompt_tokens_recomputed", "Tokens computed again after a preemption."),
     "prefix_cache_queries": ("vllm:prefix_cache_queries", "Tokens looked up in the prefix cache."),
+    "num_drafts": ("vllm:spec_decode_num_drafts", "Guesses of what an answer goes on with."),
+    "num_draft_tokens": ("vllm:spec_decode_num_draft_tokens", "Tokens in these guesses."),
+    "num_accepted_tokens": ("vllm:spec_decode_num_accepted_tokens", "Tokens in them that were right."),
     "prefix_cache_hits": ("vllm:prefix_cache_hits", "Tokens found in the prefix cache."),
 }
 

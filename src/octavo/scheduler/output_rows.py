@@ -15,7 +15,8 @@ from octavo.core.step import NO_LOGPROBS, NO_MASK, Int32Array, OutputKind
 class OutputRows:
     """Filled in the order of a step's requests, then read.
 
-    sampled      requests whose next token is chosen, in the order of the rows of kind SAMPLE
+    sampled      requests whose next token is chosen, in the order of the rows of kind SAMPLE, of which each
+                 has one, and one for each of its drafts
     scored       (request, so many rows of kind SCORE), for its prompt tokens from num_scored_tokens on
     pooled       (request, so many rows of kind POOL)
     constrained  requests among sampled that have a mask, in the order of the masks
@@ -29,6 +30,7 @@ class OutputRows:
         self.constrained: list[Request] = []
         self.ending: list[Request] = []
         self._sampled_rows: list[int] = []
+        self._sampled_owners: list[Request] = []
         self._scored_rows: list[int] = []
         self._pooled_rows: list[int] = []
         self._targets: list[int] = []
@@ -38,12 +40,17 @@ class OutputRows:
         return bool(self.scored or self.pooled or self.ending)
 
     def add_last_row(self, request: Request, row: int) -> None:
-        """With this row the request has caught up."""
+        """With this row the request has caught up; those of its drafts follow."""
         if request.ends_with_prompt:
             self.ending.append(request)
             return
         self.sampled.append(request)
         self._sampled_rows.append(row)
+        self._sampled_owners.append(request)
+        if request.drafts:
+            num_drafts = len(request.drafts)
+            self._sampled_rows += range(row + 1, row + 1 + num_drafts)
+            self._sampled_owners += [request] * num_drafts
 
     def add_prompt_rows(self, request: Request, computed: int, end: int, first_row: int) -> None:
         """What the rows of prompt positions [computed, end), from first_row on, tell besides a next token."""
@@ -62,13 +69,13 @@ class OutputRows:
 
     def arrays(self) -> dict[str, Int32Array]:
         """The output fields of a StepInput."""
-        num_sampled = len(self.sampled)
+        num_sampled = len(self._sampled_rows)
         arrays = {
             "output_row": np.array(self._sampled_rows, np.int32),
-            "output_slot": np.array([request.slot for request in self.sampled], np.int32),
+            "output_slot": np.array([request.slot for request in self._sampled_owners], np.int32),
             "output_kind": np.zeros(num_sampled, np.int32),  # SAMPLE
             "target": np.array([-1] * num_sampled, np.int32),
-            "num_logprobs": np.array([request.num_logprobs for request in self.sampled], np.int32),
+            "num_logprobs": np.array([request.num_logprobs for request in self._sampled_owners], np.int32),
             "mask_row": self._mask_rows(),
         }
         if self.scored:
@@ -80,11 +87,11 @@ class OutputRows:
     def owners(self) -> list[Request]:
         """Whose each output is."""
         others = [request for request, count in self.scored + self.pooled for _ in range(count)]
-        return self.sampled + others
+        return self._sampled_owners + others
 
     def _mask_rows(self) -> Int32Array:
-        rows = [NO_MASK] * len(self.sampled)
-        for i, request in enumerate(self.sampled):
+        rows = [NO_MASK] * len(self._sampled_owners)
+        for i, request in enumerate(self._sampled_owners):
             if request.constraint is not None:
                 rows[i] = len(self.constrained)
                 self.constrained.append(request)

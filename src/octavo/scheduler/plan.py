@@ -22,6 +22,7 @@ class Plan:
     requests: list[Request]  # [R]
     num_new_tokens: list[int]  # [R]
     outputs: OutputRows  # whose outputs the step has
+    num_drafts: int
     num_context_tokens: int  # summed over rows: how many tokens each attends to
     new_in_kind: list[Request]  # those for which a step like this is the first: first chunk, first decode
 
@@ -51,13 +52,13 @@ class StepBuilder:
             request.slot = -1
 
     def build(self, requests: list[Request], num_new_tokens: list[int], new_in_kind: list[Request]) -> Plan:
-        """Extends the requests' block tables by what the step writes."""
+        """Extends the requests' block tables by what the step writes. Drafts come besides the new tokens."""
         admitted: list[Admission] = []
         new_blocks: list[tuple[int, int, int, int]] = []
         slots, num_computed, query_start = [], [], [0]
         token_ids: list[int] = []
         outputs = OutputRows()
-        num_context_tokens, num_groups = 0, self._kv.num_groups
+        num_context_tokens, num_drafts, num_groups = 0, 0, self._kv.num_groups
         for request, count in zip(requests, num_new_tokens, strict=True):
             computed = request.num_computed_tokens
             end = computed + count
@@ -77,6 +78,11 @@ class StepBuilder:
                 outputs.add_prompt_rows(request, computed, end, query_start[-2])
             if end == len(request.token_ids):
                 outputs.add_last_row(request, len(token_ids) - 1)
+                if request.drafts:
+                    token_ids += request.drafts
+                    query_start[-1] = len(token_ids)
+                    num_drafts += len(request.drafts)
+                    num_context_tokens += len(request.drafts) * end
         step = StepInput(
             step_id=self._next_step_id,
             epoch=self._epoch,
@@ -92,7 +98,7 @@ class StepBuilder:
         )
         self._released.clear()
         self._next_step_id += 1
-        return Plan(step, requests, num_new_tokens, outputs, num_context_tokens, new_in_kind)
+        return Plan(step, requests, num_new_tokens, outputs, num_drafts, num_context_tokens, new_in_kind)
 
     def _new_blocks(self, request: Request, num_known: int) -> list[tuple[int, int, int, int]]:
         """Entries of the block table from num_known on: slot, group, index, block."""

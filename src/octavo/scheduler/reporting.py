@@ -90,8 +90,8 @@ def _add_logprobs(rows: OutputRows, logprobs: StepLogprobs, reports: _Reports) -
     row = 0
     for request in rows.sampled:
         if request.num_logprobs >= 0 and (output := reports.of(request)) is not None:
-            output.logprobs = _read_logprobs(logprobs, row, row + 1, request.num_logprobs)
-        row += 1
+            output.logprobs = _read_logprobs(logprobs, row, row + len(output.token_ids), request.num_logprobs)
+        row += 1 + len(request.drafts)
     for request, count in rows.scored:
         if (output := reports.of(request)) is not None:
             num_top = request.sampling.prompt_logprobs or 0

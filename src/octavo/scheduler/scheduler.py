@@ -19,6 +19,7 @@ from octavo.kv.manager import KVManager
 from octavo.scheduler.plan import Plan, StepBuilder
 from octavo.scheduler.reporting import embedding_bytes, failure_of, output_of, refusal_of, report_rows
 from octavo.scheduler.roster import Roster
+from octavo.scheduler.speculation import Speculation
 from octavo.scheduler.step_budget import StepBudget
 from octavo.scheduler.step_time import StepCost, StepTimeModel
 
@@ -38,6 +39,7 @@ class Scheduler:
         target_itl_seconds: float | None = None,
         target_ttft_seconds: float | None = None,
         step_cost: StepCost | None = None,
+        num_speculative_tokens: int = 0,
         epoch: int = 0,
     ) -> None:
         assert 1 <= max_num_seqs <= max_num_batched_tokens
@@ -49,6 +51,8 @@ class Scheduler:
             target_itl_seconds=target_itl_seconds,
             target_ttft_seconds=target_ttft_seconds,
         )
+        self.speculation = Speculation(self.step_time, num_speculative_tokens)
+        self._max_num_seqs = max_num_seqs
         self._builder = StepBuilder(kv, max_num_seqs, epoch)
         self._stats = EngineStats()
         self._roster = Roster(
@@ -111,7 +115,8 @@ class Scheduler:
     def update(self, plan: Plan, output: StepOutput, now: float) -> list[RequestOutput]:
         """Apply a step's result: append tokens, end what is finished. One output per sampled request."""
         step = plan.step
-        self.step_time.observe(step.num_tokens, plan.num_context_tokens, step.num_requests, output.seconds)
+        num_parts = step.num_requests + plan.num_drafts
+        self.step_time.observe(step.num_tokens, plan.num_context_tokens, num_parts, output.seconds)
         self._stats.num_steps += 1
         self._stats.num_step_tokens = step.num_tokens
         outputs = self._fail(plan, output) if np.count_nonzero(output.status) else []
@@ -119,12 +124,17 @@ class Scheduler:
         for request, count in zip(plan.requests, plan.num_new_tokens, strict=True):
             if request.status is running:
                 self._advance(request, request.num_computed_tokens + count)
-        for request, token in zip(plan.outputs.sampled, output.token.tolist(), strict=False):
-            if request.status is running:
-                outputs.append(self._append(request, token, now))
+        if plan.num_drafts:
+            outputs += self._append_drafted(plan, output, now)
+        else:
+            for request, token in zip(plan.outputs.sampled, output.token.tolist(), strict=False):
+                if request.status is running:
+                    outputs.append(self._append(request, token, now))
         if output.logprobs is not None or plan.outputs.has_more_than_tokens:
             for request, last_output in report_rows(plan.outputs, output, outputs):
                 self._end_with_prompt(request, last_output, now)
+        for request in plan.outputs.sampled if plan.num_drafts else ():
+            request.drafts = []
         if any(item.finish_reason is not None for item in outputs):
             self._roster.running[:] = [one for one in self._roster.running if one.status is running]
         return outputs
@@ -170,6 +180,9 @@ class Scheduler:
             granted = [(request, share) for request, share in zip(prefills, shares, strict=True) if share]
             decodes.extend(request for request, _ in granted)
             counts.extend(share for _, share in granted)
+        elif decodes and not num_admissible:
+            num_spare_rows = min(self._max_num_seqs - len(decodes), self._budget.num_tokens_left)
+            self.speculation.draft(decodes, num_context_tokens, num_spare_rows, self._budget.draft_seconds)
         return decodes, counts
 
     def _choose_beside(
@@ -200,7 +213,8 @@ class Scheduler:
     def _fail(self, plan: Plan, output: StepOutput) -> list[RequestOutput]:
         outputs = []
         for request, status in zip(plan.outputs.owners(), output.status.tolist(), strict=True):
-            if status != RowStatus.OK and request.status is RequestStatus.RUNNING:
+            has_failed = status not in (RowStatus.OK, RowStatus.NOT_SAMPLED)
+            if has_failed and request.status is RequestStatus.RUNNING:
                 outputs.append(failure_of(request, RowStatus(status)))
                 self._end(request, is_poisoned=status == RowStatus.NOT_FINITE)
         return outputs
@@ -233,6 +247,32 @@ class Scheduler:
         if finish_reason is not None:
             self._end(request)
         return output
+
+    def _append_drafted(self, plan: Plan, output: StepOutput, now: float) -> list[RequestOutput]:
+        """The same in a step with drafts: one that came true is computed, and the token after it sampled."""
+        outputs = []
+        tokens, status = output.token.tolist(), output.status.tolist()
+        row = 0
+        for request in plan.outputs.sampled:
+            end = row + 1 + len(request.drafts)
+            if request.status is RequestStatus.RUNNING:
+                result = self._append(request, tokens[row], now)
+                while (row := row + 1) < end and result.finish_reason is None and status[row] == RowStatus.OK:
+                    self._advance(request, request.num_computed_tokens + 1)
+                    more = self._append(request, tokens[row], now)
+                    result.token_ids += more.token_ids
+                    result.finish_reason = more.finish_reason
+                outputs.append(result)
+                self._learn(request, len(result.token_ids) - 1)
+            row = end
+        return outputs
+
+    def _learn(self, request: Request, num_accepted: int) -> None:
+        if request.drafts and request.drafting is not None:
+            request.drafting.learn(len(request.drafts), num_accepted)
+            self._stats.num_drafts += 1
+            self._stats.num_draft_tokens += len(request.drafts)
+            self._stats.num_accepted_tokens += num_accepted
 
     def _end_with_prompt(self, request: Request, output: RequestOutput, now: float) -> None:
         self._note_first_token(request, 1, now)

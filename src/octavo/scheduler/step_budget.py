@@ -78,6 +78,11 @@ class StepBudget:
         self._has_granted = False
         self._seconds_left = None
 
+    @property
+    def draft_seconds(self) -> float | None:
+        """What a step may take that computes drafts and no prompts; None: as long as it pays."""
+        return self._itl_seconds
+
     def _efficient_tokens(self) -> int:
         """Of prompts, in whole blocks."""
         most = self._max_num_batched_tokens

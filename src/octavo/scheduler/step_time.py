@@ -54,6 +54,10 @@ class StepTimeModel:
             + self._per_request * num_requests
         )
 
+    def decode_seconds(self, num_context_tokens: float) -> float:
+        """What one more row that is sampled, and attends to so many tokens, adds to a step."""
+        return self._per_token + self._per_context_token * num_context_tokens + self._per_request
+
     def chunk_seconds(self, num_tokens: int, num_computed: int) -> float:
         """What a chunk of num_tokens after num_computed adds to a step that it joins."""
         return self._per_request + num_tokens * (

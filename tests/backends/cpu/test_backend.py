@@ -12,7 +12,7 @@ from octavo.backends.reference.backend import ReferenceBackend
 from octavo.core.errors import ModelFileError, StartError
 from octavo.core.kv_dtype import KVDType
 from octavo.core.sampling_params import SamplingParams
-from octavo.core.step import StepPhase
+from octavo.core.step import RowStatus, StepPhase
 from octavo.models.architecture import Architecture
 from octavo.models.digits import with_digits
 from octavo.models.ops import OpKind
@@ -37,6 +37,7 @@ from tests.backends.tiny import (
 BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated", "avx512_plain", "avx2_plain")
 ISAS = [isa for isa in BUILDS if load_library().octavo_has_isa(isa.encode())]
 GREEDY = SamplingParams(temperature=0)
+PENALIZED = SamplingParams(temperature=1.5, seed=3, repetition_penalty=1.4, frequency_penalty=0.5)
 
 
 def run(
@@ -216,6 +217,40 @@ def test_variants_equal_the_reference_with_blocks_freed_behind_windows(arch: Arc
         assert_same(run(backend, program, 5), expected)
     kept = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS)
     assert_same(run(kept, program, 5, windows=[None] * len(program.kv_groups)), expected)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, PENALIZED], ids=["greedy", "penalties"])
+def test_a_token_is_sampled_after_each_draft_that_was_right(sampling: SamplingParams) -> None:
+    """As without drafts, by every build and the reference; the slot goes on from there."""
+    program, tensors = tiny_model()
+    limits = dataclasses.replace(LIMITS, max_num_seqs=9)
+    prompts = {0: [5, 6, 7], 1: [9] * 20}
+
+    def alone(backend) -> dict[int, list[int]]:
+        maker, tokens = StepMaker(prompts, sampling), {0: [], 1: []}
+        for counts in ({0: 3, 1: 20}, *[{0: 1, 1: 1}] * 9):
+            output = backend.collect(backend.submit(step := maker.step(counts)))
+            maker.append(step, output.token)
+            for slot, token in zip(step.output_slot.tolist(), output.token.tolist(), strict=True):
+                tokens[slot].append(token)
+        return tokens
+
+    expected = alone(ReferenceBackend(program, tensors, limits, NUM_BLOCKS))
+    wrong = [(token + 1) % program.architecture.vocab_size for token in expected[1]]
+    guesses = {0: expected[0][1:5], 1: [expected[1][1], wrong[2], expected[1][3]]}
+    backends = [ReferenceBackend(program, tensors, limits, NUM_BLOCKS)]
+    backends += [CpuBackend(program, tensors, limits, NUM_BLOCKS, num_threads=2, isa=isa) for isa in ISAS]
+    for backend in backends:
+        maker = StepMaker(prompts, sampling)
+        output = backend.collect(backend.submit(step := maker.step({0: 3, 1: 20})))
+        maker.append(step, output.token)
+        output = backend.collect(backend.submit(step := maker.step({0: 1, 1: 1}, guesses)))
+        assert output.token.tolist() == [*expected[0][1:6], *expected[1][1:3], 0, 0]
+        assert output.status.tolist() == [RowStatus.OK] * 7 + [RowStatus.NOT_SAMPLED] * 2
+        maker.append(step, output.token, output.status)
+        output = backend.collect(backend.submit(maker.step({0: 1, 1: 1})))
+        assert output.token.tolist() == [expected[0][6], expected[1][3]]
+        backend.close()
 
 
 def test_a_step_leaves_the_floating_point_mode_as_it_was() -> None:

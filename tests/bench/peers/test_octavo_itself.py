@@ -6,8 +6,8 @@ from tests.bench.peers.serving import PLACE, SERVING
 
 
 def test_it_serves_the_file_or_the_checkpoint() -> None:
-    assert Octavo().start(PLACE, SERVING).arguments[-6:] == (
-        "serve", "/m.gguf", "--port", "4242", "--threads", "2"
+    assert Octavo().start(PLACE, SERVING).arguments[-8:] == (
+        "serve", "/m.gguf", "--port", "4242", "--threads", "2", "--num-speculative-tokens", "0"
     )  # fmt: skip
     assert Octavo(options=("--kv-dtype", "int8")).start(PLACE, SERVING).arguments[-2:] == (
         "--kv-dtype",

@@ -150,6 +150,22 @@ def _num_blocks_at_first(model: MatrixModel, questions: Sequence[Question]) -> i
     return num_held + len(windows) * len(questions)
 
 
+def guessing_ahead(cell: Cell) -> Outcome:
+    """Beside others who ask again: their answers are guessed where a grammar forbids to guess the cell's."""
+    known: list[tuple[int, ...]] = []
+    engine = cell.engine(known_sequences=lambda: known)
+    others = fillers([3, 20, 40], cell.model.vocab_size, cell.model.max_tokens)
+    for question, answer in zip(others, _answers(engine.run(others)), strict=True):
+        known.append(question.prompt + answer.token_ids)
+    for question, plain in zip(cell.questions, cell.plain, strict=True):
+        known.append(question.prompt + plain.token_ids)
+    assert engine.stats.num_drafts == 0
+    answers = _answers(engine.run([*cell.questions, *others])[: len(cell.questions)])
+    assert 0 < engine.stats.num_accepted_tokens < engine.stats.num_draft_tokens
+    engine.close()
+    return answers, cell.plain
+
+
 def killed(cell: Cell) -> Outcome:
     """An engine process of its own, SIGKILL when a third of the tokens are out, and its successor."""
     for _ in range(MAX_KILLS):
@@ -282,6 +298,7 @@ def _columns() -> Mapping[str, Run]:
         "prefix cache off": without_prefix_cache,
         "preempted, swapped": bound(preempted, 500),
         "preempted, recomputed": bound(preempted, 0),
+        "guessing ahead": guessing_ahead,
         "killed and resumed": killed,
         "stop strings": stopped,
     }

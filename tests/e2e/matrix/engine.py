@@ -1,6 +1,6 @@
 """The whole engine but its process, on a model of the matrix: every setting that could change an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from octavo.backends.base import Backend, StepLimits
 from octavo.backends.cpu.backend import CpuBackend
@@ -14,6 +14,7 @@ from octavo.models.program import Program
 from octavo.scheduler.scheduler import Scheduler
 from octavo.weights.formats import Tensor
 from tests.e2e.matrix.questions import Gathering, Question
+from tests.speculating import EagerSpeculation, Recalling
 
 REFERENCE = "reference"  # in place of an instruction set: the NumPy interpreter, which is the specification
 NUM_BLOCKS = 4000
@@ -54,7 +55,9 @@ class Engine:
         num_blocks: int = NUM_BLOCKS,
         num_checkpoint_blocks: int = 0,
         enable_prefix_caching: bool = True,
+        known_sequences: Callable[[], Iterable[Sequence[int]]] | None = None,
     ) -> None:
+        """known_sequences: guesses ahead are made of these, always, and every fifth is wrong."""
         arch = program.architecture
         max_model_len = min(512, arch.max_position)
         limits = StepLimits(max_num_seqs, max_num_batched_tokens, max_model_len)
@@ -79,6 +82,8 @@ class Engine:
             max_num_batched_tokens=max_num_batched_tokens,
             target_itl_seconds=3600.0,  # nobody waits because the machine is busy
         )
+        if known_sequences is not None:
+            scheduler.speculation = EagerSpeculation(scheduler.step_time, max_drafts=15)
         self.core = EngineCore(
             scheduler,
             self.backend,
@@ -88,6 +93,7 @@ class Engine:
             fingerprint=b"matrix",
             enable_prefix_caching=enable_prefix_caching,
             grammars=grammars,
+            new_drafter=None if known_sequences is None else lambda: Recalling(known_sequences),
         )
         self.stats = EngineStats()
         self.most_running = 0

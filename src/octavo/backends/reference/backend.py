@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from octavo.backends.base import StepLimits, empty_logprobs, pooled_status
+from octavo.backends.base import StepLimits, draft_of, empty_logprobs, pooled_status
 from octavo.backends.reference.arithmetic import (
     BF16,
     F32,
@@ -117,15 +117,19 @@ class ReferenceBackend:
         for i, kind in enumerate(step.output_kind.tolist()):
             if kind == OutputKind.POOL:
                 continue
+            draft = draft_of(step, i) if kind == OutputKind.SAMPLE else None
+            if draft is not None and (status[i - 1] != RowStatus.OK or tokens[i - 1] != draft):
+                status[i] = RowStatus.NOT_SAMPLED
+                continue
             if not np.isfinite(logits[i]).all():
-                status[i] = RowStatus.NOT_FINITE
+                status[i] = RowStatus.NOT_FINITE if draft is None else RowStatus.NOT_SAMPLED
                 continue
             token: int | None = int(step.target[i])
             if kind == OutputKind.SAMPLE:
                 mask = masks[step.mask_row[i]] if masks is not None and step.mask_row[i] != NO_MASK else None
                 token = self._sample(logits[i], self._slots[int(step.output_slot[i])], mask)
             if token is None:
-                status[i] = RowStatus.NO_TOKEN
+                status[i] = RowStatus.NO_TOKEN if draft is None else RowStatus.NOT_SAMPLED
                 continue
             tokens[i] = token
             if logprobs is not None and step.num_logprobs[i] != NO_LOGPROBS:

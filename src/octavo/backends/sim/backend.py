@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from octavo.backends.base import empty_logprobs
+from octavo.backends.base import draft_of, empty_logprobs
 from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.step import (
     LAST_SAMPLED,
@@ -69,6 +69,19 @@ class _Slot:
     digests: NDArray[np.uint64]  # [capacity] valid for the positions of token_ids
     block_tables: list[list[int]]  # per KV group; NO_BLOCK behind a window
 
+    def append(self, token: int) -> None:
+        position = len(self.token_ids)
+        self.token_ids.append(token)
+        if position >= len(self.digests):
+            self.digests = np.resize(self.digests, 2 * position)
+        self.digests[position] = (int(self.digests[position - 1]) + _term(position, token)) % 2**64
+
+    def digests_with(self, drafts: list[int]) -> NDArray[np.uint64]:
+        """The digests, valid for the positions of the drafts too."""
+        if not drafts:
+            return self.digests
+        return sequence_digests(self.token_ids + drafts)
+
 
 class SimBackend:
     """sleep(seconds) lets a step's time pass: time.sleep, or VirtualClock.sleep.
@@ -122,9 +135,14 @@ class SimBackend:
         for i, slot, mask_row in zip(
             range(num_sampled), step.output_slot.tolist(), step.mask_row.tolist(), strict=False
         ):
+            draft = draft_of(step, i)
+            if draft is not None and (status[i - 1] != RowStatus.OK or tokens[i - 1] != draft):
+                tokens[i], status[i] = 0, RowStatus.NOT_SAMPLED
+                continue
             mask = None if mask_row == NO_MASK or masks is None else masks[mask_row]
             token = self._sample(slot, mask)
-            tokens[i], status[i] = (0, RowStatus.NO_TOKEN) if token is None else (token, RowStatus.OK)
+            failure = RowStatus.NO_TOKEN if draft is None else RowStatus.NOT_SAMPLED
+            tokens[i], status[i] = (0, failure) if token is None else (token, RowStatus.OK)
         logprobs, pooled = _logprobs(step, tokens, self._vocab_size), _pooled(step)
         return StepOutput(step.step_id, tokens, status, seconds, logprobs, pooled)
 
@@ -199,47 +217,52 @@ class SimBackend:
         bounds = step.query_start.tolist()
         _check(bounds[0] == 0 and bounds[-1] == step.num_tokens, "query_start does not span token_ids")
         num_context_tokens = 0
-        totals, last_rows = {}, {}
-        requests = zip(step.slot.tolist(), step.num_computed.tolist(), bounds, bounds[1:], strict=False)
+        num_drafts = _num_drafts(step)
+        requests = list(zip(step.slot.tolist(), step.num_computed.tolist(), bounds, bounds[1:], strict=False))
         for slot_id, num_computed, begin, end in requests:
             total = num_computed + end - begin
-            self._check_request(slot_id, num_computed, step.token_ids[begin:end])
+            self._check_request(slot_id, num_computed, step.token_ids[begin:end], num_drafts.get(slot_id, 0))
             num_context_tokens += (end - begin) * (num_computed + 1 + total) // 2
-            totals[slot_id], last_rows[slot_id] = total, end - 1
-        for slot_id, num_computed in zip(step.slot.tolist(), step.num_computed.tolist(), strict=True):
+        for slot_id, num_computed, begin, end in requests:
             slot = self._slots[slot_id]
-            positions = np.arange(num_computed, totals[slot_id])
+            positions = np.arange(num_computed, num_computed + end - begin)
+            digests = slot.digests_with(step.token_ids[end - num_drafts.get(slot_id, 0) : end].tolist())
             for group, table in enumerate(slot.block_tables):
                 blocks = np.array(table)[positions // BLOCK_SIZE]
-                self._content[blocks, positions % BLOCK_SIZE] = _content(slot.digests[positions], group)
-        self._check_outputs(step, last_rows, totals)
+                self._content[blocks, positions % BLOCK_SIZE] = _content(digests[positions], group)
+        self._check_outputs(step)
         return num_context_tokens
 
-    def _check_outputs(self, step: StepInput, last_rows: dict[int, int], totals: dict[int, int]) -> None:
+    def _check_outputs(self, step: StepInput) -> None:
         kinds = step.output_kind.tolist()
         _check(kinds == sorted(kinds), "outputs do not lie by kind")
-        sampling = step.output_slot[step.output_kind == OutputKind.SAMPLE].tolist()
-        _check(len(sampling) == len(set(sampling)), "a slot samples twice in a step")
+        _check(kinds.count(OutputKind.SAMPLE) <= self._max_num_seqs, "more is sampled than there are slots")
         positions = _positions(step).tolist()
         outputs = zip(kinds, step.output_slot.tolist(), step.output_row.tolist(), positions, strict=True)
+        before = (-1, -1)  # slot and row
         for i, (kind, slot_id, row, position) in enumerate(outputs):
             slot = self._slot(slot_id)
-            is_last = last_rows.get(slot_id) == row and totals[slot_id] == len(slot.token_ids)
+            is_last = position == len(slot.token_ids) - 1
+            is_draft, before = before == (slot_id, row - 1), (slot_id, row)
             is_prompt = position < slot.admission.prompt_length
             if kind == OutputKind.SAMPLE:
-                _check(is_last, f"a token is wanted of slot {slot_id} at another row than its last token's")
+                is_expected = is_last or (is_draft and position >= len(slot.token_ids))
+                _check(is_expected, f"slot {slot_id} samples at another row than its last token's")
             elif kind == OutputKind.SCORE:
                 is_next = slot.token_ids[position + 1 : position + 2] == [int(step.target[i])]
                 _check(is_next and is_prompt, f"slot {slot_id} scores a token that does not follow")
             else:
                 _check(is_prompt, f"slot {slot_id} pools what is not its prompt")
 
-    def _check_request(self, slot_id: int, num_computed: int, token_ids: NDArray[np.int32]) -> None:
+    def _check_request(
+        self, slot_id: int, num_computed: int, token_ids: NDArray[np.int32], num_drafts: int
+    ) -> None:
         slot = self._slot(slot_id)
         total = num_computed + len(token_ids)
-        _check(len(token_ids) > 0, f"slot {slot_id} computes nothing")
-        _check(total <= len(slot.token_ids), f"slot {slot_id} computes tokens it does not have")
-        self._check_tokens(slot, slot_id, num_computed, token_ids)
+        num_known = len(token_ids) - num_drafts
+        _check(num_known > 0, f"slot {slot_id} computes nothing")
+        _check(total - num_drafts <= len(slot.token_ids), f"slot {slot_id} computes tokens it does not have")
+        self._check_tokens(slot, slot_id, num_computed, token_ids[:num_known])
         for group in range(len(self._windows)):
             self._check_group(slot_id, group, num_computed, total)
 
@@ -276,10 +299,7 @@ class SimBackend:
         if len(suppressed) >= self._vocab_size:
             return None
         token = sim_token(admission.seed, admission.branch, position, self._vocab_size, suppressed)
-        slot.token_ids.append(token)
-        if position >= len(slot.digests):
-            slot.digests = np.resize(slot.digests, 2 * position)
-        slot.digests[position] = (int(slot.digests[position - 1]) + _term(position, token)) % 2**64
+        slot.append(token)
         return token
 
     def _slot(self, slot_id: int) -> _Slot:
@@ -327,6 +347,13 @@ def _logprobs(step: StepInput, tokens: NDArray[np.int32], vocab_size: int) -> St
             logprobs.top_ids[i, j] = (position + j) % vocab_size
             logprobs.top_logprobs[i, j] = sim_logprob(position, (position + j) % vocab_size)
     return logprobs
+
+
+def _num_drafts(step: StepInput) -> dict[int, int]:
+    """Of slots that are sampled: rows of theirs that are, beyond the first."""
+    is_sampled = step.output_kind == OutputKind.SAMPLE
+    slots, counts = np.unique(step.output_slot[is_sampled], return_counts=True)
+    return dict(zip(slots.tolist(), (counts - 1).tolist(), strict=True))
 
 
 def _pooled(step: StepInput) -> NDArray[np.float32] | None:

@@ -12,7 +12,7 @@ SERVE = "import sys; from octavo.cli.main import main; sys.exit(main())"
 @dataclasses.dataclass(frozen=True, slots=True)
 class Octavo:
     name: str = "octavo"
-    facts: str = "this installation; default settings"
+    facts: str = "this installation; --num-speculative-tokens 0, else default settings"
     needs_checkpoint: bool = False
     options: tuple[str, ...] = ()  # of `octavo serve`
     ready_path: str = "/readyz"
@@ -23,5 +23,9 @@ class Octavo:
 
     def start(self, place: Place, serving: Serving) -> Command:
         model = serving.checkpoint if self.needs_checkpoint else serving.gguf
-        options = ("--port", str(serving.port), "--threads", str(serving.threads), *self.options)
+        options = (
+            *("--port", str(serving.port), "--threads", str(serving.threads)),
+            *("--num-speculative-tokens", "0"),  # answers to random prompts repeat more than others do
+            *self.options,
+        )
         return Command((sys.executable, "-c", SERVE, "serve", str(model), *options))

@@ -110,7 +110,7 @@ struct StepDesc {
 
 // Where a step's results go: memory of the caller.
 struct ResultDesc {
-  int32_t *token; // [num_outputs] NOT_FINITE or NO_TOKEN where there is none
+  int32_t *token; // [num_outputs] NOT_FINITE, NO_TOKEN or NOT_SAMPLED where there is none
   float *logprob; // [num_outputs], as all that follow read and written only where logprobs are wanted
   int32_t *rank;
   int32_t *top_ids; // [num_outputs][max_logprobs]

@@ -42,6 +42,7 @@ Executor::Executor(const ExecutorDesc &desc, const KernelTable &kernels)
   make_rope_tables();
   tiles_.reserve(desc.max_tokens);
   sampled_.reserve(desc.max_seqs);
+  first_sampled_.reserve(desc.max_seqs);
 }
 
 // Consecutive row-wise ops share a phase: a row's values only depend on that row.

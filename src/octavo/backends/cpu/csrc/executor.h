@@ -87,6 +87,7 @@ private:
   void pool(Range outputs);
   void take_column_best(const LinearArgs &args, int item);
   int32_t greedy_token(int output) const;
+  void sample_slot(int output, int thread);
   void sample_output(int output, int thread);
   void score(int output, int row, int32_t token, int32_t num_logprobs);
   void run_job(void (*job)(void *, int), Range phases, bool keep_warm);
@@ -123,6 +124,7 @@ private:
   int32_t logits_phase_ = 0;
   std::vector<ColumnBest> column_best_; // [max_seqs][num_head_items], of the outputs that are sampled
   bool is_sampled_range_ = false;       // the head runs on those
+  std::vector<int32_t> first_sampled_;  // of each slot that is sampled: its first output
   std::vector<int32_t> token_ids_, row_request_, positions_;
   std::vector<AttentionTile> tiles_;
   StepClock clock_;

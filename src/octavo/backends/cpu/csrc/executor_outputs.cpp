@@ -35,8 +35,12 @@ std::string Executor::check_outputs(const StepDesc &step) const {
 // last, because they stay in the buffer until then.
 void Executor::run_outputs(const StepDesc &step) {
   sampled_.clear();
-  for (int s = 0; s < step.num_sampled; s++)
+  first_sampled_.clear();
+  for (int s = 0; s < step.num_sampled; s++) {
     sampled_.push_back(sampled_output(s));
+    if (sampled_[s].draft < 0)
+      first_sampled_.push_back(s);
+  }
   const Range body = {0, num_body_phases_}, head = {num_body_phases_, (int32_t)phases_.size()};
   const Range sampled = {0, step.num_sampled};
   is_sampled_range_ = workspace_.num_head_items > 0 && step.num_outputs == step.num_sampled;
@@ -62,7 +66,9 @@ SampledOutput Executor::sampled_output(int output) const {
   const int64_t position = (int64_t)positions_[step_.output_row[output]] + 1;
   const bool is_plain =
       workspace_.num_head_items > 0 && mask_row < 0 && sampler_.is_plain_greedy(slot, position);
-  return {slot, step_.num_logprobs[output], mask_row, position, is_plain};
+  const bool is_draft = output > 0 && step_.output_slot[output - 1] == slot;
+  const int32_t draft = is_draft ? step_.token_ids[step_.output_row[output]] : -1;
+  return {slot, step_.num_logprobs[output], mask_row, position, is_plain, draft};
 }
 
 // An item of the head has been computed: of its columns only the largest matters to plain greedy rows.
@@ -126,21 +132,32 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
   clock_.start(results.phase_seconds, StepPhase::SAMPLING);
   const auto is_done = [](const SampledOutput &output) { return output.is_plain && output.num_logprobs < 0; };
   if (std::all_of(sampled_.begin(), sampled_.end(), is_done))
-    for (size_t s = 0; s < sampled_.size(); s++)
-      results_.token[s] = greedy_token((int)s);
+    for (int32_t first : first_sampled_)
+      sample_slot(first, 0);
   else
     run_job(sample_job, {}, false);
-  for (size_t s = 0; s < sampled_.size(); s++)
-    if (results.token[s] >= 0)
-      sampler_.append(sampled_[s].slot, results.token[s]);
   clock_.stop();
 }
 
 void Executor::sample_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
-  self.items_[0].run_in_order((int)self.sampled_.size(),
-                              [&](int output) { self.sample_output(output, thread); });
+  self.items_[0].run_in_order((int)self.first_sampled_.size(),
+                              [&](int item) { self.sample_slot(self.first_sampled_[item], thread); });
+}
+
+// A slot's outputs from its first on: a token after each draft that was right, and so long as there is one.
+void Executor::sample_slot(int output, int thread) {
+  const int32_t slot = sampled_[output].slot;
+  int32_t token;
+  do {
+    sample_output(output, thread);
+    token = results_.token[output++];
+    if (token >= 0)
+      sampler_.append(slot, token);
+  } while (output < (int)sampled_.size() && sampled_[output].draft == token && token >= 0);
+  for (; output < (int)sampled_.size() && sampled_[output].draft >= 0; output++)
+    results_.token[output] = NOT_SAMPLED;
 }
 
 void Executor::sample_output(int s, int thread) {
@@ -155,7 +172,7 @@ void Executor::sample_output(int s, int thread) {
         sampler_.args(output.slot, f32_row(desc_.logits_buffer, s), output.position, mask);
     token = kernels_.sample_row(args, scratch(thread));
   }
-  results_.token[s] = token;
+  results_.token[s] = token < 0 && output.draft >= 0 ? NOT_SAMPLED : token;
   if (token >= 0 && output.num_logprobs >= 0)
     score(s, s, token, output.num_logprobs);
 }

@@ -144,8 +144,9 @@ struct ScoreArgs {
   float *top_logprobs; // [num_top]
 };
 
-constexpr int32_t NOT_FINITE = -1; // instead of a token: the row holds NaN or Inf
-constexpr int32_t NO_TOKEN = -2;   // instead of a token: none is allowed
+constexpr int32_t NOT_FINITE = -1;  // instead of a token: the row holds NaN or Inf
+constexpr int32_t NO_TOKEN = -2;    // instead of a token: none is allowed
+constexpr int32_t NOT_SAMPLED = -3; // instead of a token: a draft was wrong, or nothing can follow it
 
 // The largest of some columns of a row and the lowest column that has it; NOT_FINITE when one is NaN or Inf.
 struct ColumnBest {

@@ -126,7 +126,7 @@ Workspace::Workspace(const ExecutorDesc &desc, const KernelTable &kernels)
   num_head_items = count_head_items(desc, kernels);
   const size_t per_token = 3 * sizeof(int32_t) + sizeof(AttentionTile);
   const size_t per_slot = sizeof(int32_t) * desc.num_kv_groups * blocks_per_slot + sizeof(SampledOutput) +
-                          sizeof(ColumnBest) * num_head_items;
+                          sizeof(int32_t) + sizeof(ColumnBest) * num_head_items;
   list_bytes = per_token * desc.max_tokens + per_slot * desc.max_seqs + expert_list_bytes(desc);
 }
 

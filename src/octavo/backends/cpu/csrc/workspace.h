@@ -22,6 +22,7 @@ struct SampledOutput {
   int32_t slot, num_logprobs, mask_row;
   int64_t position; // of the token
   bool is_plain;    // the largest logit, taken from the head's items
+  int32_t draft;    // that its row computes; -1: it is the row of the slot's last token
 };
 
 // Gate and up of so many columns are computed by one item, which keeps their sums in scratch: rows of
