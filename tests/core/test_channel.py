@@ -26,6 +26,8 @@ def test_a_ticket_is_read_as_it_was_written() -> None:
     assert Ticket.parse(ticket.header.decode()) == ticket
 
 
-@pytest.mark.parametrize("header", ("", "12", "0123 4", "g" * 32 + " 1", "0" * 32, "0" * 32 + " -1"))
+@pytest.mark.parametrize(
+    "header", ("", "12", "0123 4", "g" * 32 + " 1", "0" * 32, "0" * 32 + " -1", "0" * 32 + " 0")
+)
 def test_what_is_no_ticket(header: str) -> None:
     assert Ticket.parse(header) is None

@@ -60,9 +60,13 @@ class _SentAtOnce:
         self._send = send
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
 
     def open(self) -> None:
         pass
+
+    def abort(self) -> None:
+        raise AssertionError("there is no connection")
 
     def write(self, data: bytes) -> None:
         sending = self._send({"type": "http.response.body", "body": data, "more_body": True}).__await__()

@@ -12,6 +12,7 @@ import pytest
 from starlette.types import Message
 
 from octavo.core.channel import SIGN_OF_LIFE, FrameReader, Ticket
+from octavo.core.errors import EngineError
 from octavo.core.messages import TokenLogprobs
 from octavo.core.relay import (
     CHANNEL_HEADER,
@@ -28,6 +29,7 @@ from octavo.core.relay import (
 from octavo.server import channels
 from octavo.server.channels import Channel, Channels
 from tests.fakes import MAX_MODEL_LEN, READY, FakeReplica, PacedEngine
+from tests.server.raw_client import exchange, request
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.asyncio
@@ -46,6 +48,7 @@ class Opened:
     def __init__(self, replica: FakeReplica, client: httpx2.AsyncClient, channel: httpx2.Response) -> None:
         self.replica = replica
         self.client = client
+        self.channel = channel
         self.ticket = Ticket(channel.headers[CHANNEL_HEADER.decode()], NUMBER)
         self._chunks = channel.aiter_raw()
         self._reader = FrameReader()
@@ -60,6 +63,12 @@ class Opened:
         return await self.client.post(
             path, headers={"content-type": "application/json", **headers}, **options
         )
+
+    async def rest(self) -> AsyncIterator[tuple[int, bytes]]:
+        """The channel's frames from now on, to its end."""
+        async for chunk in self._chunks:
+            for one in self._reader.feed(chunk):
+                yield one
 
     async def part(self) -> bytes:
         """What the stream has in the channel, which must end there."""
@@ -169,6 +178,70 @@ async def test_who_leaves_ends_its_stream_and_no_other() -> None:
         assert len(router.replica.engine.aborted) == 1 and (1, b"") not in router.frames
 
 
+async def test_a_channel_that_ends_takes_its_streams_along() -> None:
+    """What was written to it last may be lost: they must not look whole, nor wait for it for ever."""
+    async with opened(pace=0.01) as router:
+        asking = asyncio.create_task(router.ask())
+        while not router.frames or router.frames[-1][0] != NUMBER:
+            router.frames += router._reader.feed(await anext(router._chunks))
+        await router.channel.aclose()
+        with pytest.raises(httpx2.TransportError):
+            await asking
+        async with asyncio.timeout(10):
+            await router.replica.engine.abort_seen.wait()
+
+
+async def test_a_number_that_is_another_streams_does_not_count() -> None:
+    async with opened(pace=0.01) as router:
+        first = asyncio.create_task(router.ask())
+        while not router.replica.engine.streams:
+            await asyncio.sleep(0.001)
+        second = await router.ask()
+        assert CHANNEL_HEADER.decode() not in second.headers
+        assert await router.part() == second.content
+        assert (await first).headers[CHANNEL_HEADER.decode()] == str(NUMBER)
+
+
+async def test_what_fails_before_its_head_is_not_on_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SIGN_OF_LIFE_SECONDS", 0.01)
+    async with opened() as router:
+        router.replica.engine.pace = 1000.0
+        asking = asyncio.create_task(router.ask())
+        while not router.replica.engine.streams:
+            await asyncio.sleep(0.001)
+        router.replica.engine.streams[0].fail(EngineError("It died."))
+        response = await asking
+        assert response.status_code == 500 and CHANNEL_HEADER.decode() not in response.headers
+        router.replica.drain.begin()
+        async with asyncio.timeout(10):
+            assert all([number == SIGN_OF_LIFE async for number, _ in router.rest()])
+
+
+async def test_behind_a_proxy_that_knows_no_chunks_a_stream_has_its_own_connection() -> None:
+    async with opened() as router:
+        headers = [
+            (SECRET_HEADER.decode(), SECRET),
+            (IDENTITY_HEADER.decode(), IDENTITY.header.decode()),
+            (CHANNEL_HEADER.decode(), router.ticket.header.decode()),
+        ]
+        asked = request("/v1/completions", json.dumps(BODY).encode(), headers)
+        port = router.client.base_url.port or 0
+        (answer,) = await exchange(port, asked.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        assert CHANNEL_HEADER.decode() not in answer.headers and text_of(answer.body) == ANSWER.decode()
+
+
+async def test_two_routers_get_their_own() -> None:
+    async with (
+        opened(pace=0.003) as one,
+        one.client.stream("GET", CHANNEL_PATH, headers=TRUST) as channel,
+    ):
+        other = Opened(one.replica, one.client, channel)
+        answers = await asyncio.gather(one.ask(), other.ask())
+        assert [answer.content for answer in answers] == [b"", b""]
+        assert one.ticket.channel != other.ticket.channel
+        assert await one.part() == await other.part()
+
+
 class Written:
     """An outlet that keeps what is written to it."""
 
@@ -176,6 +249,7 @@ class Written:
         self.is_behind = self.is_gone = self.has_whole_request = False
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
         self.written: list[bytes] = []
         self.num_opened = 0
 
@@ -184,6 +258,10 @@ class Written:
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
+
+    def abort(self) -> None:
+        self.is_gone = True
+        self.on_gone()
 
     async def send(self, message: Message) -> None:
         if message.get("body"):

@@ -12,7 +12,7 @@ import msgspec
 SIGN_OF_LIFE = 0  # in place of a stream's number
 CHANNEL_BYTES = 1 << 20  # of one stream at most: what a client that reads slowly can make a router hold
 _HEAD = struct.Struct("<QI")
-_TICKET = re.compile(r"([0-9a-f]{32}) (\d{1,19})")
+_TICKET = re.compile(r"([0-9a-f]{32}) ([1-9]\d{0,18})")
 
 
 class FrameError(Exception):
@@ -23,7 +23,7 @@ class Ticket(msgspec.Struct, frozen=True):
     """A request's header: its stream may come by that channel, under that number."""
 
     channel: str  # 32 hexadecimal digits
-    number: int
+    number: int  # from 1 on: no other stream's of that channel
 
     @property
     def header(self) -> bytes:

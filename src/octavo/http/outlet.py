@@ -24,6 +24,8 @@ class Outlet(Protocol):
     """Called when it is no longer behind."""
     on_gone: Callable[[], None]
     """Called when the connection has ended, whether the answer has or not."""
+    on_end: Callable[[], None]
+    """Called when the answer has ended, if its connection has not before."""
 
     @property
     def is_behind(self) -> bool:
@@ -46,6 +48,10 @@ class Outlet(Protocol):
         """Some more of the body, not empty. Without effect once the client is gone."""
         ...
 
+    def abort(self) -> None:
+        """The connection ends now, in the middle of the answer. Without effect after its end."""
+        ...
+
 
 class AnswerOutlet:
     """Of one request on uvicorn's connection, in place of uvicorn's own."""
@@ -56,6 +62,7 @@ class AnswerOutlet:
         """run: calls an application for the request, in a task of its own."""
         self.on_room: Callable[[], None] = _nobody_waits
         self.on_gone: Callable[[], None] = _nobody_waits
+        self.on_end: Callable[[], None] = _nobody_waits
         self.is_behind = cycle.flow.write_paused  # kept by the connection
         self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
         self._run = run
@@ -119,6 +126,10 @@ class AnswerOutlet:
             self._transport.write(_CHUNK % (self._head, len(data), data))
         self._head = b""
 
+    def abort(self) -> None:
+        if self._cycle is not None:
+            self._transport.abort()
+
     def _start(self, cycle: RequestResponseCycle, status: int, headers: Iterable[Header]) -> None:
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
@@ -163,7 +174,9 @@ class AnswerOutlet:
 
     def _end(self, cycle: RequestResponseCycle) -> None:
         self._cycle = None
-        self.on_room = self.on_gone = _nobody_waits
+        on_end = self.on_end
+        self.on_room = self.on_gone = self.on_end = _nobody_waits
+        on_end()
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

@@ -5,12 +5,12 @@ the engine gave them in one write.
     body                        by the channel, up to CHANNEL_BYTES
     the rest, and the end       by its own connection again: a client that reads slowly holds up nobody else
 
-A channel that is not there (any more) is no error: then all of the answer leaves by its own connection.
+A channel that is not there (any more) is no error: then all of the answer leaves by its own connection. One
+that ends takes along the streams that are on it: what was written to it last may not have arrived.
 """
 
 import asyncio
 import contextlib
-import functools
 import secrets
 from collections.abc import Callable
 
@@ -43,6 +43,7 @@ class Channels:
                 await run_while_connected(receive, channel.run(send, is_ending))
         finally:
             del self._open[channel.id]
+            channel.abort()
 
     def way(self, ticket: Ticket | None, send: Send, outlet: Outlet) -> tuple[Send, Outlet]:
         """By which a streamed answer leaves; send and outlet are its own connection's."""
@@ -50,7 +51,7 @@ class Channels:
         if ticket is None or channel is None:
             return send, outlet
         stream = ChannelStream(channel, ticket.number, send, outlet)
-        return stream.send, stream
+        return (stream.send, stream) if channel.join(ticket.number, stream) else (send, outlet)
 
 
 class Channel:
@@ -60,7 +61,7 @@ class Channel:
         """outlet: of the answer that is the channel."""
         self.id = secrets.token_hex(16)
         self._outlet = outlet
-        self._streams: set[ChannelStream] = set()
+        self._streams: dict[int, ChannelStream] = {}
         self._frames: list[bytes] = []  # of this turn of the event loop
 
     async def run(self, send: Send, is_ending: Callable[[], bool]) -> None:
@@ -75,18 +76,28 @@ class Channel:
         await send({"type": "http.response.body"})
 
     def _on_room(self) -> None:
-        for stream in list(self._streams):
+        for stream in list(self._streams.values()):
             stream.on_room()
+
+    def abort(self) -> None:
+        """It is gone, and so is what it carried."""
+        for stream in list(self._streams.values()):
+            stream.abort()
 
     @property
     def is_behind(self) -> bool:
         return self._outlet.is_behind
 
-    def join(self, stream: "ChannelStream") -> None:
-        self._streams.add(stream)
+    def join(self, number: int, stream: "ChannelStream") -> bool:
+        """Whether it may: the number is no other stream's."""
+        if number in self._streams:
+            return False
+        self._streams[number] = stream
+        stream.begin()
+        return True
 
-    def leave(self, stream: "ChannelStream") -> None:
-        self._streams.discard(stream)
+    def leave(self, number: int) -> None:
+        self._streams.pop(number, None)
 
     def write(self, number: int, data: bytes = b"") -> None:
         """It leaves with whatever else is written in this turn of the event loop."""
@@ -106,21 +117,29 @@ class ChannelStream:
     def __init__(self, channel: Channel, number: int, send: Send, outlet: Outlet) -> None:
         self.on_room: Callable[[], None] = _nobody_waits
         self.on_gone: Callable[[], None] = _nobody_waits
+        self.on_end: Callable[[], None] = _nobody_waits
         self._channel: Channel | None = channel  # None: what follows leaves by its own connection
         self._number = number
         self._num_left = CHANNEL_BYTES
         self._send = send
         self._outlet = outlet
-        outlet.on_room = self._on_own_room
-        outlet.on_gone = functools.partial(self._on_own_gone, channel)
-        channel.join(self)
+
+    def begin(self) -> None:
+        """It is on the channel, until its answer has ended: which may be an error, by its own connection."""
+        self._outlet.on_room = self._on_own_room
+        self._outlet.on_gone = self._on_own_gone
+        self._outlet.on_end = self._on_own_end
 
     def _on_own_room(self) -> None:
         self.on_room()
 
-    def _on_own_gone(self, channel: Channel) -> None:
-        channel.leave(self)
+    def _on_own_gone(self) -> None:
+        self._on_own_end()
         self.on_gone()
+
+    def _on_own_end(self) -> None:
+        if self._channel is not None:
+            self._channel.leave(self._number)
 
     @property
     def is_behind(self) -> bool:
@@ -145,6 +164,9 @@ class ChannelStream:
             self._leave()
             self._outlet.write(data)
 
+    def abort(self) -> None:
+        self._outlet.abort()
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             says_so = (CHANNEL_HEADER, str(self._number).encode())
@@ -161,7 +183,7 @@ class ChannelStream:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.write(self._number)
-            channel.leave(self)
+            channel.leave(self._number)
 
 
 def _nobody_waits() -> None:
