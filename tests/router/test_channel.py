@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from octavo.core.channel import SIGN_OF_LIFE, FrameError, Ticket, frame
+from octavo.router import channel
 from octavo.router.channel import Channel
 from octavo.router.upstream import Address, Answer, Question, Upstream, UpstreamError
 from tests.router.fake_server import FakeServer, Received, fake_servers
@@ -210,7 +211,7 @@ async def test_one_that_goes_on_is_not_late(replica: Replica) -> None:
 
 async def test_what_comes_after_somebody_left_is_dropped(replica: Replica) -> None:
     answer = await replica.ask(ends_nowhere)
-    (number,) = replica.channel._receivers
+    (number,) = replica.channel._parts
     answer.close()
     assert replica.channel.num_streams == 0
     assert replica.channel.feed(frame(number, b"late") + frame(99, b"nobody's"))
@@ -218,7 +219,7 @@ async def test_what_comes_after_somebody_left_is_dropped(replica: Replica) -> No
 
 async def test_who_has_enough_holds_up_nobody_else(replica: Replica) -> None:
     slow, quick = await replica.ask(ends_nowhere), await replica.ask(ends_nowhere)
-    of_slow, of_quick = list(replica.channel._receivers)
+    of_slow, of_quick = list(replica.channel._parts)
     assert await slow.pass_on(lambda data: False, 5.0)
     taking = asyncio.create_task(taken(quick))
     for _ in range(10):
@@ -230,9 +231,54 @@ async def test_who_has_enough_holds_up_nobody_else(replica: Replica) -> None:
     assert await slow.read(5.0) == b"s" * 10
 
 
+async def test_what_is_passed_on_is_renewed_and_what_is_held_is_not(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "CHANNEL_BYTES", 100)
+    renewed: list[tuple[int, int]] = []
+    replica.channel = replica.upstream.channel = Channel("0" * 32, lambda *one: renewed.append(one))
+    slow, quick = await replica.ask(ends_nowhere), await replica.ask(ends_nowhere)
+    of_slow, of_quick = list(replica.channel._parts)
+    taking = asyncio.create_task(taken(quick))
+    await asyncio.sleep(0)
+    for _ in range(8):
+        replica.channel.feed(frame(of_slow, b"s" * 10) + frame(of_quick, b"q" * 30))
+    assert renewed == [(of_quick, 63), (of_quick, 60), (of_quick, 60), (of_quick, 60)]
+    replica.channel.feed(frame(of_slow, b"s" * 17))
+    with pytest.raises(FrameError, match=f"stream {of_slow} has 1 bytes too many"):
+        replica.channel.feed(frame(of_slow, b"s"))
+    slow.close()
+    taking.cancel()
+
+
+async def test_what_comes_too_early_by_its_own_connection_is_not_read(replica: Replica) -> None:
+    written = 0
+
+    async def act(channel: Channel, number: int, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(BY_CHANNEL)
+        while True:
+            writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            await writer.drain()
+            written += 65536
+
+    answer = await replica.ask(act)
+    (number,) = replica.channel._parts
+    taking = asyncio.create_task(taken(answer))
+    size = -1
+    while size != written:
+        size = written
+        for _ in range(20):
+            replica.channel.feed(frame(number, b"one"))
+            await asyncio.sleep(0.002)
+        assert 0 < written < 32 << 20  # the kernel's buffers, and little of ours
+    taking.cancel()
+    answer.close()
+
+
 async def test_what_one_taker_raises_the_others_do_not_hear(replica: Replica) -> None:
     bad, good = await replica.ask(ends_nowhere), await replica.ask(ends_nowhere)
-    of_bad, of_good = list(replica.channel._receivers)
+    of_bad, of_good = list(replica.channel._parts)
 
     def take(data: bytes) -> bool:
         raise KeyError("nothing to do with a channel")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from octavo.core.relay import ReplicaCard
+from octavo.router import channel
 from octavo.router.channel_watch import ChannelWatch
 from octavo.router.endpoints import Endpoint
 from octavo.server import channels
@@ -82,8 +83,8 @@ async def one_replica(*, has_channels: bool = True) -> AsyncIterator[tuple[FakeR
 
 
 def pieces(router: Routed) -> int:
-    channel = router.endpoints[0].upstream.channel
-    return 0 if channel is None else channel.num_pieces
+    one = router.endpoints[0].upstream.channel
+    return 0 if one is None else one.num_pieces
 
 
 @pytest.mark.parametrize("fields", ({}, {"n": 3, "seed": 5}, {"stop": "Läu", "logprobs": 2}), ids=str)
@@ -109,6 +110,17 @@ async def test_beyond_its_share_a_stream_goes_on_by_its_own_connection(
         assert 1 < pieces(router) - before < before
 
 
+async def test_while_its_client_reads_a_streams_share_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with one_replica() as (_, router):
+        whole = await stream(router)
+        before = pieces(router)
+        for module in (channels, channel):
+            monkeypatch.setattr(module, "CHANNEL_BYTES", 3000)
+        assert len(whole) > 2 * 3000
+        assert await stream(router) == whole
+        assert pieces(router) == 2 * before
+
+
 async def test_streams_whose_channel_breaks_go_on_where_they_stand() -> None:
     async with one_replica() as (replica, router):
         undisturbed = await stream(router)
@@ -131,9 +143,9 @@ async def test_who_leaves_leaves_the_channel() -> None:
         asking = asyncio.create_task(router.ask(stream=True))
         while not any(one.num_output_tokens > 5 for one in replica.engine.streams):
             await asyncio.sleep(0.001)
-        channel = router.endpoints[0].upstream.channel
-        assert channel is not None and channel.num_streams == 1
+        carrying = router.endpoints[0].upstream.channel
+        assert carrying is not None and carrying.num_streams == 1
         asking.cancel()
         async with asyncio.timeout(10):
             await replica.engine.abort_seen.wait()
-        assert channel.num_streams == 0
+        assert carrying.num_streams == 0

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from starlette.types import Message
 
-from octavo.core.channel import SIGN_OF_LIFE, FrameReader, Ticket
+from octavo.core.channel import CHANNEL_BYTES, SIGN_OF_LIFE, FrameReader, Renewal, Ticket
 from octavo.core.errors import EngineError
 from octavo.core.messages import TokenLogprobs
 from octavo.core.relay import (
@@ -114,6 +114,39 @@ async def test_what_is_beyond_a_streams_share_comes_by_its_own_connection(
         part = await router.part()
         assert own and 500 < len(part) <= 1000
         assert part + own == (await router.ask(ticket=None)).content
+
+
+async def test_a_share_that_is_renewed_in_time_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CHANNEL_BYTES", 1000)
+    async with opened(pace=0.01) as router:
+        asking = asyncio.create_task(router.ask())
+        while not router.replica.engine.streams:
+            await asyncio.sleep(0.001)
+        renewal = Renewal(router.ticket.channel, {NUMBER: CHANNEL_BYTES, NUMBER + 1: 1})
+        assert await renew(router, msgspec.json.encode(renewal)) == 204
+        assert (await asking).content == b"" and text_of(await router.part()) == ANSWER.decode()
+
+
+async def renew(router: Opened, body: bytes, trust: dict[str, str] = TRUST) -> int:
+    headers = {"content-type": "application/json", **trust}
+    response = await router.client.post(CHANNEL_PATH, content=body, headers=headers)
+    return response.status_code
+
+
+async def test_a_renewal_of_what_is_not_there_does_nothing() -> None:
+    async with opened() as router:
+        assert await renew(router, msgspec.json.encode(Renewal("0" * 32, {NUMBER: 1}))) == 204
+
+
+@pytest.mark.parametrize("body", (b"", b"{}", b'{"channel":"x","num_bytes":{"7":0}}', b"[" * 5000, b"\xff"))
+async def test_what_is_no_renewal_is_refused(body: bytes) -> None:
+    async with opened() as router:
+        assert await renew(router, body) == 400
+
+
+async def test_who_has_not_the_secret_renews_nothing() -> None:
+    async with opened() as router:
+        assert await renew(router, msgspec.json.encode(Renewal(router.ticket.channel, {1: 1})), {}) == 404
 
 
 async def test_a_resumption_comes_by_the_channel_too() -> None:

@@ -1,16 +1,19 @@
 """Many streams on one connection from a replica to a router: the frames of GET /octavo/v1/channel.
 
 A frame is a stream's number, a length, and so many bytes of the stream's body. One without bytes says that
-whatever else the stream has comes on its own connection; number 0 is no stream's, but a sign of life.
+whatever else the stream has comes on its own connection; number 0 is no stream's, but a sign of life. A
+stream has CHANNEL_BYTES there, and as many more as its client has got: the router says so (POST, Renewal). A
+replica that sends more is broken.
 """
 
 import re
 import struct
+from typing import Annotated
 
 import msgspec
 
 SIGN_OF_LIFE = 0  # in place of a stream's number
-CHANNEL_BYTES = 1 << 20  # of one stream at most: what a client that reads slowly can make a router hold
+CHANNEL_BYTES = 1 << 18  # of one stream under way: what a client that reads slowly can make a router hold
 _HEAD = struct.Struct("<QI")
 _TICKET = re.compile(r"([0-9a-f]{32}) ([1-9]\d{0,18})")
 
@@ -33,6 +36,13 @@ class Ticket(msgspec.Struct, frozen=True):
     def parse(cls, header: str) -> "Ticket | None":
         found = _TICKET.fullmatch(header)
         return None if found is None else cls(found[1], int(found[2]))
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """So many bytes more may come by the channel, of each of these streams."""
+
+    channel: str
+    num_bytes: dict[int, Annotated[int, msgspec.Meta(ge=1, le=CHANNEL_BYTES)]]
 
 
 def frame(number: int, data: bytes = b"") -> bytes:

@@ -4,16 +4,20 @@ upstream.py sends by what is to be answered there, channel_watch.py keeps it ope
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Protocol
 
-from octavo.core.channel import FrameReader, Ticket
+import msgspec
+
+from octavo.core.channel import CHANNEL_BYTES, FrameError, FrameReader, Ticket
 
 
 class Receiver(Protocol):
     """Of one stream."""
 
-    def on_piece(self, data: bytes) -> None:
-        """Some of its body; b"": whatever else it has comes on its own connection."""
+    def on_piece(self, data: bytes) -> bool:
+        """Some of its body; b"": whatever else it has comes on its own connection. Returns whether all of it
+        that has come so far has been passed on, and more is wanted."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -21,40 +25,55 @@ class Receiver(Protocol):
         ...
 
 
+class Part(msgspec.Struct):
+    """Of one stream. num_left: bytes that may come."""
+
+    receiver: Receiver
+    num_left: int
+
+
 class Channel:
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, renew: Callable[[int, int], None] = lambda number, num_bytes: None) -> None:
+        """renew: is told of which stream how many bytes more may come."""
         self.num_pieces = 0
+        self._renew = renew
         self._id = id
         self._reader = FrameReader()
         self._numbers = itertools.count(1)
-        self._receivers: dict[int, Receiver] = {}
+        self._parts: dict[int, Part] = {}
 
     @property
     def num_streams(self) -> int:
-        return len(self._receivers)
+        return len(self._parts)
 
     def open(self, receiver: Receiver) -> Ticket:
         """For a stream that is asked for now. It is to be closed."""
         number = next(self._numbers)
-        self._receivers[number] = receiver
+        self._parts[number] = Part(receiver, CHANNEL_BYTES)
         return Ticket(self._id, number)
 
     def close(self, ticket: Ticket) -> None:
         """What still comes of it is dropped. Idempotent."""
-        self._receivers.pop(ticket.number, None)
+        self._parts.pop(ticket.number, None)
 
     def feed(self, data: bytes) -> bool:
         """Give everybody what has come. Returns True: there is always room, since a stream that its client
-        does not read has only so much here (CHANNEL_BYTES). Raises FrameError."""
+        does not read has only so much here (CHANNEL_BYTES). Raises FrameError, also for one that has more."""
         for number, piece in self._reader.feed(data):
-            receiver = self._receivers.get(number)
-            if receiver is not None:
-                self.num_pieces += 1
-                receiver.on_piece(piece)
+            if number not in self._parts:
+                continue
+            part = self._parts[number]
+            self.num_pieces += 1
+            part.num_left -= len(piece)
+            if part.num_left < 0:
+                raise FrameError(f"stream {number} has {-part.num_left} bytes too many under way")
+            if part.receiver.on_piece(piece) and part.num_left < CHANNEL_BYTES // 2:
+                self._renew(number, CHANNEL_BYTES - part.num_left)
+                part.num_left = CHANNEL_BYTES
         return True
 
     def fail(self, error: Exception) -> None:
         """It is broken, and with it all that was under way."""
-        for receiver in list(self._receivers.values()):
-            receiver.fail(error)
-        self._receivers.clear()
+        for part in list(self._parts.values()):
+            part.receiver.fail(error)
+        self._parts.clear()

@@ -6,15 +6,18 @@ Without one, each stream comes on its own connection.
 import asyncio
 import contextlib
 
-from octavo.core.channel import FrameError
+import msgspec
+
+from octavo.core.channel import FrameError, Renewal
 from octavo.core.relay import CHANNEL_HEADER, CHANNEL_PATH, SECRET_HEADER
 from octavo.http.headers import Headers
 from octavo.router.channel import Channel
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream import Upstream, UpstreamError
 
 RETRY_SECONDS = 0.5
 ABSENCE_SECONDS = 30.0  # until a replica that has no channels is asked again
+MAX_ANSWER_BYTES = 1 << 16  # to a renewal
 SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second
 
 
@@ -51,12 +54,43 @@ class ChannelWatch:
         if answer.status != 200 or not id:
             answer.close()
             return False
-        channel = upstream.channel = Channel(id)
+        renewals = Renewals(id)
+        telling = asyncio.create_task(renewals.tell(upstream, self._headers, silence))
+        channel = upstream.channel = Channel(id, renewals.add)
         try:
             while await answer.pass_on(channel.feed, silence):
                 pass
         finally:
+            telling.cancel()
             answer.close()
             upstream.channel = None
             channel.fail(UpstreamError("cut", "the channel of its streams was cut off"))
         return True
+
+
+class Renewals:
+    """Of one channel, on their way to the replica."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+        self._due: dict[int, int] = {}
+        self._has_some = asyncio.Event()
+
+    def add(self, number: int, num_bytes: int) -> None:
+        self._due[number] = self._due.get(number, 0) + num_bytes
+        self._has_some.set()
+
+    async def tell(self, upstream: Upstream, headers: Headers, seconds: float) -> None:
+        """Until cancelled, or the replica knows of none. A stream whose renewal is lost has its own
+        connection in the end, and nothing else happens."""
+        headers = [*headers, (b"content-type", b"application/json")]
+        while True:
+            await self._has_some.wait()
+            self._has_some.clear()
+            due, self._due = self._due, {}
+            body = msgspec.json.encode(Renewal(self._id, due))
+            with contextlib.suppress(UpstreamError):
+                answer = await upstream.request("POST", CHANNEL_PATH, headers, body, seconds=seconds)
+                await answer.read_all(seconds, MAX_ANSWER_BYTES)
+                if answer.status != 204:
+                    return

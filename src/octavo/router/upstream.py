@@ -324,9 +324,10 @@ class Connection(asyncio.Protocol):
         """What has come since the last time."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
-        if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
-            self._transport.resume_reading()
-        self._num_buffered = 0
+        if not self._later:
+            if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
+                self._transport.resume_reading()
+            self._num_buffered = 0
         return data
 
     async def _wait(self, seconds: float) -> None:
@@ -425,20 +426,21 @@ class Connection(asyncio.Protocol):
             return
         self._hand_over()
 
-    def _hand_over(self) -> None:
-        """What has come, to who waits for it."""
+    def _hand_over(self) -> bool:
+        """What has come, to who waits for it. Returns whether it is taken, and more is wanted."""
         if self._take is None or self.is_complete or not self._pieces:
             self._wake()
-            return
+            return False
         self._deadline = self._loop.time() + self._seconds
         try:
             if self._take(self.pull()):
-                return
+                return True
         except Exception as error:  # whoever waits is to hear of it, not the event loop
             self.fail(error)
-            return
+            return False
         self._take = None
         self._wake()
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         is_until_close = self._has_head and not self.is_complete and not self._is_framed()
@@ -483,12 +485,13 @@ class Connection(asyncio.Protocol):
 
     # Called by the channel
 
-    def on_piece(self, data: bytes) -> None:
+    def on_piece(self, data: bytes) -> bool:
         if data:
             self._pieces.append(data)
-        else:
-            self._leave_channel()
-            self._pieces += self._later
-            self._later.clear()
-            self.is_complete = self._has_own_end
+            return self._hand_over()
+        self._leave_channel()
+        self._pieces += self._later
+        self._later.clear()
+        self.is_complete = self._has_own_end
         self._hand_over()
+        return False

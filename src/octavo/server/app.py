@@ -83,16 +83,23 @@ def build_app(
             Route("/metrics", surface.metrics),
             Route("/openapi.json", documentation.openapi),
             Route("/docs", documentation.docs),
-            Route(MODEL_PATH, private.model),
-            Route(EVENTS_PATH, private.events),
-            Route(CHANNEL_PATH, PrivateEndpoint(private.channel), methods=["GET"]),
-            Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
-            Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
+            *_private_routes(private),
         ],
         exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(app, access, log))
+
+
+def _private_routes(private: PrivateSurface) -> list[Route]:
+    return [
+        Route(MODEL_PATH, private.model),
+        Route(EVENTS_PATH, private.events),
+        Route(CHANNEL_PATH, PrivateEndpoint(private.channel), methods=["GET"]),
+        Route(CHANNEL_PATH, private.renew, methods=["POST"]),
+        Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
+        Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
+    ]
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:

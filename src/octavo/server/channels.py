@@ -2,8 +2,8 @@
 the engine gave them in one write.
 
     head                        by the stream's own connection
-    body                        by the channel, up to CHANNEL_BYTES
-    the rest, and the end       by its own connection again: a client that reads slowly holds up nobody else
+    body                        by the channel: CHANNEL_BYTES, renewed as the router passes them on
+    the rest, and the end       by its own connection again: who reads slowly holds up nobody else
 
 A channel that is not there (any more) is no error: then all of the answer leaves by its own connection. One
 that ends takes along the streams that are on it: what was written to it last may not have arrived.
@@ -12,11 +12,11 @@ that ends takes along the streams that are on it: what was written to it last ma
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.types import Message, Receive, Send
 
-from octavo.core.channel import CHANNEL_BYTES, SIGN_OF_LIFE, Ticket, frame
+from octavo.core.channel import CHANNEL_BYTES, SIGN_OF_LIFE, Renewal, Ticket, frame
 from octavo.core.relay import CHANNEL_HEADER
 from octavo.http.body import ClientGone, run_while_connected
 from octavo.http.outlet import Outlet
@@ -52,6 +52,12 @@ class Channels:
             return send, outlet
         stream = ChannelStream(channel, ticket.number, send, outlet)
         return (stream.send, stream) if channel.join(ticket.number, stream) else (send, outlet)
+
+    def renew(self, renewal: Renewal) -> None:
+        """Streams that are no more on the channel, or whose channel has ended, need none."""
+        channel = self._open.get(renewal.channel)
+        if channel is not None:
+            channel.renew(renewal.num_bytes)
 
 
 class Channel:
@@ -98,6 +104,11 @@ class Channel:
 
     def leave(self, number: int) -> None:
         self._streams.pop(number, None)
+
+    def renew(self, num_bytes: Mapping[int, int]) -> None:
+        for number, more in num_bytes.items():
+            if number in self._streams:
+                self._streams[number].renew(more)
 
     def write(self, number: int, data: bytes = b"") -> None:
         """It leaves with whatever else is written in this turn of the event loop."""
@@ -163,6 +174,9 @@ class ChannelStream:
         else:
             self._leave()
             self._outlet.write(data)
+
+    def renew(self, num_bytes: int) -> None:
+        self._num_left += num_bytes
 
     def abort(self) -> None:
         self._outlet.abort()

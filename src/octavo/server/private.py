@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from octavo.core.channel import Renewal
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
 from octavo.core.relay import ReplicaCard, Resumption
 from octavo.http.body import UNREADABLE, read_json_body
@@ -18,6 +19,7 @@ from octavo.server.origin import Origin, is_trusted
 from octavo.server.services import Services
 
 MAX_PROGRESS_BYTES = 64 << 20  # of a resumption, beside the request itself
+MAX_RENEWAL_BYTES = 1 << 20
 
 
 class PrivateSurface:
@@ -52,6 +54,21 @@ class PrivateSurface:
         self._check(scope)
         outlet = RequestRecord.of(scope).stream_outlet()
         await self._services.channels.serve(outlet, receive, send, self._services.is_ending)
+
+    async def renew(self, request: Request) -> Response:
+        """What the router has passed on of a channel's streams may be followed by as much."""
+        self._check(request.scope)
+        body = await read_json_body(
+            request.scope,
+            request.receive,
+            max_bytes=MAX_RENEWAL_BYTES,
+            timeout_seconds=self._services.body_timeout_seconds,
+        )
+        try:
+            self._services.channels.renew(msgspec.json.decode(body, type=Renewal))
+        except UNREADABLE as error:
+            raise InvalidRequestError(f"The renewal cannot be read: {error}.") from None
+        return Response(status_code=204)
 
     async def known_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A completion that no client asked for."""
