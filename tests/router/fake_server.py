@@ -31,6 +31,8 @@ class FakeServer:
         self.models_body: bytes | None = None  # instead of those that tell of models
         self.behaviour: Callable[[Received, asyncio.StreamWriter], object] = answer
         self.received: list[Received] = []  # POSTs
+        self.got: list[str] = []  # paths of GETs
+        self.statuses: dict[str, int] = {}  # of GETs that it answers otherwise, by path
         self.num_connections = 0
         self.arrived = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -79,7 +81,10 @@ class FakeServer:
         await self.behaviour(request, writer)  # type: ignore[misc]
 
     def _get(self, request: Received, writer: asyncio.StreamWriter) -> None:
-        if request.path == "/v1/models":
+        self.got.append(request.path)
+        if request.path in self.statuses:
+            respond(writer, self.statuses[request.path], b"{}")
+        elif request.path == "/v1/models":
             cards = [{"id": model, "object": "model", "owned_by": "fake"} for model in self.models]
             respond(writer, 200, self.models_body or json.dumps({"data": cards}).encode())
         elif request.path == "/health":

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from octavo.core.relay import ReplicaCard
+from octavo.core.relay import CHANNEL_PATH, ReplicaCard
 from octavo.router import channel
 from octavo.router.channel_watch import ChannelWatch
 from octavo.router.endpoints import Endpoint
+from octavo.router.upstream import Address
 from octavo.server import channels
 from tests.fakes import READY, FakeEngine, FakeReplica, PacedEngine
-from tests.router.fake_server import fake_servers
+from tests.router.fake_server import FakeServer, Received, fake_servers
 from tests.router.routed import Routed, routed
 from tests.router.test_resumable_relay import ANSWER, LONG, SECRET, failovers, stream
 from tests.server.serving import serving
@@ -59,10 +60,64 @@ async def test_one_that_falls_silent_is_replaced(monkeypatch: pytest.MonkeyPatch
         assert one.upstream.channel is not first
 
 
-async def test_a_replica_without_channels_is_asked_once() -> None:
-    async with fake_servers(1) as (server,), kept(server.url) as endpoint:
-        await asyncio.sleep(0.2)
-        assert endpoint.upstream.channel is None and server.num_connections == 1
+@pytest.mark.parametrize("status", (200, 401, 403, 404, 405))
+async def test_a_replica_without_channels_is_asked_again_when_it_comes_back(status: int) -> None:
+    async with fake_servers(1) as (server,):
+        server.statuses[CHANNEL_PATH] = status
+        async with kept(server.url) as endpoint:
+            await asyncio.sleep(0.1)
+            assert endpoint.upstream.channel is None and server.got == [CHANNEL_PATH]
+            endpoint.is_ready = False
+            await asyncio.sleep(0.05)
+            assert server.got == [CHANNEL_PATH]
+            endpoint.is_ready = True
+            await asyncio.sleep(0.1)
+            assert server.got == [CHANNEL_PATH] * 2
+
+
+async def test_one_that_stays_is_asked_again_in_the_end() -> None:
+    async with fake_servers(1) as (server,), kept(server.url, absence_seconds=0.05):
+        async with asyncio.timeout(10):
+            while server.got != [CHANNEL_PATH] * 3:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("status", (429, 500, 503))
+async def test_one_that_is_busy_is_asked_again_soon_but_ever_less_often(status: int) -> None:
+    async with fake_servers(1) as (server,):
+        server.statuses[CHANNEL_PATH] = status
+        async with kept(server.url) as endpoint:
+            async with asyncio.timeout(10):
+                while len(server.got) < 4:
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.4)
+            assert len(server.got) < 8 and endpoint.upstream.channel is None
+
+
+async def test_one_that_cannot_be_reached_is_asked_again_soon() -> None:
+    async with fake_servers(1) as (server,):
+        await server.stop()
+        async with kept(server.url) as endpoint:
+            await asyncio.sleep(0.05)
+            async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url):
+                endpoint.upstream.address = Address.parse(url)
+                await until(endpoint, is_open=True)
+
+
+async def test_a_channel_that_somebody_between_gathers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head comes, and no sign of life: streams that wait for it would come too late."""
+
+    def only_a_head(self: FakeServer, request: Received, writer: asyncio.StreamWriter) -> None:
+        self.got.append(request.path)
+        head = f"HTTP/1.1 200 OK\r\nx-octavo-channel: {'0' * 32}\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.encode())
+
+    monkeypatch.setattr(FakeServer, "_get", only_a_head)
+    async with fake_servers(1) as (server,), kept(server.url, silence_seconds=0.1) as endpoint:
+        async with asyncio.timeout(10):
+            while len(server.got) < 2:
+                assert endpoint.upstream.channel is None
+                await asyncio.sleep(0.001)
 
 
 async def test_one_without_the_secret_gets_none() -> None:
@@ -119,6 +174,34 @@ async def test_while_its_client_reads_a_streams_share_is_renewed(monkeypatch: py
         assert len(whole) > 2 * 3000
         assert await stream(router) == whole
         assert pieces(router) == 2 * before
+
+
+async def test_a_replica_that_sends_more_than_a_streams_share_is_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its streams go on; until it was away they come by their own connections."""
+    async with one_replica() as (replica, router):
+        whole = await stream(router)
+        monkeypatch.setattr(channel, "CHANNEL_BYTES", 100)
+        assert await asyncio.gather(*(stream(router) for _ in range(3))) == [whole] * 3
+        assert failovers(router) == {"cut": 3} and router.endpoints[0].upstream.channel is None
+        assert await stream(router) == whole and failovers(router) == {"cut": 3}
+        assert len(replica.engine.submitted) == 1 + 2 * 3 + 1
+
+
+async def test_two_routers_have_channels_of_their_own() -> None:
+    async with (
+        one_replica() as (replica, one),
+        routed([one.endpoints[0].url], secret=SECRET, limits=LONG) as other,
+    ):
+        alone = await stream(one)
+        first, second = asyncio.create_task(stream(one)), asyncio.create_task(stream(other))
+        while len(replica.engine.streams) < 3 or replica.engine.streams[-1].num_output_tokens < 5:
+            await asyncio.sleep(0.001)
+        await one.cut_channels()
+        assert await asyncio.gather(first, second) == [alone] * 2
+        assert failovers(one) == {"cut": 1} and not failovers(other)
+        assert pieces(other) > 10
 
 
 async def test_streams_whose_channel_breaks_go_on_where_they_stand() -> None:
