@@ -40,7 +40,7 @@ struct Cache {
   int vector_batch; // queries at most on vectors
 };
 
-constexpr Cache CACHE_OF_BF16 = {configure_tiles, attend_on_tiles, attend_batch<>, VECTOR_BATCH};
+constexpr Cache CACHE_OF_BF16 = {configure_tiles, attend_on_tiles, attend_batch, VECTOR_BATCH};
 constexpr Cache CACHE_OF_INT8 = {configure_int8_tiles, attend_int8_on_tiles, attend_int8_batch<>,
                                  INT8_VECTOR_BATCH};
 
