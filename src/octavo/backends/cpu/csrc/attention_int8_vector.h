@@ -1,5 +1,5 @@
 // Attention over an int8 KV cache on vectors: keys and values stay bytes until they are multiplied, and
-// their units meet the scores and the weights. Up to four queries at once, as in attention_vector.h.
+// their units meet the scores and the weights. Up to four queries at once.
 #pragma once
 #include "attention_block.h"
 #include "attention_vector.h"
@@ -59,10 +59,8 @@ OCTAVO_INLINE IntPart add_products(IntPart sum, ShortPart a, const int16_t *b) {
 // The digits of a query; returns their unit.
 OCTAVO_INLINE float quantize_query(const bf16 *query, int head_dim, int16_t *digits) {
   const Scaling scaling = scaling_of(largest_of(query, head_dim), QUERY_DIGITS);
-  for (int d = 0; d < head_dim; d += PART_LANES) {
-    const BitsPart bits = __builtin_convertvector(load<HalvesPart>(query + d), BitsPart) << 16;
-    store_digits(digits + d, digits_of((FloatPart)bits, scaling));
-  }
+  for (int d = 0; d < head_dim; d += PART_LANES)
+    store_digits(digits + d, digits_of(load_part(query + d), scaling));
   return scaling.unit;
 }
 

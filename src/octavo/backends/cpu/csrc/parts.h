@@ -35,6 +35,17 @@ OCTAVO_INLINE FloatPart load_part(const float *p) {
   return v;
 }
 
+OCTAVO_INLINE FloatPart load_part(const bf16 *p) {
+#if defined(__AVX512F__)
+  const __m512i halves = _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256((const __m256i *)p));
+  return (FloatPart)_mm512_maskz_slli_epi32(0xffff, halves, 16);
+#else
+  HalvesPart halves;
+  memcpy(&halves, p, sizeof halves);
+  return (FloatPart)(__builtin_convertvector(halves, BitsPart) << 16);
+#endif
+}
+
 // a * b + c, rounded once. Without the instruction: the product of two bf16 is exact in double, and the
 // double sum of two numbers of 24 bits rounds to fp32 as the exact sum does (53 >= 2 * 24 + 1 bits).
 OCTAVO_INLINE FloatPart fma_part(FloatPart a, FloatPart b, FloatPart c) {

@@ -144,10 +144,7 @@ struct Digits16 {
   IntPart parts[PARTS];
 
   OCTAVO_INLINE_MEMBER Digits16(const bf16 *x, const Scaling &scaling) {
-    OCTAVO_EACH_PART {
-      const auto bits = __builtin_convertvector(load<HalvesPart>(x + i * PART_LANES), BitsPart) << 16;
-      parts[i] = digits_of((FloatPart)bits, scaling);
-    }
+    OCTAVO_EACH_PART parts[i] = digits_of(load_part(x + i * PART_LANES), scaling);
   }
 };
 
@@ -172,13 +169,22 @@ void write_int8_head(const bf16 *k, const bf16 *v, uint8_t *slab, int offset, in
     values[4 * d] = (uint8_t)digits[d];
 }
 
+int32_t sum_of_bytes(i8x16 x) {
+#if defined(__SSE2__)
+  const __m128i halves = _mm_sad_epu8((__m128i)(x ^ (int8_t)-128), _mm_setzero_si128()); // + 128 of each byte
+  return _mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4) - 16 * 128;
+#else
+  return tree_sum(__builtin_convertvector(x, i32x16));
+#endif
+}
+
 void quantize_group(const bf16 *x, DigitGroup *group) {
   const i8x16 order = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
   const Scaling scaling = scaling_of(largest_of(x, CHUNK), INT8_DIGITS);
   for (int half = 0; half < 2; half++) {
-    const Digits16 digits(x + half * LANES, scaling);
-    store(group->digits + half * LANES, __builtin_shuffle(to_bytes(digits.parts), order));
-    group->sums[half] = tree_sum(joined(digits.parts));
+    const i8x16 digits = to_bytes(Digits16(x + half * LANES, scaling).parts);
+    store(group->digits + half * LANES, __builtin_shuffle(digits, order));
+    group->sums[half] = sum_of_bytes(digits);
   }
   group->unit = scaling.unit;
   group->unit_sum = scaling.unit * (float)(group->sums[0] + group->sums[1]);
