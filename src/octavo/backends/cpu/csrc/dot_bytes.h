@@ -27,7 +27,7 @@ OCTAVO_INLINE Vec to_float(const Bits &integers) {
 
 // One instruction, written out: the build is for processors that lack it, too.
 struct DotVnni {
-  enum { ZERO_OF_SIGNED = 128, MAX_SUMS = 12 / PARTS };
+  enum { ZERO_OF_SIGNED = 128, MAX_SUMS = PARTS == 1 ? 16 : 6 };
 
   template <bool IS_SHARED> struct Factor {
     BitsPart digits;

@@ -11,6 +11,11 @@ constexpr int BLOCK_PANELS = PARTS == 1 ? 2 : 1; // that share what is loaded of
 constexpr int STAGED_GROUPS = 8;
 constexpr int STAGED_ROWS = 96; // whose sums wait at a time
 
+// Of a block. Q6_K's halves are two sums.
+template <class Dot, WeightFormat F>
+constexpr int BLOCK_ROWS =
+    (F == WeightFormat::Q6_K && Dot::MAX_SUMS > 12 ? 12 : Dot::MAX_SUMS) / BLOCK_PANELS;
+
 // A group as its integers' quads and numbers of its own.
 template <WeightFormat F> struct StagedGroup {
   Bits quads[QUADS];
@@ -77,7 +82,7 @@ static void staged_rows(const StagedBlock<F> *staged, int groups, DigitRows x, c
 template <class Dot, WeightFormat F, int R>
 static void staged_block(const StagedBlock<F> *staged, int groups, const DigitRows &x, const Stretch &next,
                          int rows, float *sums) {
-  constexpr int FEWER = R - (Dot::MAX_SUMS / BLOCK_PANELS + 2) / 3;
+  constexpr int FEWER = R - (BLOCK_ROWS<Dot, F> + 2) / 3;
   if constexpr (FEWER > 0)
     if (rows <= FEWER)
       return staged_block<Dot, F, FEWER>(staged, groups, x, next, rows, sums);
@@ -87,8 +92,8 @@ static void staged_block(const StagedBlock<F> *staged, int groups, const DigitRo
 // A block of panels with `rows` (at most STAGED_ROWS) rows.
 template <class Dot, WeightFormat F>
 static void staged_panels(const LinearArgs &args, int panel, int first_row, int rows) {
-  constexpr int BLOCK_ROWS = Dot::MAX_SUMS / BLOCK_PANELS, WIDTH = BLOCK_PANELS * PANEL;
-  static_assert(STAGED_ROWS % BLOCK_ROWS == 0, "the last block would write beyond the sums");
+  constexpr int BLOCK = BLOCK_ROWS<Dot, F>, WIDTH = BLOCK_PANELS * PANEL;
+  static_assert(STAGED_ROWS % BLOCK == 0, "the last block would write beyond the sums");
   alignas(64) StagedBlock<F> staged[STAGED_GROUPS];
   alignas(64) float sums[STAGED_ROWS * WIDTH];
   memset(sums, 0, sizeof(float) * STAGED_ROWS * WIDTH);
@@ -98,10 +103,10 @@ static void staged_panels(const LinearArgs &args, int panel, int first_row, int 
       for (int p = 0; p < BLOCK_PANELS; p++)
         staged[g][p].unpack(Group<F>(now.packed<F>(p), now.begin + g));
     const Stretch next = stretch_at(args.weight, panel, now.begin + now.count);
-    for (int row = 0; row < rows; row += BLOCK_ROWS) {
+    for (int row = 0; row < rows; row += BLOCK) {
       const DigitGroup *first = args.digits + (first_row + row) * args.digits_stride + now.begin;
-      staged_block<Dot, F, BLOCK_ROWS>(staged, now.count, {first, args.digits_stride}, next, rows - row,
-                                       sums + row * WIDTH);
+      staged_block<Dot, F, BLOCK>(staged, now.count, {first, args.digits_stride}, next, rows - row,
+                                  sums + row * WIDTH);
     }
     now = next;
   }
