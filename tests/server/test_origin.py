@@ -12,7 +12,7 @@ def scope(
     secret: bytes, identity: bytes = IDENTITY.header, *, tenant: bytes = b"", key_id: str | None = None
 ) -> dict[str, object]:
     headers = [(SECRET_HEADER, secret), (IDENTITY_HEADER, identity), (TENANT_HEADER, tenant)]
-    scope = {"type": "http", "headers": headers}
+    scope = {"type": "http", "http_version": "1.1", "headers": headers}
     RequestRecord("id", "POST", "/", 0.0, key_id=key_id).attach(scope)
     return scope
 
