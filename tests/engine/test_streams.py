@@ -61,6 +61,34 @@ async def test_what_nobody_has_taken_yet_is_given_out_together() -> None:
     assert stream.num_steps == 2
 
 
+@pytest.mark.asyncio
+async def test_of_much_that_waits_a_part_is_given_out_and_the_rest_announced() -> None:
+    stream = make_stream(sampling=SamplingParams(logprobs=0))
+    turns: list[RequestOutput] = []
+
+    def listen() -> None:
+        taken = stream.take()
+        assert taken is not None
+        turns.append(taken)
+
+    values = [float(-number) for number in range(70)]
+    stream.accept(
+        output(0, *range(70), logprobs=logprobs(*values), finish_reason=FinishReason.STOP), now=11.0
+    )
+    stream.listen(listen)
+    while stream.has_waiting:
+        before = len(turns)
+        await asyncio.sleep(0)
+        assert len(turns) <= before + 1
+    assert [(one.first_index, len(one.token_ids)) for one in turns] == [(0, 32), (32, 32), (64, 6)]
+    assert [one.finish_reason for one in turns] == [None, None, FinishReason.STOP]
+    whole = TokenLogprobs()
+    for one in turns:
+        assert one.logprobs is not None and len(one.logprobs) == len(one.token_ids)
+        whole.extend(one.logprobs)
+    assert whole == logprobs(*values)
+
+
 def test_a_missing_token_is_a_gap() -> None:
     stream = make_stream()
     stream.accept(output(0, 10), now=11.0)

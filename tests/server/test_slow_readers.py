@@ -20,9 +20,9 @@ from tests.server.serving import sim_engine
 pytestmark = pytest.mark.asyncio
 
 CHAT = "/v1/chat/completions"
-NUM_SILENT = 200
-MAX_EVENTS_BYTES = 1 << 16  # of what one step may add to a buffer: several tokens, if the server was late
-LONG, SHORT = 90, 30  # tokens of an answer: of more than a connection's buffer, and of less
+NUM_SILENT = 100
+MAX_EVENTS_BYTES = 1 << 16  # of what one write may add to a buffer: MAX_TAKEN tokens, if the server was late
+LONG, SHORT = 150, 30  # tokens of an answer: of more than a connection's buffer and a write, and of less
 ASKED = {"model": "tiny", "ignore_eos": True, "stream": True, "logprobs": True, "top_logprobs": 20}
 ASKED |= {"messages": [{"role": "user", "content": "hi"}]}
 

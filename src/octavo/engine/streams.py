@@ -14,6 +14,8 @@ from octavo.core.errors import EngineError, InvalidRequestError, OctavoError, Ov
 from octavo.core.messages import OVERLOAD_RETRY_SECONDS, OVERLOADED, RequestOutput, Submit, TokenLogprobs
 from octavo.core.sampling_params import SamplingParams
 
+MAX_TAKEN = 32  # tokens at once: where more wait, for a client that read slowly, others have a turn between
+
 
 class TokenGap(Exception):
     """The engine sent a token whose predecessor it never sent: a fault of the engine."""
@@ -54,7 +56,7 @@ class RequestStream:
     Ends after the output with a finish_reason, or after abort(). Raises EngineError for a request that failed
     for good, InvalidRequestError for one whose grammar is refused, OverloadedError for one whose grammar had
     no turn in time. Tokens that come faster than they are consumed wait here, bounded by the request's own
-    length, and are given out together.
+    length, and are given out MAX_TAKEN together.
     """
 
     def __init__(
@@ -98,23 +100,31 @@ class RequestStream:
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call it, in another turn of the event loop, when there is something to take, the end included; once
-        more only after it was taken. It must not raise: others wait for theirs.
+        more only after it was taken, if it was not all. It must not raise: others wait for theirs.
         """
         self._listener = listener
         if self._waiting is not None or self.has_ended:
             self._announce()
 
     def take(self) -> RequestOutput | None:
-        """All that has come since the last call, as one; None: nothing has, yet. Raises the request's error,
-        or StopAsyncIteration, after the last."""
+        """What has come since the last call, as one, as far as it is no more than MAX_TAKEN tokens; None:
+        nothing has, yet. Raises the request's error, or StopAsyncIteration, after the last."""
         output = self._waiting
         if output is not None:
             self._waiting = None
+            if output.token_ids[MAX_TAKEN:]:
+                self._waiting = _cut(output, MAX_TAKEN)
+                self._announce()
         elif self._error is not None:
             raise self._error
         elif self.has_ended:
             raise StopAsyncIteration
         return output
+
+    @property
+    def has_waiting(self) -> bool:
+        """There is more to take than an error, or the end."""
+        return self._waiting is not None
 
     def _announce(self) -> None:
         if self._listener is not None:
@@ -227,6 +237,22 @@ def _extend(waiting: RequestOutput, output: RequestOutput) -> None:
         waiting.logprobs = output.logprobs
     elif output.logprobs is not None:
         waiting.logprobs.extend(output.logprobs)
+
+
+def _cut(output: RequestOutput, count: int) -> RequestOutput:
+    """What lies beyond its first count tokens, and is taken from it; the end is there."""
+    logprobs = output.logprobs
+    rest = msgspec.structs.replace(
+        output,
+        first_index=output.first_index + count,
+        token_ids=output.token_ids[count:],
+        logprobs=None if logprobs is None else logprobs.beyond(count),
+        prompt_logprobs=None,
+    )
+    output.token_ids = output.token_ids[:count]
+    output.logprobs = None if logprobs is None else logprobs.first(count)
+    output.finish_reason = output.pooled = None
+    return rest
 
 
 def ended_stream(request_id: str) -> RequestStream:

@@ -181,7 +181,8 @@ class Generation:
         """Emit the text as it comes, then call on_end, with what went wrong: EngineError, InvalidRequestError
         for a grammar that is refused. No task waits for the tokens: the engine's step calls.
 
-        While the sink is behind (a client that reads slowly) tokens gather: their text goes out as one.
+        While the sink is behind (a client that reads slowly) tokens gather: their text goes out in one, or a
+        few.
         """
         self._sink = sink
         self._on_end = on_end
@@ -203,7 +204,7 @@ class Generation:
             sink.emit(self, text, self._report.take() if self._is_followed else None)
             if self.finish_reason is not None:
                 self._end(None)
-            elif self._stream.has_ended:  # and there is an error to be taken
+            elif self._stream.has_ended and not self._stream.has_waiting:  # but there is an error to be taken
                 self.advance()
         except StopAsyncIteration:
             self._end(EngineError("The engine ended this request early."))
