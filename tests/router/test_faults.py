@@ -30,14 +30,19 @@ async def asked_until_broken(engine: DoomedEngine, router: Routed, undisturbed: 
     raise AssertionError("nothing was broken")
 
 
+@pytest.mark.parametrize("has_channels", (True, False), ids=("by channel", "by its own connection"))
 @pytest.mark.parametrize("last_words", (b"", b"\x00 no HTTP\r\n\r\n"), ids=("end", "garbage"))
-async def test_a_stream_survives_an_answer_that_breaks_at_any_byte(last_words: bytes) -> None:
-    lots = random.Random(5)
-    async with fleet() as (engines, router):
+async def test_a_stream_survives_an_answer_that_breaks_at_any_byte(
+    last_words: bytes, has_channels: bool
+) -> None:
+    lots = random.Random(5 + has_channels)
+    async with fleet(has_channels=has_channels) as (engines, router):
         undisturbed = await told(router)
         for engine in engines:
             engine.pace = 0.0005
-        for after in (0, 1, *(lots.randrange(NUM_ANSWER_BYTES) for _ in range(5))):
+        for after in (0, 1, lots.randrange(NUM_ANSWER_BYTES), lots.randrange(NUM_ANSWER_BYTES)):
+            while has_channels and router.endpoints[0].upstream.channel is None:
+                await asyncio.sleep(0.001)
             engines[0].proxy.last_words = last_words
             engines[0].proxy.break_after = after
             await asked_until_broken(engines[0], router, undisturbed)
