@@ -12,7 +12,7 @@ PIECES = [
     (Mark(0, 0, 3, 16, None, [1, 22, 333]), b""),
     (Mark(0, 1, 9, 0, None, []), b"data: {}\n\n"),
     (Mark(0, 0, 9, 0, None, [7], TokenLogprobs([-0.1], [1], [[7, 8]], [[-0.1, -2.5]])), b""),
-    (Mark(0, 0, 12, 16, "stop", [4]), b"data: :octavo 1 2 3\n\ndata: [DONE]\n\n"),
+    (Mark(0, 0, 12, 16, "stop", [4]), b"data: :octavo [1,2]\n\ndata: [DONE]\n\n"),
     (ErrorMark(0, is_resumable=True), b"data: {}\n\n"),
     (ErrorMark(0, is_resumable=False), b""),
 ]
@@ -47,10 +47,12 @@ def test_half_a_payload_is_kept_back() -> None:
     "line",
     (
         b"data: {}\n\n",
-        b":octavo 1 2\n",
-        b":octavo a 0 0 0 - - -\n",
-        b":octavo 0 0 0 0 - - {}\n",
-        b":octavo-error 1\n",
+        b":octavo [1,2]\n",
+        b":octavo [-1,0,0,0,null,[]]\n",
+        b':octavo ["1",0,0,0,null,[]]\n',
+        b":octavo [0,0,0,0,null,[],{}]\n",
+        b':octavo [0,0,0,0,"\xff",[]]\n',
+        b":octavo-error [1]\n",
         b": ping\n",
     ),
 )
@@ -62,7 +64,7 @@ def test_what_is_no_mark_is_refused(line: bytes) -> None:
 def test_a_mark_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "MAX_MARK_BYTES", 10)
     with pytest.raises(MarkError, match="too long"):
-        MarkReader().feed(b":octavo 1 2 3 4 5")
+        MarkReader().feed(b":octavo [1,2,3")
 
 
 def test_an_identity_travels_in_a_header() -> None:

@@ -1,15 +1,17 @@
 """What a router and a replica say to each other beside OpenAI's API, so that a stream outlives its replica.
 
 The router gives a request its identity (id, time, seed) in a header. The replica writes a mark, an SSE
-comment line, before each piece of the stream: which tokens it came of, and how many bytes it has. The router
-takes the marks out. When the replica is lost it sends another one the request and the tokens so far: what the
-client has received is a pure function of them, and the new replica sends what lies beyond.
+comment line with a JSON array, before each piece of the stream: which tokens it came of, and how many bytes
+it has. The router takes the marks out. When the replica is lost it sends another one the request and the
+tokens so far: what the client has received is a pure function of them, and the new replica sends what lies
+beyond.
 """
 
 import base64
 import re
 import secrets
 import time
+from typing import Annotated
 
 import msgspec
 
@@ -31,6 +33,7 @@ CHUNK_HASH_BYTES = 8
 MAX_MARK_BYTES = 1 << 20  # of one line
 _MARK = b":octavo "
 _ERROR_MARK = b":octavo-error "
+NumBytes = Annotated[int, msgspec.Meta(ge=0)]
 _IDENTITY = re.compile(r"([0-9a-f]{32}) (\d{1,12}) (\d{1,19})")
 
 
@@ -143,12 +146,12 @@ class Resumption(msgspec.Struct):
     is_inexact: bool = False  # another model may go on, if it has the same vocabulary
 
 
-class Mark(msgspec.Struct):
+class Mark(msgspec.Struct, array_like=True):
     """What the num_bytes that follow add to one choice. num_characters: in all, after them.
     held_logprobs: of tokens so far that the client has not got, since their text is held back.
     """
 
-    num_bytes: int
+    num_bytes: NumBytes
     index: int
     num_characters: int
     num_cached_tokens: int
@@ -157,20 +160,17 @@ class Mark(msgspec.Struct):
     held_logprobs: TokenLogprobs | None = None
 
     def encode(self) -> bytes:
-        ids = ",".join(map(str, self.token_ids)) or "-"
-        counts = f"{self.num_bytes} {self.index} {self.num_characters} {self.num_cached_tokens}"
-        held = b"-" if self.held_logprobs is None else msgspec.json.encode(self.held_logprobs)
-        return _MARK + f"{counts} {self.finish_reason or '-'} {ids} ".encode() + held + b"\n"
+        return _MARK + msgspec.json.encode(self) + b"\n"
 
 
-class ErrorMark(msgspec.Struct):
+class ErrorMark(msgspec.Struct, array_like=True):
     """What follows says that the answer ends here. is_resumable: another replica can go on with it."""
 
-    num_bytes: int
+    num_bytes: NumBytes
     is_resumable: bool
 
     def encode(self) -> bytes:
-        return _ERROR_MARK + b"%d %d\n" % (self.num_bytes, self.is_resumable)
+        return _ERROR_MARK + msgspec.json.encode(self) + b"\n"
 
 
 class MarkReader:
@@ -185,7 +185,7 @@ class MarkReader:
         data = self._data + data
         found: list[tuple[Mark | ErrorMark, bytes]] = []
         position = 0
-        while True:
+        while position < len(data):
             if self._mark is None:
                 end = data.find(b"\n", position)
                 if end < 0:
@@ -204,23 +204,16 @@ class MarkReader:
         return found
 
 
+_MARKS = msgspec.json.Decoder(Mark)
+_ERROR_MARKS = msgspec.json.Decoder(ErrorMark)
+
+
 def _decode(line: bytes) -> Mark | ErrorMark:
     try:
+        if line.startswith(_MARK):
+            return _MARKS.decode(line[len(_MARK) :])
         if line.startswith(_ERROR_MARK):
-            num_bytes, is_resumable = line[len(_ERROR_MARK) :].split(b" ")
-            return ErrorMark(int(num_bytes), is_resumable == b"1")
-        if not line.startswith(_MARK):
-            raise ValueError
-        counts = line[len(_MARK) :].split(b" ")
-        num_bytes, index, num_characters, num_cached, reason, ids, held = counts
-        return Mark(
-            int(num_bytes),
-            int(index),
-            int(num_characters),
-            int(num_cached),
-            None if reason == b"-" else reason.decode(),
-            [] if ids == b"-" else [int(token_id) for token_id in ids.split(b",")],
-            None if held == b"-" else msgspec.json.decode(held, type=TokenLogprobs),
-        )
-    except (ValueError, msgspec.MsgspecError):
-        raise MarkError(f"{line[:80]!r} is not a mark") from None
+            return _ERROR_MARKS.decode(line[len(_ERROR_MARK) :])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    raise MarkError(f"{line[:80]!r} is not a mark")

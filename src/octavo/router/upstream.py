@@ -322,8 +322,8 @@ class Connection(asyncio.Protocol):
 
     def pull(self) -> bytes:
         """What has come since the last time."""
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
+        pieces, self._pieces = self._pieces, []
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if not self._later:
             if self._num_buffered > MAX_BUFFERED_BYTES and self._transport is not None:
                 self._transport.resume_reading()
@@ -428,12 +428,15 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self) -> bool:
         """What has come, to who waits for it. Returns whether it is taken, and more is wanted."""
-        if self._take is None or self.is_complete or not self._pieces:
-            self._wake()
-            return False
+        if self._take is not None and self._pieces and not self.is_complete:
+            return self._give(self._take, self.pull())
+        self._wake()
+        return False
+
+    def _give(self, take: Callable[[bytes], bool], data: bytes) -> bool:
         self._deadline = self._loop.time() + self._seconds
         try:
-            if self._take(self.pull()):
+            if take(data):
                 return True
         except Exception as error:  # whoever waits is to hear of it, not the event loop
             self.fail(error)
@@ -455,8 +458,7 @@ class Connection(asyncio.Protocol):
 
     def _is_framed(self) -> bool:
         """Whether the answer says itself where it ends."""
-        names = {name for name, _ in self._headers}
-        return b"content-length" in names or b"transfer-encoding" in names
+        return any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
 
     # Called by the parser
 
@@ -486,12 +488,13 @@ class Connection(asyncio.Protocol):
     # Called by the channel
 
     def on_piece(self, data: bytes) -> bool:
+        if data and self._take is not None:  # who has taken all that came before
+            return self._give(self._take, data)
         if data:
             self._pieces.append(data)
             return self._hand_over()
         self._leave_channel()
-        self._pieces += self._later
-        self._later.clear()
+        self._pieces, self._later = self._pieces + self._later, []
         self.is_complete = self._has_own_end
         self._hand_over()
         return False
