@@ -15,6 +15,8 @@ from octavo.http.outlet import outlet_of
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the JSON decoder raises, for a wrong shape as well (msgspec.ValidationError is a DecodeError)."""
 
+_JSON = b"application/json"
+_PLAIN_ENCODINGS = ((b"content-encoding", b"identity"), (b"transfer-encoding", b"chunked"))
 _CUT_SHORT = ("Input data was truncated", "it ends too early")  # msgspec's words, and ours
 
 
@@ -41,13 +43,12 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
 def check_json_head(scope: Scope, max_bytes: int) -> None:
     """Raises HttpError: 415 not JSON, 413 too large, by what the head says."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if content_type != b"application/json":
+    content_type = headers.get(b"content-type", b"")
+    if content_type != _JSON and content_type.partition(b";")[0].strip().lower() != _JSON:
         raise HttpError("unsupported_media_type", "Send Content-Type: application/json.")
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    transfer = headers.get(b"transfer-encoding", b"chunked").strip().lower()
-    if encoding != b"identity" or transfer != b"chunked":
-        raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
+    for name, plain in _PLAIN_ENCODINGS:
+        if name in headers and headers[name].strip().lower() != plain:
+            raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:20]) > max_bytes:
         raise _too_large(max_bytes)

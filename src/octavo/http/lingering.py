@@ -26,6 +26,7 @@ class LingeringTransport:
         self._timer: asyncio.TimerHandle | None = None
         self.is_lingering = False
         self.write = transport.write  # no detour for what is called most
+        self.get_write_buffer_size = transport.get_write_buffer_size
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
