@@ -225,6 +225,38 @@ async def test_behind_a_hundred_requests_nothing_more_is_read() -> None:
         writer.transport.abort()
 
 
+async def test_who_ends_its_sending_side_is_taken_to_have_left() -> None:
+    """As by uvicorn, nginx and Node: on the wire there is no difference, before something is sent."""
+    app = Application(is_endless=True)
+    async with connected(app) as (reader, writer):
+        writer.write(GET)
+        await app.has_started.wait()
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            await app.was_cut_off.wait()
+        assert not (await reader.read()).endswith(b"0\r\n\r\n")
+
+
+async def test_who_ends_its_sending_side_gets_what_has_been_answered() -> None:
+    answer = b"x" * 4_000_000
+
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4000000")]}
+        )
+        await send({"type": "http.response.body", "body": answer})
+        has_answered.set()
+
+    has_answered = asyncio.Event()
+    async with over_socket(long) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(GET)
+        await has_answered.wait()
+        writer.write_eof()
+        assert (await reader.read()).endswith(answer)
+        writer.close()
+
+
 async def test_an_idle_connection_is_closed() -> None:
     async with over_socket(Application(), keep_alive_seconds=0.01) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
