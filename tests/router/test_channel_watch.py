@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from octavo.core.channel import Renewal
 from octavo.core.relay import CHANNEL_PATH, ReplicaCard
 from octavo.router import channel
-from octavo.router.channel_watch import ChannelWatch
+from octavo.router.channel_watch import ChannelWatch, Renewals
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import Address
+from octavo.router.upstream import Address, Upstream
 from octavo.server import channels
 from tests.fakes import READY, FakeEngine, FakeReplica, PacedEngine
-from tests.router.fake_server import FakeServer, Received, fake_servers
+from tests.router.fake_server import FakeServer, Received, cut, fake_servers, status
 from tests.router.routed import Routed, routed
 from tests.router.test_resumable_relay import ANSWER, LONG, SECRET, failovers, stream
 from tests.server.serving import serving
@@ -65,21 +66,25 @@ async def test_a_replica_without_channels_is_asked_again_when_it_comes_back(stat
     async with fake_servers(1) as (server,):
         server.statuses[CHANNEL_PATH] = status
         async with kept(server.url) as endpoint:
+            await asked(server, 1)
             await asyncio.sleep(0.1)
-            assert endpoint.upstream.channel is None and server.got == [CHANNEL_PATH]
+            assert endpoint.upstream.channel is None
             endpoint.is_ready = False
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             assert server.got == [CHANNEL_PATH]
             endpoint.is_ready = True
-            await asyncio.sleep(0.1)
-            assert server.got == [CHANNEL_PATH] * 2
+            await asked(server, 2)
+
+
+async def asked(server: FakeServer, times: int) -> None:
+    async with asyncio.timeout(10):
+        while len(server.got) < times:
+            await asyncio.sleep(0.005)
 
 
 async def test_one_that_stays_is_asked_again_in_the_end() -> None:
     async with fake_servers(1) as (server,), kept(server.url, absence_seconds=0.05):
-        async with asyncio.timeout(10):
-            while server.got != [CHANNEL_PATH] * 3:
-                await asyncio.sleep(0.01)
+        await asked(server, 3)
 
 
 @pytest.mark.parametrize("status", (429, 500, 503))
@@ -87,9 +92,7 @@ async def test_one_that_is_busy_is_asked_again_soon_but_ever_less_often(status: 
     async with fake_servers(1) as (server,):
         server.statuses[CHANNEL_PATH] = status
         async with kept(server.url) as endpoint:
-            async with asyncio.timeout(10):
-                while len(server.got) < 4:
-                    await asyncio.sleep(0.005)
+            await asked(server, 4)
             await asyncio.sleep(0.4)
             assert len(server.got) < 8 and endpoint.upstream.channel is None
 
@@ -102,6 +105,22 @@ async def test_one_that_cannot_be_reached_is_asked_again_soon() -> None:
             async with serving(FakeEngine(b"x"), secret=SECRET) as (_, url):
                 endpoint.upstream.address = Address.parse(url)
                 await until(endpoint, is_open=True)
+
+
+async def test_renewals_are_told_together_and_to_whom_they_mean_something() -> None:
+    async with fake_servers(1) as (server,):
+        upstream, renewals = Upstream(Address.parse(server.url)), Renewals("0" * 32)
+        server.behaviour = cut
+        telling = asyncio.create_task(renewals.tell(upstream, [], 5.0))
+        renewals.add(1, 10)
+        await server.arrived.wait()
+        server.behaviour = status(405)
+        renewals.add(2, 20)
+        renewals.add(3, 30)
+        await telling  # one that is lost ends nothing; a replica that knows of none is told no more
+        told = [msgspec.json.decode(one.body, type=Renewal) for one in server.received]
+        assert told == [Renewal("0" * 32, {1: 10}), Renewal("0" * 32, {2: 20, 3: 30})]
+        upstream.close()
 
 
 async def test_a_channel_that_somebody_between_gathers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
