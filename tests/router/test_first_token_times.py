@@ -58,6 +58,22 @@ def test_what_others_have_left_goes_slower_beside_answers() -> None:
     assert (beside.num_prompts, beside.num_answers) == (1, 1)
 
 
+def test_what_others_have_left_takes_all_that_was_predicted_not_its_tokens_alone() -> None:
+    clock = Clock()
+    times, (few, many) = FirstTokenTimes(clock), endpoints(2)
+    learn(times, {few: 1.0, many: 1.0})
+    for endpoint, num_answers in ((few, 1), (many, 20)):
+        for _ in range(num_answers):
+            Reservation(endpoint.load, 10).first_token()
+        times.work(endpoint, times.rates(endpoint, "m"), 500, 0)
+        Reservation(endpoint.load, 100)
+    clock.now += 0.2
+    left_by_few, left_by_many = (
+        times.work(endpoint, times.rates(endpoint, "m"), 500, 0).num_tokens - 500 for endpoint in (few, many)
+    )
+    assert left_by_many > 1.5 * left_by_few > 0
+
+
 def test_one_is_slower_than_the_others_until_that_is_long_ago() -> None:
     clock = Clock()
     times, (slow, *others) = FirstTokenTimes(clock), endpoints(4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from octavo.router.load import ANSWERING_TOKENS, Load, Reservation
+from octavo.router.load import ANSWERING_TOKENS, LEFT_ERROR, Load, Reservation
 
 SECONDS_PER_TOKEN = 0.001
 
@@ -35,14 +35,32 @@ def test_what_has_been_computed_is_inferred_from_the_time() -> None:
     load = Load()
     before(load, 0, now=10.0)
     long, short = Reservation(load, 600), Reservation(load, 200)
-    assert before(load, 1000, now=10.2) == pytest.approx(600)
+    assert before(load, 1000, now=10.0) == 800
+    assert 600 < before(load, 1000, now=10.2) < 1.1 * 600
     assert before(load, 100, now=10.2) == pytest.approx(100 + 100)
-    assert before(load, 1000, now=99.0) == 0
-    Reservation(load, 50)
-    assert before(load, 1000, now=99.0) == pytest.approx(50)
+    assert 200 < before(load, 1000, now=10.6) < 400
     for reservation in (long, short):
         reservation.first_token()
-    assert before(load, 1000, now=99.0) == pytest.approx(50)
+    assert before(load, 1000, now=10.6) == 0
+
+
+def test_of_what_should_be_computed_and_is_not_a_little_is_left_the_less_the_later() -> None:
+    load = Load()
+    before(load, 0, now=10.0)
+    Reservation(load, 500)
+    left = [before(load, 1000, now=now) for now in (10.5, 10.6, 11.0, 99.0)]
+    assert left[0] == pytest.approx(LEFT_ERROR * 500)
+    assert left == sorted(left, reverse=True) and left[0] > 1.3 * left[1] > 0
+    assert left[-1] < 1
+
+
+def test_that_others_are_late_computes_nothing_of_a_new_prompt() -> None:
+    load = Load()
+    before(load, 0, now=10.0)
+    Reservation(load, 100)
+    before(load, 1000, now=99.0)
+    Reservation(load, 500)
+    assert 500 <= before(load, 1000, now=99.0) <= 600
 
 
 def test_a_beginning_that_is_being_computed_counts_in_full() -> None:

@@ -49,6 +49,16 @@ class Rates(NamedTuple):
         """Of prompts, beside so many answers: seconds per token, never 0."""
         return (self.per_token + self.per_shared_token if num_answers else self.per_token) or 1e-6
 
+    def whole_pace(self, num_tokens: int, num_prompts: int, num_answers: int) -> float:
+        """Of all prompts that an endpoint has, beside its answers, by all that they take: seconds per token,
+        never 0. num_tokens: of theirs."""
+        if not num_prompts:
+            return self.pace(num_answers)
+        seconds = self.predict(
+            Work(num_tokens, num_tokens if num_answers else 0, num_prompts - 1, num_answers)
+        )
+        return seconds / max(num_tokens, 1) or 1e-6
+
     def predict(self, work: Work) -> float:
         """To the first token."""
         seconds = self.base + self.per_token * work.num_tokens + self.per_shared_token * work.num_shared
@@ -85,7 +95,10 @@ class FirstTokenTimes:
         num_prompts = load.num_prompts
         num_answers = load.num_requests - num_prompts
         num_before = load.tokens_before(
-            num_tokens, num_pending, now=self._clock(), seconds_per_token=rates.pace(num_answers)
+            num_tokens,
+            num_pending,
+            now=self._clock(),
+            seconds_per_token=rates.whole_pace(load.num_prompt_tokens, num_prompts, num_answers),
         )
         num_shared = num_tokens if load.num_requests else 0.0  # what are prompts now will be answers by then
         if num_answers:
