@@ -1,4 +1,6 @@
 import collections
+import dataclasses
+import weakref
 
 import hypothesis
 import hypothesis.strategies as st
@@ -45,6 +47,41 @@ def test_a_removed_id_can_be_pushed_again():
     queue.remove(old)
     queue.push(new)
     assert queue.pop() is new
+    assert len(queue) == 0
+
+
+@dataclasses.dataclass(eq=False)
+class Referable:
+    request_id: str
+    arrival: float
+    priority: int = 0
+    tenant: str = ""
+
+
+def test_who_is_removed_is_forgotten_though_the_first_does_not_move():
+    queue = WaitingQueue()
+    queue.push(Referable("first", 0.0, -1))
+    removed = []
+    for number in range(200):
+        waiter = Referable(f"{number}", float(number + 1))
+        queue.push(waiter)
+        queue.remove(waiter)
+        removed.append(weakref.ref(waiter))
+    del waiter
+    assert sum(one() is not None for one in removed) <= 1 + len(queue)
+    assert queue.peek().request_id == "first"
+
+
+def test_those_who_stay_keep_their_order_when_others_are_forgotten():
+    queue = WaitingQueue()
+    requests = [request(f"{number}", float(number % 7)) for number in range(50)]
+    for one in requests:
+        queue.push(one)
+    stay = [one for one in requests if int(one.request_id) % 7 in (0, 4)]
+    for one in requests:
+        if one not in stay:
+            queue.remove(one)
+    assert [queue.pop() for _ in range(len(stay))] == sorted(stay, key=lambda one: one.arrival)
     assert len(queue) == 0
 
 

@@ -31,12 +31,14 @@ Item = TypeVar("Item", bound=Waiting)
 
 
 class WaitingQueue(Generic[Item]):
-    """A heap for each tenant. A removed request stays in its heap until it comes to the top."""
+    """A heap for each tenant. A removed request stays in its heap until it comes to the top, or until there
+    are more of these than of those who wait."""
 
     def __init__(self) -> None:
         self._heaps: dict[str, list[tuple[int, float, int, Item]]] = {}  # by tenant; none is empty
         self._entry_of: dict[str, int] = {}  # request id -> number of its valid entry
         self._numbers = itertools.count()
+        self._num_entries = 0  # in all heaps
         self._work: dict[str, int] = {}  # by tenant: tokens
         self._last_work = 0  # that of the tenant that came last
         self._next: str | None = None  # the tenant whose turn it is; None: to be found
@@ -55,6 +57,7 @@ class WaitingQueue(Generic[Item]):
             self._heaps[tenant] = []
             self._forget_idle()
         heapq.heappush(self._heaps[tenant], (request.priority, request.arrival, number, request))
+        self._num_entries += 1
         self._next = None
 
     def peek(self) -> Item:
@@ -67,6 +70,7 @@ class WaitingQueue(Generic[Item]):
         request = self.peek()
         heap = self._heaps[request.tenant]
         heapq.heappop(heap)
+        self._num_entries -= 1
         del self._entry_of[request.request_id]
         self._last_work = self._work[request.tenant]
         self._trim(request.tenant)
@@ -77,6 +81,8 @@ class WaitingQueue(Generic[Item]):
         if self._entry_of.pop(request.request_id, None) is None:
             return False
         self._trim(request.tenant)
+        if self._num_entries > 2 * len(self._entry_of):
+            self._forget_removed()
         return True
 
     def charge(self, tenant: str, num_tokens: int) -> None:
@@ -91,11 +97,21 @@ class WaitingQueue(Generic[Item]):
     def _trim(self, tenant: str) -> None:
         """The top of every heap is valid, and a tenant that waits for nothing has none."""
         heap = self._heaps[tenant]
-        while heap and self._entry_of.get(heap[0][3].request_id) != heap[0][2]:
+        while heap and not self._is_valid(heap[0]):
             heapq.heappop(heap)
+            self._num_entries -= 1
         if not heap:
             del self._heaps[tenant]
         self._next = None
+
+    def _is_valid(self, entry: tuple[int, float, int, Item]) -> bool:
+        return self._entry_of.get(entry[3].request_id) == entry[2]
+
+    def _forget_removed(self) -> None:
+        for heap in self._heaps.values():
+            heap[:] = filter(self._is_valid, heap)
+            heapq.heapify(heap)
+        self._num_entries = len(self._entry_of)
 
     def _forget_idle(self) -> None:
         """Of tenants that wait for nothing, those with the least work will be put level sooner or later."""
