@@ -119,6 +119,52 @@ def test_leaving_a_stream_ends_its_request(llm: LLM) -> None:
     assert not llm._core.has_work
 
 
+def test_streams_side_by_side_each_get_their_own(llm: LLM) -> None:
+    prompts = ["The capital of France is", "Once upon a time"]
+    lengths = [5, 20]
+    params = [SamplingParams(temperature=0, max_tokens=length) for length in lengths]
+    streams = [llm.stream(*pair) for pair in zip(prompts, params, strict=True)]
+    stages = list(itertools.zip_longest(*streams))
+    whole = llm.generate(prompts, params)
+    for number, answer in enumerate(whole):
+        told = [stage[number] for stage in stages if stage[number] is not None]
+        assert told[-1].token_ids == answer.token_ids and told[-1].text == answer.text
+        assert told[-1].finish_reason is FinishReason.LENGTH
+
+
+def test_whoever_streams_may_ask_for_something_else_meanwhile(llm: LLM) -> None:
+    whole = llm.generate("Once upon a time", GREEDY)[0]
+    stream = llm.stream("Once upon a time", GREEDY)
+    next(stream)
+    assert llm.generate("The capital of France is", GREEDY)[0].text.startswith(" Paris")
+    *_, last = stream
+    assert last.token_ids == whole.token_ids and last.finish_reason is whole.finish_reason
+
+
+def test_an_error_is_told_to_who_asked_for_it(llm: LLM) -> None:
+    bad = GrammarSpec(GrammarKind.REGEX, "(a")
+    good, refused = llm.stream("Once upon a time", GREEDY), llm.stream("a", GREEDY, grammar=bad)
+    next(good)
+    with pytest.raises(InvalidRequestError, match="unclosed group"):
+        list(refused)
+    assert len(list(good)[-1].token_ids) == 12
+
+
+def test_of_a_call_that_is_refused_nothing_is_computed(llm: LLM) -> None:
+    with pytest.raises(InvalidRequestError, match="allowed: 1 to 511"):
+        llm.generate(["a", [5] * 512], GREEDY)
+    assert not llm._core.has_work
+
+
+def test_a_stop_string_in_what_was_held_back_counts(llm: LLM) -> None:
+    """Half a character at the end of an answer is U+FFFD."""
+    half = llm._text.tokenizer.encode_plain("\N{GRINNING FACE}")[:1]
+    for stop, text, reason in (((), "\ufffd", FinishReason.LENGTH), (("\ufffd",), "", FinishReason.STOP)):
+        params = SamplingParams(max_tokens=1, stop=stop, allowed_token_ids=tuple(half))
+        answer = llm.generate("A face:", params)[0]
+        assert answer.text == text and answer.finish_reason is reason
+
+
 def test_a_conversation_is_a_prompt(llm: LLM) -> None:
     question = [{"role": "user", "content": "What is the capital of France?"}]
     assert llm.has_chat_template

@@ -9,14 +9,14 @@ import dataclasses
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from octavo.config import EngineConfig, Environment
-from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.errors import EngineError, InvalidRequestError, OctavoError
 from octavo.core.grammar_spec import GrammarSpec
 from octavo.core.messages import OVERLOADED, RequestOutput, Submit, TokenLogprobs
 from octavo.core.request import FinishReason
@@ -68,6 +68,7 @@ class LLM:
         self.info = loaded.ready
         self._max_model_len = loaded.ready.max_model_len
         self._num_requests = 0
+        self._live: dict[str, _Answer] = {}  # by request id: of every call that has not ended
 
     @property
     def has_chat_template(self) -> bool:
@@ -121,17 +122,20 @@ class LLM:
     ) -> Iterator[Completion]:
         """The completion of one prompt after every step: its text grows; the last one has a finish_reason.
 
-        Whoever leaves the loop early ends the request. Raises as generate() does.
+        Whoever leaves the loop early ends the request; whoever makes other calls in it computes both.
+        Raises as generate() does.
         """
-        [answer] = self._submit_choices(self._encode(prompt), params or SamplingParams(), grammar, 1)
-        live = {answer.request_id: answer}
+        token_ids = self._encode(prompt)
+        [answer] = self._submit_choices(token_ids, params or SamplingParams(), grammar, 1)
+        is_told = False
         try:
-            while live:
-                for output in self._core.step()[0]:
-                    self._apply(output, live)
+            while not is_told:
+                if not answer.has_ended:  # another call's steps may have computed all of it
+                    self._step()
+                is_told = answer.has_ended
                 yield answer.completion()
         finally:
-            self._core.abort(list(live))
+            self._end([answer])
 
     def close(self) -> None:
         self._core.close()
@@ -143,9 +147,14 @@ class LLM:
         self.close()
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        if isinstance(prompt, str):
-            return self._text.tokenizer.encode_prompt(prompt)
-        return list(prompt)
+        """Raises InvalidRequestError for one that does not fit."""
+        token_ids = self._text.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else list(prompt)
+        if not 1 <= len(token_ids) < self._max_model_len:
+            raise InvalidRequestError(
+                f"The prompt has {len(token_ids)} tokens; allowed: 1 to {self._max_model_len - 1}.",
+                param="prompts",
+            )
+        return token_ids
 
     def _run(
         self,
@@ -160,16 +169,37 @@ class LLM:
             for each in zip(prompts, params, grammars, strict=True)
             for answer in self._submit_choices(*each, n)
         ]
-        live = {answer.request_id: answer for answer in answers}
+        waiting = set(answers)
         with _progress_bar(show_progress) as progress:
             task = progress.add_task("generating", total=len(answers))
             try:
-                for output in self._outputs():
-                    self._apply(output, live)
-                    progress.update(task, completed=len(answers) - len(live))
+                while waiting:
+                    for answer in waiting.intersection(self._step()):
+                        answer.check()
+                        waiting.remove(answer)
+                    progress.update(task, completed=len(answers) - len(waiting))
             finally:
-                self._core.abort(list(live))
+                self._end(waiting)
         return [answer.completion() for answer in answers]
+
+    def _step(self) -> "list[_Answer]":
+        """One of the engine's, whoever waits for it. Returns the answers that it ended."""
+        ended = []
+        for output in self._core.step()[0]:
+            answer = self._live.get(output.request_id)
+            if answer is not None:
+                answer.take(output)
+                if answer.has_ended:
+                    ended.append(answer)
+        self._end(ended)
+        return ended
+
+    def _end(self, answers: "Iterable[_Answer]") -> None:
+        """Nobody waits for them. The engine does not know of those that a stop string ended."""
+        ids = [answer.request_id for answer in answers]
+        for request_id in ids:
+            self._live.pop(request_id, None)
+        self._core.abort(ids)
 
     def _submit_choices(
         self, token_ids: list[int], params: SamplingParams, grammar: GrammarSpec | None, n: int
@@ -192,11 +222,6 @@ class LLM:
         branch: int = 0,
         fork_of: str | None = None,
     ) -> "_Answer":
-        if not 1 <= len(token_ids) < self._max_model_len:
-            raise InvalidRequestError(
-                f"The prompt has {len(token_ids)} tokens; allowed: 1 to {self._max_model_len - 1}.",
-                param="prompts",
-            )
         self._num_requests += 1
         detokenizer = Detokenizer(self._text.tokenizer.vocabulary)
         stream = TextStream(detokenizer, params.stop, min_tokens=params.min_tokens)
@@ -204,24 +229,8 @@ class LLM:
         submit = Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic())
         submit.branch, submit.fork_of, submit.grammar = branch, fork_of, grammar
         self._core.add(submit)
+        self._live[answer.request_id] = answer
         return answer
-
-    def _outputs(self) -> Iterator[RequestOutput]:
-        while self._core.has_work:
-            yield from self._core.step()[0]
-
-    def _apply(self, output: RequestOutput, live: dict[str, "_Answer"]) -> None:
-        answer = live.get(output.request_id)
-        if answer is None:
-            return  # a stop string ended it while this was computed
-        if output.error is not None and output.error_code not in (None, OVERLOADED):
-            raise InvalidRequestError(output.error, param="grammar", code=output.error_code)
-        if output.error is not None:
-            raise EngineError(output.error)
-        answer.take(output)
-        if answer.finish_reason is not None:
-            del live[output.request_id]
-            self._core.abort([output.request_id])  # still running where a stop string ended it
 
 
 class _Answer:
@@ -229,7 +238,8 @@ class _Answer:
 
     def __init__(self, request_id: str, prompt_token_ids: list[int], stream: TextStream) -> None:
         self.request_id = request_id
-        self.finish_reason: FinishReason | None = None
+        self._finish_reason: FinishReason | None = None
+        self._error: OctavoError | None = None
         self._prompt_token_ids = prompt_token_ids
         self._stream = stream
         self._token_ids: list[int] = []
@@ -238,31 +248,53 @@ class _Answer:
         self._logprobs: TokenLogprobs | None = None
         self._prompt_logprobs: TokenLogprobs | None = None
 
+    @property
+    def has_ended(self) -> bool:
+        return self._finish_reason is not None
+
+    def check(self) -> None:
+        """Raises what it failed with."""
+        if self._error is not None:
+            raise self._error
+
     def take(self, output: RequestOutput) -> None:
         self._num_cached_tokens = max(self._num_cached_tokens, output.num_cached_tokens)
         self._token_ids += output.token_ids
         self._logprobs = _joined(self._logprobs, output.logprobs)
         self._prompt_logprobs = _joined(self._prompt_logprobs, output.prompt_logprobs)
         self._text.append(self._stream.push(output.token_ids))
+        self._finish_reason = output.finish_reason
+        self._error = _error_of(output)
+        if self.has_ended or self._stream.is_stopped:
+            self._finish()
+
+    def _finish(self) -> None:
+        """What was held back is text as well, and may complete a stop string."""
+        self._text.append(self._stream.finish())
         if self._stream.is_stopped:
             del self._token_ids[self._stream.num_tokens :]
-            self.finish_reason = FinishReason.STOP
-        else:
-            self.finish_reason = output.finish_reason
+            self._finish_reason = FinishReason.STOP
 
     def completion(self) -> Completion:
-        """As far as it is; to be called once after the end, when what was held back is text as well."""
-        if self.finish_reason is not None:
-            self._text.append(self._stream.finish())
+        """As far as it is. Raises what it failed with."""
+        self.check()
         return Completion(
             self._prompt_token_ids,
             list(self._token_ids),
             "".join(self._text),
-            self.finish_reason,
+            self._finish_reason,
             self._num_cached_tokens,
             self._logprobs and self._logprobs.first(len(self._token_ids)),
             self._prompt_logprobs,
         )
+
+
+def _error_of(output: RequestOutput) -> OctavoError | None:
+    if output.error is None:
+        return None
+    if output.error_code in (None, OVERLOADED):
+        return EngineError(output.error)
+    return InvalidRequestError(output.error, param="grammar", code=output.error_code)
 
 
 def _joined(known: TokenLogprobs | None, new: TokenLogprobs | None) -> TokenLogprobs | None:
