@@ -19,7 +19,7 @@ namespace {
 
 constexpr int MAX_QUERIES = 128;    // taken over a context at once
 constexpr int MIN_TILE_QUERIES = 6; // measured: fewer are faster on vectors
-constexpr int BYTES_AHEAD = 4096;   // of a context, between fetching and reading: what memory takes to answer
+constexpr int BYTES_AHEAD = 8192;   // of a context, between fetching and reading: what memory takes to answer
 
 #if !defined(OCTAVO_ISA_amx)
 constexpr int TILE_BATCH = 0;
@@ -72,6 +72,27 @@ void attend(const Cache &cache, const Context &context, Query *queries, int coun
 
 size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+int64_t first_seen(const AttentionAttrs &attrs, int64_t position) {
+  return attrs.window && position >= attrs.window ? position - attrs.window + 1 : 0;
+}
+
+Context context_of(const AttentionArgs &args) {
+  const AttentionAttrs &attrs = *args.attrs;
+  const KVLayout layout = kv_layout(args.format, (int)attrs.head_dim);
+  return {args.blocks,
+          args.block_stride,
+          layout.bytes() * (args.kv_head * args.num_layers + attrs.layer),
+          layout.values_offset(),
+          args.block_table,
+          (int)attrs.head_dim,
+          (int)larger(BYTES_AHEAD / layout.keys_bytes, 1),
+          first_seen(attrs, args.first_position + args.row_begin) / BLOCK_SIZE,
+          (args.first_position + args.row_end - 1) / BLOCK_SIZE + 1,
+          (float)attrs.scale,
+          (float)attrs.softcap,
+          nullptr};
+}
+
 } // namespace
 
 size_t attention_scratch_bytes(int32_t head_dim, KVFormat format) {
@@ -81,33 +102,26 @@ size_t attention_scratch_bytes(int32_t head_dim, KVFormat format) {
   return sizeof(float) * MAX_QUERIES * head_dim + work;
 }
 
-// Rows [row_begin, row_end) of one request for one KV head.
-void attention_rows(const AttentionArgs &args, int kv_head, int row_begin, int row_end, uint8_t *scratch) {
+void attention_rows(const AttentionArgs &args, const AttentionArgs *next, uint8_t *scratch) {
   const Cache &cache = args.format == KVFormat::INT8 ? CACHE_OF_INT8 : CACHE_OF_BF16;
   const AttentionAttrs &attrs = *args.attrs;
   const int head_dim = attrs.head_dim, group = attrs.num_heads / attrs.num_kv_heads;
-  const KVLayout layout = kv_layout(args.format, head_dim);
-  const Context context = {args.blocks,
-                           args.block_stride,
-                           layout.bytes() * (kv_head * args.num_layers + attrs.layer),
-                           layout.values_offset(),
-                           args.block_table,
-                           head_dim,
-                           (int)larger(BYTES_AHEAD / layout.keys_bytes, 1),
-                           (args.first_position + row_end - 1) / BLOCK_SIZE + 1,
-                           (float)attrs.scale,
-                           (float)attrs.softcap};
+  Context context = context_of(args), next_context;
+  if (next) {
+    next_context = context_of(*next);
+    context.next = &next_context;
+  }
   float *running = (float *)scratch; // [MAX_QUERIES][head_dim]
   uint8_t *work = scratch + sizeof(float) * MAX_QUERIES * head_dim;
-  const int num_queries = (row_end - row_begin) * group;
+  const int num_queries = (args.row_end - args.row_begin) * group;
   for (int first = 0; first < num_queries; first += MAX_QUERIES) {
     const int count = num_queries - first < MAX_QUERIES ? num_queries - first : MAX_QUERIES;
     Query queries[MAX_QUERIES];
     for (int n = 0; n < count; n++) {
-      const int row = row_begin + (first + n) / group, head = kv_head * group + (first + n) % group;
+      const int row = args.row_begin + (first + n) / group, head = args.kv_head * group + (first + n) % group;
       const int64_t position = args.first_position + row;
       queries[n] = {args.query + row * args.query_stride + head * head_dim,
-                    attrs.window && position >= attrs.window ? position - attrs.window + 1 : 0,
+                    first_seen(attrs, position),
                     position,
                     args.out + row * args.out_stride + head * head_dim,
                     running + n * head_dim,

@@ -27,8 +27,10 @@ struct Context {
   const int32_t *table;
   int head_dim;
   int num_ahead;        // slabs (the keys, or the values, of a block) between fetching one and reading it
+  int64_t first_block;  // that some query sees
   int64_t end_block;    // the first that no query sees
   float scale, softcap; // softcap 0 is none
+  const Context *next;  // of what is computed afterwards, or null
 
   const uint8_t *keys(int64_t block) const { return blocks + table[block] * block_stride + slab_offset; }
   const uint8_t *values(int64_t block) const { return keys(block) + values_offset; }
@@ -49,7 +51,7 @@ struct Piece {
 };
 
 // The slab to fetch while the keys, or the values, of a piece's block b are read: the slabs of a piece are
-// its keys, then its values.
+// its keys, then its values. Behind the last piece come the first keys of the next context.
 OCTAVO_INLINE const uint8_t *ahead_of_keys(const Context &context, const Piece &piece, int b) {
   const int ahead = b + context.num_ahead;
   if (ahead < piece.num_blocks)
@@ -61,7 +63,13 @@ OCTAVO_INLINE const uint8_t *ahead_of_values(const Context &context, const Piece
   const int64_t ahead = piece.first_block + b + context.num_ahead;
   if (b + context.num_ahead < piece.num_blocks)
     return context.values(ahead);
-  return ahead < context.end_block ? context.keys(ahead) : context.values(piece.first_block + b);
+  if (ahead < context.end_block)
+    return context.keys(ahead);
+  const Context *next = context.next;
+  if (!next)
+    return context.values(piece.first_block + b);
+  const int64_t block = next->first_block + ahead - context.end_block;
+  return next->keys(block < next->end_block ? block : next->first_block);
 }
 
 // first and last: the positions that some query of a batch sees.

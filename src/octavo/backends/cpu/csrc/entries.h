@@ -21,7 +21,7 @@ void scale_row(const float *x, bf16 *y, int width, const ScaleAttrs &);
 void scale_row_f32(const float *x, float *y, int width, const ScaleAttrs &);
 
 size_t attention_scratch_bytes(int32_t head_dim, KVFormat);
-void attention_rows(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
+void attention_rows(const AttentionArgs &, const AttentionArgs *next, uint8_t *scratch);
 
 size_t sample_scratch_bytes(int32_t vocab_size);
 int32_t sample_row(const SampleArgs &, uint8_t *scratch);

@@ -197,11 +197,14 @@ void Executor::forward_job(void *context, int thread) {
     self.team_.barrier().wait();
     if (thread == 0)
       self.clock_.enter(self.step_phase(phase));
-    const auto run = [&](int item) { self.run_item(phase, item, thread); };
-    if (phase.begin < phase.end && self.desc_.ops[phase.begin].kind == OpKind::ATTENTION)
-      self.items_[i + 1].run_in_order(self.num_items(phase), run);
+    Items &items = self.items_[i + 1];
+    const int count = self.num_items(phase), size = self.team_.size();
+    if (self.step_phase(phase) == StepPhase::ATTENTION)
+      items.run_in_order_ahead(count, size, [&](int item, int next) {
+        self.run_attention(self.desc_.ops[phase.begin], item, next, thread);
+      });
     else
-      self.items_[i + 1].run_in_ranges(self.num_items(phase), thread, self.team_.size(), run);
+      items.run_in_ranges(count, thread, size, [&](int item) { self.run_item(phase, item, thread); });
   }
   self.kernels_.thread_end();
 }
@@ -258,8 +261,6 @@ void Executor::run_item(const Phase &phase, int item, int thread) {
     return run_expert_linear(op, item, thread);
   if (op.kind == OpKind::LINEAR)
     return run_linear(op, item, thread);
-  if (op.kind == OpKind::ATTENTION)
-    return run_attention(op, item, thread);
   const int rows = rows_of(op.output >= 0 ? op.output : op.input);
   const int begin = item * ROWS_PER_ITEM, end = std::min(begin + ROWS_PER_ITEM, rows);
   const OpDesc &last = desc_.ops[phase.end - 1];
@@ -406,23 +407,33 @@ void Executor::run_linear_item(const LinearArgs &args, int item, int thread) {
     kernels_.linear_item(args, item, scratch(thread));
 }
 
-void Executor::run_attention(const OpDesc &op, int item, int thread) {
+AttentionArgs Executor::attention_args(const OpDesc &op, int item) {
   const AttentionAttrs &attrs = op.as<AttentionAttrs>();
   const AttentionTile &tile = tiles_[item / attrs.num_kv_heads];
   const int32_t group = (int32_t)attrs.group, first_row = step_.query_start[tile.request];
-  const AttentionArgs args = {&attrs,
-                              bf16_row(op.input, first_row),
-                              stride(op.input),
-                              bf16_row(op.output, first_row),
-                              stride(op.output),
-                              step_.num_computed[tile.request],
-                              blocks_.data(),
-                              workspace_.block_bytes,
-                              (int32_t)desc_.kv_groups[group].num_layers,
-                              desc_.kv_groups[group].format,
-                              block_table(group, step_.slot[tile.request])};
-  kernels_.attention_rows(args, item % (int)attrs.num_kv_heads, tile.row_begin, tile.row_end,
-                          scratch(thread));
+  return {&attrs,
+          bf16_row(op.input, first_row),
+          stride(op.input),
+          bf16_row(op.output, first_row),
+          stride(op.output),
+          step_.num_computed[tile.request],
+          blocks_.data(),
+          workspace_.block_bytes,
+          (int32_t)desc_.kv_groups[group].num_layers,
+          desc_.kv_groups[group].format,
+          block_table(group, step_.slot[tile.request]),
+          item % (int32_t)attrs.num_kv_heads,
+          tile.row_begin,
+          tile.row_end};
+}
+
+// next: the item that the thread runs after this one, or -1.
+void Executor::run_attention(const OpDesc &op, int item, int next, int thread) {
+  const AttentionArgs args = attention_args(op, item);
+  if (next < 0)
+    return kernels_.attention_rows(args, nullptr, scratch(thread));
+  const AttentionArgs next_args = attention_args(op, next);
+  kernels_.attention_rows(args, &next_args, scratch(thread));
 }
 
 const void *Executor::buffer(int32_t index, int64_t *stride) const {

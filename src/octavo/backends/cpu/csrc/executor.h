@@ -66,7 +66,8 @@ private:
   void run_scale(const OpDesc &op, int row);
   void run_linear(const OpDesc &op, int item, int thread);
   void run_linear_item(const LinearArgs &args, int item, int thread);
-  void run_attention(const OpDesc &op, int item, int thread);
+  AttentionArgs attention_args(const OpDesc &op, int item);
+  void run_attention(const OpDesc &op, int item, int next, int thread);
   void order_by_expert(const OpDesc &dispatch);
   void run_dispatch(const OpDesc &op, int row);
   void run_combine(const OpDesc &op, int row);

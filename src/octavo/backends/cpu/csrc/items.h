@@ -20,6 +20,18 @@ public:
       fn(item);
   }
 
+  // The same, fn(item, next): next is the item that this thread takes afterwards, or -1. The last ones are
+  // not taken ahead of time: they would wait for a thread that is busy while another has nothing to do.
+  template <class Fn> void run_in_order_ahead(int32_t count, int num_threads, Fn &&fn) {
+    int32_t item = taken_[0].fetch_add(1, std::memory_order_relaxed);
+    while (item < count) {
+      const bool is_near_end = count - item <= LAST_ITEMS * num_threads;
+      const int32_t next = is_near_end ? -1 : taken_[0].fetch_add(1, std::memory_order_relaxed);
+      fn(item, next < count ? next : -1);
+      item = is_near_end ? taken_[0].fetch_add(1, std::memory_order_relaxed) : next;
+    }
+  }
+
   // Neighbours to the same thread, so that what it prefetches behind an item is its own: each has a range, of
   // which it takes half of what is left at a time. Who has none left helps the others, item by item.
   template <class Fn> void run_in_ranges(int32_t count, int thread, int num_threads, Fn &&fn) {
@@ -39,6 +51,7 @@ public:
 
 private:
   static constexpr int MAX_RANGES = 16;
+  static constexpr int LAST_ITEMS = 4; // for each thread
   std::atomic<int32_t> taken_[MAX_RANGES] = {};
 };
 

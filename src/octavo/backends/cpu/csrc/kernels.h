@@ -80,6 +80,7 @@ struct LinearArgs {
 enum class KVFormat : int32_t { BF16, INT8 };
 
 // Attention of one request's rows: query row r (from the request's first row) is at first_position + r.
+// Rows of one request for one KV head.
 struct AttentionArgs {
   const AttentionAttrs *attrs;
   const bf16 *query;
@@ -92,6 +93,7 @@ struct AttentionArgs {
   int32_t num_layers;         // of the KV group
   KVFormat format;            // of the KV group
   const int32_t *block_table; // of the request
+  int32_t kv_head, row_begin, row_end;
 };
 
 struct TokenBias {
@@ -188,9 +190,9 @@ struct KernelTable {
   void (*scale_row)(const float *x, bf16 *y, int width, const ScaleAttrs &);
   void (*scale_row_f32)(const float *x, float *y, int width, const ScaleAttrs &);
 
-  // attention.cpp: rows of one request for one KV head.
+  // attention.cpp; next: what this thread computes after it, if that is known, to fetch it in time.
   size_t (*attention_scratch_bytes)(int32_t head_dim, KVFormat);
-  void (*attention_rows)(const AttentionArgs &, int kv_head, int row_begin, int row_end, uint8_t *scratch);
+  void (*attention_rows)(const AttentionArgs &, const AttentionArgs *next, uint8_t *scratch);
 
   // sample.cpp: the next token, or NOT_FINITE or NO_TOKEN.
   size_t (*sample_scratch_bytes)(int32_t vocab_size);
