@@ -29,6 +29,12 @@ def test_merges_are_all_ways_to_make_a_token_best_first() -> None:
     assert merges_of_scores(scores) == [("ab", "a"), ("a", "ba"), ("a", "b"), ("b", "a")]
 
 
+def test_a_token_too_long_to_be_cut_everywhere_is_refused() -> None:
+    vocabulary = Vocabulary(["a", "b" * 5_000_000], control_ids=[], spelling=Spelling.SENTENCEPIECE)
+    with pytest.raises(ValueError, match="5000000 characters; allowed: 1024"):
+        sentencepiece_encoder(vocabulary, [0.0, 0.0], adds_space_prefix=False)
+
+
 def test_no_text_gives_a_control_token() -> None:
     tokens = ["abc", *BYTE_ALPHABET]
     vocabulary = Vocabulary(tokens, control_ids=[0])

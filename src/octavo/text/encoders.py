@@ -15,6 +15,8 @@ from octavo.core.metadata import ModelMetadata
 from octavo.text.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
 from octavo.text.vocabulary import BYTE_NAMES, SPACE_MARK, Vocabulary
 
+MAX_TOKEN_LENGTH = 1024  # characters, of one that is made by merges: each place to cut it in two is looked at
+
 
 def encode(encoder: Encoder, text: str, *, has_positions: bool = False) -> Encoding:
     """has_positions: the characters that each token begins and ends at are wanted too, which takes longer.
@@ -68,6 +70,7 @@ def sentencepiece_encoder(
     """SentencePiece's BPE: of all neighbours whose union is a token, those with the best score merge first.
 
     adds_space_prefix: a text begins with a space, as does what follows a control or user-defined token.
+    Raises ValueError for a token that is too long.
     """
     plain = vocabulary.control_ids | vocabulary.user_defined_ids
     bytes_found = {name: vocabulary.ids[name] for name in BYTE_NAMES if name in vocabulary.ids}
@@ -76,6 +79,9 @@ def sentencepiece_encoder(
         for token, token_id in vocabulary.ids.items()
         if token_id not in plain and token not in bytes_found
     }
+    longest = max(map(len, ordinary), default=0)
+    if longest > MAX_TOKEN_LENGTH:
+        raise ValueError(f"a token has {longest} characters; allowed: {MAX_TOKEN_LENGTH}.")
     model = BPE(
         vocab=_without_control(vocabulary),
         merges=merges_of_scores(ordinary),
