@@ -76,4 +76,5 @@ def test_every_token_id_is_named_with_its_field():
 
 def test_temperature_0_is_greedy():
     assert SamplingParams(temperature=0).is_greedy
-    assert not SamplingParams(temperature=0.1).is_greedy
+    assert SamplingParams(temperature=1e-7).is_greedy
+    assert not SamplingParams(temperature=1e-5).is_greedy

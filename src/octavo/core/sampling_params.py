@@ -10,6 +10,7 @@ MAX_STOP_STRINGS = 64
 MAX_STOP_STRING_LENGTH = 1024
 MAX_STOP_TOKEN_IDS = 1024
 MAX_SEED = 2**63 - 1
+MIN_TEMPERATURE = 1e-5  # below, noise decides near ties only; far below, logits divided by it overflow
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 100.0
 MAX_LOGPROBS = 20  # alternatives reported for a token
 MAX_LOGIT_BIAS = 1024  # entries
@@ -22,7 +23,7 @@ MAX_BAD_WORD_TOKENS = 32
 class SamplingParams:
     """Sampling and length parameters of one request; the field names are vLLM's.
 
-    temperature   0 is greedy; otherwise the token is argmax(logit / temperature + Gumbel noise)
+    temperature   below 1e-5 is greedy; otherwise the token is argmax(logit / temperature + Gumbel noise)
     top_k         keep the k highest logits (and ties with the k-th); 0 or -1 keeps all
     top_p         keep the smallest set of highest logits whose probability reaches top_p; 1 keeps all
     min_p         keep tokens at least min_p times as probable as the most probable one; 0 keeps all
@@ -148,7 +149,7 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        return self.temperature == 0
+        return self.temperature < MIN_TEMPERATURE
 
 
 def _require(field: str, value: object, holds: bool, allowed: str) -> None:

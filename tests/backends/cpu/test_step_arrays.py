@@ -198,6 +198,22 @@ def test_a_row_without_an_allowed_token_fails(make, temperature: float) -> None:
 
 
 @pytest.mark.parametrize("make", [ReferenceBackend, CpuBackend])
+def test_the_smallest_temperatures_are_greedy(make) -> None:
+    """Logits of 100 divided by them are beyond fp32."""
+    program, tensors = tiny_model(num_layers=1)
+    biases = ((3, 100.0), (9, 99.5))
+    tokens = []
+    for temperature in (0, 1e-6, 1e-37, 1e-40, 5e-324):
+        backend = make(program, tensors, LIMITS, NUM_BLOCKS)
+        sampling = SamplingParams(temperature=temperature, logit_bias=biases, top_p=0.9, min_p=0.1)
+        step = StepMaker({0: [1, 2, 3]}, sampling).step({0: 3})
+        output = backend.collect(backend.submit(step))
+        tokens.append((output.token.tolist(), output.status.tolist()))
+        backend.close()
+    assert tokens == tokens[:1] * 5 and tokens[0][1] == [RowStatus.OK]
+
+
+@pytest.mark.parametrize("make", [ReferenceBackend, CpuBackend])
 def test_a_score_that_is_not_finite_fails_its_row(make) -> None:
     program, tensors = tiny_model(num_layers=1)
     head = tensors["final_norm"]

@@ -78,7 +78,8 @@ def _fill_admission(desc: native.AdmissionDesc, admission: Admission, vocab_size
     )
     desc.num_suppressed, desc.num_biases = len(lists["suppressed"]), len(lists["biases"])
     desc.num_bad_words = len(words)
-    desc.temperature, desc.top_k = sampling.temperature, sampling.top_k
+    desc.temperature = 0.0 if sampling.is_greedy else sampling.temperature
+    desc.top_k = sampling.top_k
     desc.top_p, desc.min_p = sampling.top_p, sampling.min_p
     desc.repetition_penalty = sampling.repetition_penalty
     desc.presence_penalty = sampling.presence_penalty
