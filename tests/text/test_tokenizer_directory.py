@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavo.core.errors import ModelFileError
+from octavo.core.errors import InvalidRequestError, ModelFileError
 from octavo.text import tokenizer_directory
 from octavo.text.chat_template import ChatTemplate
 from octavo.text.tokenizer import Tokenizer
@@ -71,6 +71,28 @@ def test_a_post_processor_that_names_no_token_is_refused(tmp_path: pathlib.Path)
     path.write_text(json.dumps(fields))
     with pytest.raises(ModelFileError, match=r"tokenizer.json: .*(post_processor|cannot be built)"):
         Tokenizer.of_directory(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # the library says where it panics
+def test_a_model_at_which_the_library_panics_is_refused(tmp_path: pathlib.Path) -> None:
+    path = tiny_directory.write(tmp_path, tiny_directory.llama3()) / "tokenizer.json"
+    fields = json.loads(path.read_text())
+    fields["model"]["continuing_subword_prefix"] = "longer than any token"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ModelFileError, match=r"tokenizer.json: the tokenizer cannot be built: .*range"):
+        Tokenizer.of_directory(tmp_path)
+
+
+def test_a_text_without_tokens_is_refused_and_no_others(tmp_path: pathlib.Path) -> None:
+    path = tiny_directory.write(tmp_path, tiny_directory.llama3()) / "tokenizer.json"
+    fields = json.loads(path.read_text())
+    fields["model"]["vocab"]["another"] = fields["model"]["vocab"].pop("b")
+    fields["model"] |= {"merges": [], "unk_token": "<missing>"}
+    path.write_text(json.dumps(fields))
+    tokenizer = Tokenizer.of_directory(tmp_path)
+    assert tokenizer.decode(tokenizer.encode("ac", allow_special=True)) == "ac"
+    with pytest.raises(InvalidRequestError, match=r"no tokens for the text: .*<missing>"):
+        tokenizer.encode("abc", allow_special=True)
 
 
 def test_special_tokens_may_have_a_file_of_their_own(gemma: pathlib.Path) -> None:

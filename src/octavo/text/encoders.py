@@ -4,7 +4,8 @@ An encoder knows the ordinary and the user-defined tokens of a vocabulary and ne
 whatever the text.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from tokenizers import AddedToken, Encoding, normalizers
 from tokenizers import Tokenizer as Encoder
@@ -18,17 +19,32 @@ from octavo.text.vocabulary import BYTE_NAMES, SPACE_MARK, Vocabulary
 MAX_TOKEN_LENGTH = 1024  # characters, of one that is made by merges: each place to cut it in two is looked at
 
 
+@contextlib.contextmanager
+def refusals(problem: str) -> Iterator[None]:
+    """What the library raises while the block runs becomes a ValueError. It raises plain Exception, and where
+    it has not looked at what it was given, a panic, which is none."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise ValueError(f"{problem}: {error}.") from error
+        raise
+
+
 def encode(encoder: Encoder, text: str, *, has_positions: bool = False) -> Encoding:
     """has_positions: the characters that each token begins and ends at are wanted too, which takes longer.
 
     Always as a batch of one: otherwise the library holds the GIL, and everybody up, for as long as it takes.
-    Raises InvalidRequestError for half a surrogate pair.
+    Raises InvalidRequestError for half a surrogate pair, and for what the encoder has no token for, not even
+    one that stands for the unknown.
     """
     encode_batch = encoder.encode_batch if has_positions else encoder.encode_batch_fast
     try:
         return encode_batch([text], add_special_tokens=False)[0]
     except TypeError as error:  # the library's answer to a string that has no UTF-8
         raise InvalidRequestError("The text holds half of a surrogate pair, which is no text.") from error
+    except Exception as error:  # it raises nothing more special
+        raise InvalidRequestError(f"The model's tokenizer has no tokens for the text: {error}.") from error
 
 
 def pre_tokenizer_of_gguf(metadata: ModelMetadata) -> PreTokenizer:
@@ -46,7 +62,7 @@ def byte_level_encoder(
     vocabulary: Vocabulary, merges: Sequence[tuple[str, str]], pre_tokenizer: PreTokenizer
 ) -> Encoder:
     """merges: best first. Raises ValueError for one whose parts or result are no tokens."""
-    try:
+    with refusals("the tokenizer's merges do not fit its tokens"):
         model = BPE(
             vocab=_without_control(vocabulary),
             merges=list(merges),
@@ -54,8 +70,6 @@ def byte_level_encoder(
             byte_fallback=False,
             ignore_merges=pre_tokenizer.is_whole_word_first,
         )
-    except Exception as error:  # the library raises plain Exception
-        raise ValueError(f"the tokenizer's merges do not fit its tokens: {error}.") from error
     encoder = Encoder(model)
     encoder.pre_tokenizer = pre_tokenizer.build()
     normalizer = pre_tokenizer.build_normalizer()

@@ -180,5 +180,8 @@ class Tokenizer:
 
     def _prefix_of(self, encoder: Encoder) -> bytes:
         """What the encoder puts in front of a text: a space, or nothing."""
-        spelled = b"".join(self.vocabulary.token_bytes[i] for i in encode(encoder, "a").ids)
-        return b" " if spelled == b" a" else b""
+        try:
+            ids = encode(encoder, "a").ids
+        except InvalidRequestError:  # it knows no "a"
+            return b""
+        return b" " if b"".join(self.vocabulary.token_bytes[i] for i in ids) == b" a" else b""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from tokenizers import Tokenizer as Encoder
 
+from octavo.text.encoders import refusals
 from octavo.text.vocabulary import Spelling
 
 MAX_UNUSED_IDS = 1 << 16  # ids below the largest that stand for nothing
@@ -92,12 +93,9 @@ class TokenizerJson:
 
     def adds_token_in_front(self, encoder: Encoder, token_id: int | None) -> bool:
         """Does the file's post-processor begin a prompt with this token?"""
-        try:
-            return encoder.encode("", add_special_tokens=True).ids[:1] == [token_id]
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # the library's own, which is no Exception
-                raise
-            raise ValueError(f"its post_processor cannot be used: {error}.") from error
+        with refusals("its post_processor cannot be used"):
+            first = encoder.encode("", add_special_tokens=True).ids[:1]
+        return bool(first == [token_id])
 
     def _steps(self, field: str) -> Iterator[dict[str, Any]]:
         return _flat(msgspec.json.decode(self.fields.get(field, b"null")))
@@ -113,9 +111,7 @@ def _flat(step: Any) -> Iterator[dict[str, Any]]:
 
 
 def _encoder(fields: Mapping[str, msgspec.Raw]) -> Encoder:
-    try:
+    with refusals("the tokenizer cannot be built"):
         encoder = Encoder.from_buffer(msgspec.json.encode(fields))
-    except Exception as error:  # the library raises plain Exception
-        raise ValueError(f"the tokenizer cannot be built: {error}.") from error
     encoder.encode_special_tokens = True  # that is: as text
     return encoder
