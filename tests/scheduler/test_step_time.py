@@ -72,6 +72,18 @@ def test_the_same_step_again_and_again_does_not_unlearn_the_others():
     assert max(errors(model, StepCost())) < 0.05
 
 
+def test_steps_of_few_requests_do_not_blur_what_prompts_cost():
+    """Tokens, contexts and requests grow together in them: noise must not decide which takes the time."""
+    model = StepTimeModel(StepCost())
+    observe(model, StepCost(), 300, noise=0.05)
+    rng = random.Random(1)
+    for _ in range(3000):
+        count = rng.randrange(1, 5)
+        step = (count, count * rng.randrange(1000, 1200), count)
+        model.observe(*step, seconds(StepCost(), *step) * rng.gauss(1, 0.1))
+        assert max(errors(model, StepCost())) < 0.25
+
+
 @pytest.mark.parametrize("num_computed", [0, 100, 30_000])
 @pytest.mark.parametrize("num_tokens", [1, 16, 500, 5000])
 def test_chunk_tokens_inverts_chunk_seconds(num_tokens, num_computed):

@@ -3,88 +3,88 @@
 import operator
 from collections.abc import Iterable, Sequence
 
-REMEMBERED = 0.995  # weight of an observation's evidence after one more, unless said otherwise
-START_UNCERTAINTY = 4.0  # of a start value, as a multiple of it
-OUTLIER = 3.0  # standard deviations; evidence beyond counts as this much
-MAX_OUTLIERS = 5  # in a row, until everything is taken to be slower or faster; twice as many: all to be new
+START_UNCERTAINTY = 4.0  # of a start value, as a multiple of it: standard deviation
+DRIFT = 0.002  # of one coefficient from an observation to the next, relative to it
+LEAST_DRIFTING = 0.1  # of its start value: what a coefficient that is lower counts as in its drift
+OUTLIER = 3.0  # standard deviations; an error beyond counts as this much
+MAX_OUTLIERS = 5  # in a row, until they are believed
+OWN_DOUBT = 0.5  # of each coefficient then, beside that of all together
 
 
 class LinearFit:
-    """y = coefficients · x, all of them 0 or above, by recursive least squares with forgetting.
+    """y = coefficients · x, all of them 0 or above, by a Kalman filter whose coefficients drift at random.
 
-    Haykin, Adaptive Filter Theory, ch. 10. In plain floats: for a few coefficients an array library's calls
-    cost many times what they compute.
+    Anderson and Moore, Optimal Filtering, ch. 3. What is not seen for long becomes uncertain with the square
+    root of the time. (Forgetting by a factor makes it uncertain exponentially, until the noise of a few
+    hundred observations that are alike decides which coefficient their value is.)
 
     Errors are weighed relative to the prediction, so that small values count as much as large ones; the error
-    of an outlier is clipped. After several in a row all coefficients are multiplied by what the last one was
-    off by, as when a machine is shared; when that does not help, the fit begins anew.
+    of an outlier is clipped. Several in a row are believed: then all coefficients may have become larger or
+    smaller together, as when a machine is shared, and each by itself half as much, which tells itself when
+    other kinds of x are seen again.
+
+    In plain floats: for a few coefficients an array library's calls cost many times what they compute.
     """
 
-    def __init__(self, start: Sequence[float], *, relative_noise: float) -> None:
-        """start: above 0; a 0 cannot be learned. relative_noise: standard deviation of one observation."""
+    def __init__(self, start: Sequence[float], *, relative_noise: float, common_drift: float = 0.0) -> None:
+        """start: above 0. relative_noise: standard deviation of one observation. common_drift: of all
+        coefficients together, as DRIFT is of one."""
         assert all(value > 0 for value in start)
         self._start = tuple(start)
         self._relative_noise = relative_noise
+        self._common_drift = common_drift
         self.coefficients = self._start
         self._num_outliers = 0  # in a row
-        self._forget()
+        self._covariance = [[0.0] * len(self._start) for _ in self._start]
+        self._loosen(START_UNCERTAINTY**2)
 
-    def observe(self, x: Sequence[float], y: float, *, remembered: float = REMEMBERED) -> None:
-        """remembered: the weight of all evidence before this."""
-        predicted = _dot(self.coefficients, x)
-        noise = (self._relative_noise * max(predicted, 1e-6)) ** 2
-        gain = [_dot(row, x) for row in self._covariance]
-        variance = max(0.0, _dot(x, gain))  # rounding may leave it a little below
-        limit = OUTLIER * (variance + noise) ** 0.5
+    def observe(self, x: Sequence[float], y: float, *, elapsed: float = 1.0) -> None:
+        """elapsed: since the last observation, in what the drifts are given for."""
+        values = self.coefficients
+        predicted = max(_dot(values, x), 1e-9)
         error = y - predicted
+        self._loosen(elapsed * DRIFT**2)
+        common = elapsed * self._common_drift**2
+        gain, variance = self._gain(x, common * predicted)
+        noise = (self._relative_noise * predicted) ** 2
+        limit = OUTLIER * (variance + noise) ** 0.5
         self._num_outliers = self._num_outliers + 1 if abs(error) > limit else 0
-        if self._num_outliers == MAX_OUTLIERS and predicted > 0 < y:
-            self._scale(y / predicted)
-            return
-        if self._num_outliers >= 2 * MAX_OUTLIERS:
-            self._forget()
-            gain = [_dot(row, x) for row in self._covariance]
-            variance = _dot(x, gain)
-        else:
+        if self._num_outliers < MAX_OUTLIERS:
             error = min(max(error, -limit), limit)
-        weight = 1.0 / (remembered * noise + variance)
-        correction = error * weight
-        self.coefficients = tuple(
-            [max(value + each * correction, 0.0) for value, each in zip(self.coefficients, gain, strict=True)]
-        )
-        self._learn(gain, weight, remembered)
+        else:
+            doubt = (error / predicted) ** 2
+            self._loosen(OWN_DOUBT**2 * doubt)
+            common += doubt
+            gain, variance = self._gain(x, common * predicted)
+        weight = 1.0 / (noise + variance)
+        self._learn(gain, weight, common)
+        pairs = zip(values, gain, strict=True)
+        self.coefficients = tuple([max(value + each * weight * error, 0.0) for value, each in pairs])
 
-    def _forget(self) -> None:
-        """Be as uncertain as at the start."""
-        self._num_outliers = 0
-        values = zip(self._start, self.coefficients, strict=True)
-        self._max_deviation = [START_UNCERTAINTY * max(pair) for pair in values]
-        count = len(self._start)
+    def _loosen(self, relative_variance: float) -> None:
+        """Each may have changed by itself; it becomes no more uncertain than it was at the start."""
+        for index, (value, start) in enumerate(zip(self.coefficients, self._start, strict=True)):
+            base, row = max(value, LEAST_DRIFTING * start), self._covariance[index]
+            if row[index] < (START_UNCERTAINTY * base) ** 2:
+                row[index] += relative_variance * base**2
+
+    def _gain(self, x: Sequence[float], common: float) -> tuple[list[float], float]:
+        """The covariance of the coefficients with the prediction for x, and the variance of that. common: the
+        variance of a factor of all of them, times the prediction."""
+        rows = zip(self._covariance, self.coefficients, strict=True)
+        gain = [_dot(row, x) + common * value for row, value in rows]
+        return gain, max(0.0, _dot(x, gain))  # rounding may leave it a little below
+
+    def _learn(self, gain: Sequence[float], weight: float, common: float) -> None:
+        """The covariance after an observation; common: the variance of a factor of all before it."""
+        pairs = list(zip(self.coefficients, gain, strict=True))
         self._covariance = [
-            [deviation**2 if column == row else 0.0 for column in range(count)]
-            for row, deviation in enumerate(self._max_deviation)
+            [
+                element + common * value * other - weight * each * other_gain
+                for element, (other, other_gain) in zip(row, pairs, strict=True)
+            ]
+            for row, (value, each) in zip(self._covariance, pairs, strict=True)
         ]
-
-    def _scale(self, factor: float) -> None:
-        self.coefficients = tuple([factor * value for value in self.coefficients])
-        self._max_deviation = [factor * value for value in self._max_deviation]
-        self._covariance = [[factor**2 * value for value in row] for row in self._covariance]
-
-    def _learn(self, gain: list[float], weight: float, remembered: float) -> None:
-        """The covariance after an observation. What forgetting lets grow while the observations say nothing
-        about a coefficient is bounded."""
-        rows = [
-            [(value - each * other * weight) / remembered for value, other in zip(row, gain, strict=True)]
-            for row, each in zip(self._covariance, gain, strict=True)
-        ]
-        for index, most in enumerate(self._max_deviation):
-            variance = max(rows[index][index], 1e-30 * most**2)
-            if variance > most**2:
-                factor = most / variance**0.5
-                rows[index] = [value * factor for value in rows[index]]
-                for row in rows:
-                    row[index] *= factor
-        self._covariance = rows
 
 
 def _dot(left: Iterable[float], right: Iterable[float]) -> float:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
-from octavo.core.linear_fit import REMEMBERED, LinearFit
+from octavo.core.linear_fit import LinearFit
 from octavo.router.endpoints import Endpoint
 
 START = (0.01, 4e-4, 1e-4, 1e-2, 2e-3)  # Rates before anything was observed
@@ -115,17 +115,15 @@ class FirstTokenTimes:
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
-        fit.observe((1.0, *work), seconds / math.exp(log_slowness), remembered=self._remembered(model))
+        fit.observe((1.0, *work), seconds / math.exp(log_slowness), elapsed=self._elapsed(model))
 
-    def _remembered(self, model: str) -> float:
-        """How much of the model's formula, since the last observation: by time, for in a large fleet a few
-        hundred observations are one second, in which all prompts may be alike. But never so little that
-        fewer than some hundreds count."""
+    def _elapsed(self, model: str) -> float:
+        """Seconds since the last observation: by time and not by their number the formula drifts, for in a
+        large fleet a few hundred observations are one second, in which all prompts may be alike."""
         now = self._clock()
         seconds = now - self._observed.get(model, now)
         self._observed[model] = now
-        remembered: float = 0.5 ** (seconds / HALF_LIFE_SECONDS)
-        return max(remembered, REMEMBERED)
+        return seconds
 
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)

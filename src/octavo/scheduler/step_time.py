@@ -9,6 +9,7 @@ import math
 from octavo.core.linear_fit import LinearFit
 
 RELATIVE_NOISE = 0.1  # of a single step's time
+COMMON_DRIFT = 0.02  # of the machine's speed from one step to the next: others use it too
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ class StepCost:
 
 class StepTimeModel:
     def __init__(self, start: StepCost) -> None:
-        self._fit = LinearFit(dataclasses.astuple(start), relative_noise=RELATIVE_NOISE)
+        self._fit = LinearFit(
+            dataclasses.astuple(start), relative_noise=RELATIVE_NOISE, common_drift=COMMON_DRIFT
+        )
         self.last_prediction = 0.0  # seconds, of the step that was observed last, before it was
         self._set_scalars()
 
