@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import cyclopts
-from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+from cyclopts import Parameter
+from cyclopts.exceptions import CycloptsError
 
 from octavo import __version__
+from octavo.cli.conversion import convert
 from octavo.cli.help import ColumnFormatter
+from octavo.cli.mistakes import sentence_of
 from octavo.core.errors import OctavoError
 
 EXIT_USER_ERROR = 2
@@ -46,6 +49,7 @@ def build_app() -> cyclopts.App:
         help_format="plaintext",  # rich's tables cost a third of `--help`'s time
         help_formatter=ColumnFormatter(),
         suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(converter=convert),
     )
     for index, (name, (place, arguments, text)) in enumerate(COMMANDS.items()):
         own: dict[str, Any] = {}
@@ -58,18 +62,14 @@ def build_app() -> cyclopts.App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `octavo` with arguments (default: the process's own) and return its exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    if tokens[:1] == ["help"]:
+        tokens = [*tokens[1:], "--help"]
     try:
         result = build_app()(tokens)
     except (OctavoError, CycloptsError) as error:
-        print(f"octavo: {_sentence(error)}", file=sys.stderr)
+        text = sentence_of(error) if isinstance(error, CycloptsError) else str(error)
+        print(f"octavo: {text}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return result if isinstance(result, int) else 0
-
-
-def _sentence(error: OctavoError | CycloptsError) -> str:
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        command = " ".join(("octavo", *(error.command_chain or ())))
-        return f"`{command}` takes no argument {error.unused_tokens[0]!r}; its --help names those it takes."
-    return str(error)
