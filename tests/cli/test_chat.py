@@ -168,14 +168,6 @@ def test_one_answer_and_its_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
     assert console(EchoModel(interrupt_after=1)).answer_once("one") == 130
 
 
-def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    with os.fdopen(write_end, "w") as pipe:
-        monkeypatch.setattr("sys.stdout", pipe)
-        assert console(EchoModel()).answer_once("one") == 141
-
-
 @pytest.mark.parametrize(
     ("prompt", "piped", "expected"),
     [("one", "", "one"), ("", "two\n", "two"), ("one", "two\n", "one\n\ntwo")],

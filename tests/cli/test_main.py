@@ -1,5 +1,6 @@
 """The `octavo` command: exit codes, one sentence per user error, no subcommand imported before it runs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,31 @@ def test_ctrl_c_is_130_without_a_word(
 
     assert run_probe(probe) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_nobody_reads_is_141_without_a_word(
+    run_probe: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert run_probe(lambda: print("a line that nobody reads")) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_another_broken_pipe_is_a_defect(
+    run_probe: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe() -> None:
+        raise BrokenPipeError
+
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(BrokenPipeError):
+            run_probe(probe)
+    os.close(read_end)
 
 
 @pytest.mark.parametrize(("typed", "title"), [(["help"], "octavo COMMAND"), (["help", "rm"], "octavo rm")])

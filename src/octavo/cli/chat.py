@@ -6,13 +6,13 @@ all else to stderr.
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from types import FrameType
 
+from octavo.cli.entry import EXIT_INTERRUPTED
 from octavo.cli.line_reader import LineReader
 from octavo.cli.run import ChatOptions, LoadOptions
 from octavo.cli.wrap import WordWrap
@@ -23,8 +23,6 @@ from octavo.core.sampling_params import SamplingParams
 from octavo.engine.llm import LLM, Completion
 from octavo.models.source import resolve, served_name
 
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 HELP = """/clear      forget the conversation
 /bye        leave (so do /exit, /quit, Ctrl-D, and Ctrl-C twice)
 \"\"\"         begin, and end, a message of several lines
@@ -118,13 +116,7 @@ class Console:
         self._has_colour = has_colour and sys.stderr.isatty()
 
     def answer_once(self, prompt: str) -> int:
-        try:
-            completion = self._show(prompt)
-        except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # nobody reads; say no more at exit
-            return EXIT_BROKEN_PIPE
+        completion = self._show(prompt)
         return 0 if completion.finish_reason is not None else EXIT_INTERRUPTED
 
     def converse(self, name: str) -> int:

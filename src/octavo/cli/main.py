@@ -3,9 +3,11 @@
 A subcommand's module is imported when it runs, so that `octavo --help` answers at once.
 """
 
+import os
+import select
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import cyclopts
 from cyclopts import Parameter
@@ -13,12 +15,13 @@ from cyclopts.exceptions import CycloptsError
 
 from octavo import __version__
 from octavo.cli.conversion import convert
+from octavo.cli.entry import EXIT_INTERRUPTED
 from octavo.cli.help import ColumnFormatter
 from octavo.cli.mistakes import sentence_of
 from octavo.core.errors import OctavoError
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Name: where it is, its arguments (None: it says so itself), and what it does. In the order of --help.
 COMMANDS = {
@@ -66,10 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tokens = [*tokens[1:], "--help"]
     try:
         result = build_app()(tokens)
+        sys.stdout.flush()
     except (OctavoError, CycloptsError) as error:
         text = sentence_of(error) if isinstance(error, CycloptsError) else str(error)
         print(f"octavo: {text}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        if not _is_unread(sys.stdout):
+            raise
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nothing more is said, at exit neither
+        return EXIT_BROKEN_PIPE
     return result if isinstance(result, int) else 0
+
+
+def _is_unread(out: TextIO) -> bool:
+    """It is a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(out, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
