@@ -201,6 +201,18 @@ def test_without_a_prompt_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         run_chat("echo", "", ChatOptions(), LoadOptions())
 
 
+def test_who_forgets_the_model_is_told() -> None:
+    with pytest.raises(InvalidRequestError, match="'What is it\\?' is none; `octavo run default PROMPT`"):
+        run_chat("What is it?", "", ChatOptions(), LoadOptions())
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_piped_must_be_text(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one \xff"), "utf-8", errors))
+    with pytest.raises(InvalidRequestError, match="not UTF-8 text"):
+        run_chat("echo", "", ChatOptions(), LoadOptions())
+
+
 def test_options_are_sampling_parameters() -> None:
     with pytest.raises(InvalidRequestError, match="temperature is 3"):
         run_chat("echo", "one", ChatOptions(temperature=3), LoadOptions())

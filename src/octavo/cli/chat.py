@@ -6,6 +6,7 @@ all else to stderr.
 
 import contextlib
 import dataclasses
+import pathlib
 import signal
 import sys
 import time
@@ -37,6 +38,7 @@ def run_chat(model: str, prompt: str, options: ChatOptions, load: LoadOptions) -
     environment = Environment.read()
     params = _sampling(options)
     is_interactive = not prompt and sys.stdin.isatty() and sys.stdout.isatty()
+    _require_a_model(model)
     if not is_interactive:
         prompt = _with_piped(prompt)
     path = str(resolve(model, environment.home))
@@ -56,8 +58,21 @@ def _sampling(options: ChatOptions) -> SamplingParams:
     return SamplingParams(**{name: value for name, value in values.items() if name in names})
 
 
+def _require_a_model(model: str) -> None:
+    """Who forgets the model has typed the prompt in its place."""
+    if " " in model and not pathlib.Path(model).exists():
+        raise InvalidRequestError(
+            f"The first argument is the model, and {model[:40]!r} is none; `octavo run default PROMPT` asks "
+            "the built-in one."
+        )
+
+
 def _with_piped(prompt: str) -> str:
-    piped = "" if prompt and sys.stdin.isatty() else sys.stdin.read().strip()
+    try:
+        piped = "" if prompt and sys.stdin.isatty() else sys.stdin.read().strip()
+        piped.encode()  # some locales let pass what is no text
+    except UnicodeError:
+        raise InvalidRequestError("What comes through standard input is not UTF-8 text.") from None
     whole = "\n\n".join(part for part in (prompt, piped) if part)
     if not whole:
         raise InvalidRequestError("There is no prompt: neither an argument nor standard input has one.")
