@@ -55,3 +55,14 @@ def test_a_try_whose_client_left_says_nothing() -> None:
     breaker.begin()
     breaker.forget()
     assert breaker.is_passable and breaker.state == "half open"
+
+
+def test_an_endpoint_may_fail_for_weeks() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    for _ in range(3000):
+        clock.now += MAX_OPEN_SECONDS
+        assert breaker.is_passable
+        breaker.begin()
+        assert breaker.fail()
+    assert breaker.state == "open"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 NUM_FAILURES = 3  # in a row, until it opens
 OPEN_SECONDS = 5.0  # the first time; doubled each time until an answer is good
 MAX_OPEN_SECONDS = 300.0
+_MAX_DOUBLINGS = 32  # beyond any limit, and within what a float holds
 
 
 class CircuitBreaker:
@@ -30,7 +31,8 @@ class CircuitBreaker:
     def state(self) -> str:
         if self._opened_at is None:
             return "closed"
-        duration = min(self._open_seconds * 2 ** (self._num_openings - 1), MAX_OPEN_SECONDS)
+        num_doublings = min(self._num_openings - 1, _MAX_DOUBLINGS)
+        duration = min(self._open_seconds * 2**num_doublings, MAX_OPEN_SECONDS)
         return "half open" if self._clock() - self._opened_at >= duration else "open"
 
     @property
