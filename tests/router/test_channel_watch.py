@@ -10,9 +10,10 @@ import pytest
 from octavo.core.channel import Renewal
 from octavo.core.relay import CHANNEL_PATH, ReplicaCard
 from octavo.router import channel
+from octavo.router.address import Address
 from octavo.router.channel_watch import ChannelWatch, Renewals
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import Address, Upstream
+from octavo.router.upstream import Upstream
 from octavo.server import channels
 from tests.fakes import READY, FakeEngine, FakeReplica, PacedEngine
 from tests.router.fake_server import FakeServer, Received, cut, fake_servers, status

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from octavo.router import upstream
-from octavo.router.upstream import Address, Answer, Upstream, UpstreamError
+from octavo.router.address import Address
+from octavo.router.upstream import Answer, Upstream, UpstreamError
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer, fake_servers
 
@@ -32,26 +33,6 @@ async def client(server: FakeServer) -> AsyncIterator[Upstream]:
 
 async def post(client: Upstream, body: bytes = JSON, seconds: float = 5.0) -> Answer:
     return await client.request("POST", "/v1/completions", [(b"x-a", b"b")], body, seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    (
-        ("http://h:81", Address("h", 81)),
-        ("http://h:81/v1", Address("h", 81)),
-        ("http://h", Address("h", 80)),
-        ("https://h/base/v1/", Address("h", 443, True, "/base")),
-        ("http://[::1]:9", Address("::1", 9)),
-    ),
-)
-async def test_a_url_is_an_address(url: str, address: Address) -> None:
-    assert Address.parse(url) == address
-
-
-@pytest.mark.parametrize("url", ("h:81", "ftp://h", "http://", "http://h/?a=b", "http://h:port"))
-async def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError):
-        Address.parse(url)
 
 
 async def test_a_whole_answer(server: FakeServer, client: Upstream) -> None:

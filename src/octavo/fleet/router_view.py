@@ -6,7 +6,8 @@ import msgspec
 
 from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
-from octavo.router.upstream import Address, Upstream, UpstreamError
+from octavo.router.address import Address
+from octavo.router.upstream import Upstream, UpstreamError
 
 MAX_ANSWER_BYTES = 1 << 20
 

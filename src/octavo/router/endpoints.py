@@ -8,10 +8,11 @@ from types import TracebackType
 from octavo.core.relay import ReplicaCard
 from octavo.http.interruption import Interruptible, Interruption
 from octavo.metrics.stack_metrics import ServerCounts
+from octavo.router.address import Address
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
-from octavo.router.upstream import Address, Upstream, UpstreamError
+from octavo.router.upstream import Upstream, UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
 FULL_USAGE = 0.95  # of the KV memory: with requests that wait, more of them would only wait there

@@ -7,10 +7,8 @@ Runs in the router's event loop.
 
 import asyncio
 import collections
-import dataclasses
 import ssl
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -20,6 +18,7 @@ import msgspec
 from octavo.core.channel import Ticket
 from octavo.core.relay import CHANNEL_HEADER
 from octavo.http.headers import Header, Headers
+from octavo.router.address import Address
 from octavo.router.channel import Channel
 
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
@@ -45,29 +44,6 @@ class UpstreamError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-    is_tls: bool = False
-    path: str = ""  # before every request's own
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """http://host:port[/path]; a final /v1 is dropped, since requests name it. Raises ValueError."""
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is not a URL like http://host:port")
-        is_tls = parts.scheme == "https"
-        path = parts.path.rstrip("/").removesuffix("/v1")
-        return cls(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, path)
-
-    @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 class Upstream:
