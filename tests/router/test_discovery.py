@@ -36,6 +36,10 @@ async def test_a_file_lists_urls_and_mappings() -> None:
         ("endpoints: [{url: 'http://a:1', models: m}]", r"endpoints\[0\].models must be"),
         ("endpoints: [{url: 'http://a:1', standby: 1}]", r"endpoints\[0\].standby must be"),
         ("[" * 100_000, "not YAML"),
+        ("endpoints: [2026-13-45]", "a value that YAML cannot read: month must be in 1..12"),
+        ("endpoints: [!!int '']", "a value that YAML cannot read"),
+        ("endpoints: [!!bool x]", "a value that YAML cannot read"),
+        ("endpoints: [!!timestamp x]", "a value that YAML cannot read"),
     ),
 )
 async def test_a_mistake_is_named(text: str, sentence: str) -> None:
@@ -78,6 +82,19 @@ async def test_a_file_is_followed_and_a_bad_edit_changes_nothing(tmp_path: pathl
     assert "endpoints must be a list. The endpoints it had before stay." in errors[0]
 
 
+async def test_what_changes_before_it_is_followed_is_not_missed(tmp_path: pathlib.Path) -> None:
+    path, endpoints = tmp_path / "endpoints.yaml", EndpointSet([])
+    write(path, "endpoints: ['http://a:1']")
+    watch = FileWatch(path, Membership(endpoints), interval_seconds=0.01)
+    watch.load()
+    write(path, "endpoints: ['http://a:1', 'http://b:2']")
+    watching = asyncio.create_task(watch.run())
+    async with asyncio.timeout(5):
+        while [one.url for one in endpoints.endpoints] != ["http://a:1", "http://b:2"]:
+            await asyncio.sleep(0.005)
+    watching.cancel()
+
+
 async def test_a_name_becomes_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoints, errors = EndpointSet([]), []
     watch = DnsWatch("dns://replicas.local:8000", Membership(endpoints), on_error=errors.append)
@@ -106,7 +123,18 @@ async def test_a_name_becomes_its_addresses(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "url", ("dns://", "dns://name", "dns://name:x", "dns://name:99999", "dns://name:1/path")
+    "url",
+    (
+        "dns://",
+        "dns://name",
+        "dns://name:x",
+        "dns://name:99999",
+        "dns://name:0",
+        "dns://name:1/path",
+        "dns://[::1",
+        "dns://a..b:1",
+        "dns://" + "a" * 64 + ":1",
+    ),
 )
 async def test_a_name_needs_a_port(url: str) -> None:
     with pytest.raises(StartError, match="allowed: dns://NAME:PORT"):

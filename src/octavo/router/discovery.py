@@ -4,6 +4,7 @@ Both are looked at again and again. What cannot be read, or makes no sense, chan
 """
 
 import asyncio
+import contextlib
 import pathlib
 import socket
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from octavo.router.membership import EndpointSpec, Membership
 MAX_FILE_BYTES = 1 << 20
 DNS_SCHEME = "dns"
 _FIELDS = ("url", "name", "models", "standby")
+_UNREADABLE = (ValueError, LookupError, AttributeError)  # PyYAML's, of a date or a tagged value that is none
 
 
 class FileWatch:
@@ -39,6 +41,7 @@ class FileWatch:
 
     def load(self) -> None:
         """Raises StartError, OSError, InvalidRequestError: everything stays as it was."""
+        self._version = self._look()  # what changes from here on is read again
         self._membership.sync(parse_endpoints(self._read()), str(self._path))
 
     def _read(self) -> str:
@@ -52,13 +55,10 @@ class FileWatch:
             raise StartError("it is not UTF-8.") from None
 
     async def run(self) -> None:
-        """Until cancelled."""
-        self._version = self._look()
+        """Until cancelled; load() goes before."""
         while True:
             await asyncio.sleep(self._interval_seconds)
-            version = self._look()
-            if version != self._version:
-                self._version = version
+            if self._look() != self._version:
                 self._reload()
 
     def _look(self) -> tuple[int, ...] | None:
@@ -84,6 +84,8 @@ def parse_endpoints(text: str) -> list[EndpointSpec]:
         place = getattr(error, "problem_mark", None)
         where = f" in line {place.line + 1}" if place is not None else ""
         raise StartError(f"it is not YAML{where}.") from None
+    except _UNREADABLE as error:
+        raise StartError(f"it has a value that YAML cannot read: {error}.") from None
     if not isinstance(document, dict) or set(document) != {"endpoints"}:
         raise StartError("it must have one field, endpoints.")
     entries = document["endpoints"]
@@ -123,14 +125,8 @@ class DnsWatch:
         on_error: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         """Raises StartError."""
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = None
-        if parts.hostname is None or port is None or parts.path not in ("", "/"):
-            raise StartError(f"{url!r} is no endpoint; allowed: dns://NAME:PORT.")
-        self._url, self._host, self._port = url, parts.hostname, port
+        self._url = url
+        self._host, self._port = _parse_name(url)
         self._membership = membership
         self._interval_seconds = interval_seconds
         self._on_error = on_error
@@ -158,6 +154,16 @@ class DnsWatch:
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+def _parse_name(url: str) -> tuple[str, int]:
+    """Raises StartError, also for a name that DNS cannot be asked for."""
+    with contextlib.suppress(ValueError):  # UnicodeError is one
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if host and host.encode("idna") and port and parts.path in ("", "/"):
+            return host, port
+    raise StartError(f"{url!r} is no endpoint; allowed: dns://NAME:PORT.")
 
 
 def _bracketed(address: str) -> str:
