@@ -6,6 +6,7 @@ told at once.
 
 import dataclasses
 import difflib
+import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b?)", re.IGNORECASE)
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|)")
+
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
+"""Raised for a date or a tagged value that is none, and for a node that contains itself."""
 
 DURATIONS = "a time like 30s, 5m or 1h"
 
@@ -169,7 +173,7 @@ class Fields:
             return None
         is_number = isinstance(value, str | int | float) and not isinstance(value, bool)
         amount = _amount(str(value), pattern, units) if is_number else 0.0
-        if amount <= 0:
+        if not 0 < amount < math.inf:
             return self._wrong(name, value, allowed, None)
         return kind(amount)  # type: ignore[call-arg]
 
@@ -223,7 +227,7 @@ class Fields:
     def _value(self, node: yaml.Node) -> object:
         try:
             value: object = yaml.SafeLoader("").construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError):  # a date that is none, a node that contains itself
+        except _UNREADABLE:
             return str(node.value) if isinstance(node, yaml.ScalarNode) else {}
         return value
 
