@@ -221,6 +221,19 @@ async def test_it_is_accounted_for_once() -> None:
     assert f"vllm:e2e_request_latency_seconds_count{labels} 1.0" in rendered
 
 
+async def test_tokens_that_come_with_the_first_did_not_wait_for_it() -> None:
+    """As where the server was busy for two steps: between them lies no time that anybody can see."""
+    measured = metrics()
+    made, stream = generation(measured=measured)
+    send(stream, b"abcd")
+    send(stream, b"ef", FinishReason.LENGTH)
+    await texts_of(made)
+    rendered = measured.render().decode()
+    labels = '{engine="0",model_name="m"}'
+    assert f"vllm:inter_token_latency_seconds_count{labels} 5.0" in rendered
+    assert f"vllm:inter_token_latency_seconds_sum{labels} 0.0" in rendered
+
+
 async def test_closing_early_frees_the_engine_and_counts_an_abort() -> None:
     log = record()
     made, stream = generation()

@@ -237,7 +237,7 @@ class Generation:
     def _observe(self, num_next: int) -> None:
         now = self._clock()
         if self._first_token is None:
-            self._first_token = now
+            self._first_token = self._last_token = now
             self._metrics.observe_first_token(now - self._arrival)
             num_next -= 1
         if num_next:
