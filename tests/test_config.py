@@ -17,6 +17,8 @@ from octavo.core.errors import StartError
         ({"activation_dtype": "int4"}, "--activation-dtype is 'int4'; allowed: bf16, int8"),
         ({"target_itl": 0.0}, "--target-itl"),
         ({"target_ttft": -1.0}, "--target-ttft"),
+        ({"target_itl": float("inf")}, "--target-itl"),
+        ({"target_ttft": float("nan")}, "--target-ttft"),
     ],
 )
 def test_engine_options_out_of_range_are_named(options: dict[str, int], message: str) -> None:

@@ -110,7 +110,7 @@ class EngineConfig:
                 names = ", ".join(filter(None, allowed))
                 raise StartError(f"{flag} is {dtype!r}; allowed: {names}.")
         for flag, seconds in (("--target-itl", self.target_itl), ("--target-ttft", self.target_ttft)):
-            if seconds is not None and not seconds > 0:
+            if seconds is not None and not 0 < seconds < float("inf"):
                 raise StartError(f"{flag} is {seconds:g}; allowed: above 0.")
 
 
