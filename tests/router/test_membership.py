@@ -108,13 +108,41 @@ async def test_another_name_is_another_endpoint() -> None:
     assert [(one.name, one.static_models) for one in members.set.endpoints] == [("bee", ("m",))]
 
 
+async def test_who_has_a_name_may_move_while_its_former_self_leaves() -> None:
+    members = Members()
+    before, after = EndpointSpec(A.url, "bee"), EndpointSpec(B.url, "bee")
+    members.membership.sync([before], "file")
+    former = members.membership.get("bee")
+    assert former is not None
+    work = Reservation(former.load, 10)
+    members.membership.sync([after], "file")
+    assert members.urls == [A.url, B.url]
+    newer = members.membership.get("bee")
+    assert newer is not None and newer.url == B.url and members.membership.is_member(newer)
+    members.membership.sync([before], "file")
+    await members.settle(A.url, A.url)
+    work.end()
+    await members.settle(A.url)
+    assert former not in members.set.endpoints
+
+
+async def test_who_has_no_name_leaves_those_that_others_have() -> None:
+    members = Members()
+    members.membership.sync([A, EndpointSpec(B.url, "r0")], "file")
+    await members.settle(B.url, A.url)
+    assert [one.name for one in members.set.endpoints] == ["r0", "r1"]
+
+
 @pytest.mark.parametrize(
     "specs",
     (
         [B, B],
         [B, EndpointSpec("nonsense")],
         [B, A],
+        [B, EndpointSpec("http://..:1")],
         [EndpointSpec("http://x:1", "same"), EndpointSpec("http://y:1", "same")],
+        [B, EndpointSpec("http://x:1", "r0")],
+        [C, EndpointSpec("http://x:1", "r1")],
     ),
 )
 async def test_what_makes_no_sense_changes_nothing(specs: list[EndpointSpec]) -> None:

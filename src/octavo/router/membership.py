@@ -1,16 +1,16 @@
 """Which endpoints there are, while that changes: by a file, by names in DNS, by an operator's requests.
 
 Each source owns the endpoints it named and no others. Who leaves gets nothing new and keeps what it has until
-that has ended; then it is forgotten.
+that has ended; then it is forgotten. Meanwhile another one may have its URL and its name.
 """
 
 import asyncio
 import dataclasses
 import itertools
-import urllib.parse
 from collections.abc import Callable, Coroutine, Sequence
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
+from octavo.router.address import Address
 from octavo.router.endpoints import Endpoint, EndpointSet
 
 LEAVING_SECONDS = 0.2  # between two looks whether somebody who leaves has ended everything
@@ -33,8 +33,9 @@ def _check_url(url: str) -> None:
     shown = url[:ECHO_LIMIT]
     if not url.isprintable() or " " in url:
         raise ValueError(f"{shown!r} has characters that no URL has")
+    host = Address.parse(url).host
     try:
-        (urllib.parse.urlsplit(url).hostname or "").encode("idna")
+        host.encode("idna")
     except UnicodeError:
         raise ValueError(f"{shown!r} has no name of a host: its parts are of 1 to 63 characters") from None
 
@@ -77,13 +78,15 @@ class Membership:
         return endpoint in self._specs
 
     def get(self, name: str) -> Endpoint | None:
-        return next((endpoint for endpoint in self._set.endpoints if endpoint.name == name), None)
+        """A member, or else one that leaves."""
+        everybody = (*self._specs, *self._set.endpoints)
+        return next((endpoint for endpoint in everybody if endpoint.name == name), None)
 
     def add(self, spec: EndpointSpec, source: str) -> Endpoint:
         """Raises InvalidRequestError: not a URL, or there is such an endpoint already."""
-        if any(known.url == spec.url for known in self._specs.values()):
+        if any(known.url == spec.url for known in self._specs):
             raise InvalidRequestError(f"There is an endpoint {spec.url} already.", param="url")
-        if spec.name is not None and self.get(spec.name) is not None:
+        if any(known.name == spec.name for known in self._specs):
             raise InvalidRequestError(f"There is an endpoint named {spec.name!r} already.", param="name")
         name = spec.name or self._free_name()
         try:
@@ -132,22 +135,25 @@ class Membership:
         Raises InvalidRequestError, having changed nothing, when a new one cannot join.
         """
         present = {spec: one for one, spec in self._specs.items() if self._sources[one] == source}
-        self._check(specs, others=[spec for spec in self._specs.values() if spec not in present])
+        others = [one for one in self._specs if self._sources[one] != source]
+        _check(others, [present.get(spec, spec) for spec in specs])
         for spec, endpoint in present.items():
             if spec not in specs:
                 self.remove(endpoint)
-        for spec in specs:
+        for spec in sorted(specs, key=lambda spec: spec.name is None):  # they get names that are left
             if spec not in present:
                 self.add(spec, source)
 
-    def _check(self, specs: Sequence[EndpointSpec], others: Sequence[EndpointSpec]) -> None:
-        everybody = [*others, *specs]
-        for spec in specs:
-            try:
-                Endpoint(spec.url, name=spec.name or "new")
-            except ValueError as error:
-                raise InvalidRequestError(f"{error}.", param="url") from None
-            if sum(one.url == spec.url for one in everybody) > 1:
-                raise InvalidRequestError(f"{spec.url} is named twice.", param="url")
-            if spec.name is not None and sum(one.name == spec.name for one in everybody) > 1:
-                raise InvalidRequestError(f"Two endpoints are named {spec.name!r}.", param="name")
+
+def _check(others: Sequence[Endpoint], named: Sequence[Endpoint | EndpointSpec]) -> None:
+    """named: by the source; those who are new by their specs. Raises InvalidRequestError."""
+    everybody = [*others, *named]
+    for new in named:
+        try:
+            _check_url(new.url)
+        except ValueError as error:
+            raise InvalidRequestError(f"{error}.", param="url") from None
+        if sum(one.url == new.url for one in everybody) > 1:
+            raise InvalidRequestError(f"{new.url} is named twice.", param="url")
+        if new.name is not None and sum(one.name == new.name for one in everybody) > 1:
+            raise InvalidRequestError(f"Two endpoints are named {new.name!r}.", param="name")

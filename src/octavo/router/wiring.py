@@ -181,7 +181,7 @@ def _membership(config: RouterConfig, endpoints: EndpointSet, metrics: RouterMet
 
     def on_change(endpoint: Endpoint, what: str) -> None:
         say(f"endpoint {endpoint.name} ({endpoint.url}) {what}")
-        if what == "is gone":
+        if what == "is gone" and membership.get(endpoint.name) is None:
             metrics.forget_endpoint(endpoint.name)
 
     membership = Membership(endpoints, connect_seconds=config.connect_seconds)
