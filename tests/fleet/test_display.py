@@ -1,7 +1,9 @@
 """What a terminal shows, and what a file gets instead."""
 
 import dataclasses
+import errno
 import io
+import os
 
 import pytest
 from rich.console import Console
@@ -49,6 +51,22 @@ def test_lines_stand_behind_their_names_as_they_are() -> None:
     with display.show(lambda: [Row(member("ready"))]):
         display.line("r0", "[bold] :smile: " + "x" * 200)
     assert output.getvalue() == "r0     | [bold] :smile: " + "x" * 200 + "\n"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError()])
+def test_a_line_that_nobody_can_be_given_harms_nobody(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines come from the thread that also buries the member."""
+    display, output = shown(False)
+
+    def refuse(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(output, "write", refuse)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)  # rich puts /dev/null in place of stdout
+    display.line("r0", "hello")
+    display.say("hello")
 
 
 def test_a_terminal_has_a_table() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import logging
 import os
 import resource
@@ -15,6 +16,7 @@ from octavo.http.process import (
     COLLECT_OLDER_AFTER,
     StopSignals,
     allow_connections,
+    say,
     set_up_logging,
     spare_the_collector,
     wait_for_any,
@@ -44,6 +46,17 @@ def test_waiting_ends_with_either_and_leaves_the_future_alone() -> None:
         await wait_for_any(future, asyncio.Event().wait())
 
     asyncio.run(scenario())
+
+
+def test_what_nobody_hears_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who said it goes on with what it does: the router with watching the endpoint."""
+
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    say("endpoint r0 is lost")
 
 
 def test_an_unknown_log_level_is_refused_by_name() -> None:

@@ -1,5 +1,6 @@
 """The line of a request, for eyes and for programs."""
 
+import errno
 import io
 import json
 
@@ -16,6 +17,16 @@ def line(*, is_json: bool = False, is_coloured: bool = False, **fields: object) 
         setattr(record, name, value)
     log.write(record)
     return output.getvalue()
+
+
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_line_that_nobody_can_be_given_harms_nobody() -> None:
+    log = RequestLog(is_json=False, is_coloured=False, output=Full())
+    log.write(RequestRecord("id", "POST", "/v1/completions", arrival=10.0, status=200))
 
 
 GENERATED = {

@@ -44,7 +44,7 @@ class Server:
         is_ready = asyncio.Event()
         monkeypatch.setattr(run, "start_replica", start_replica)
         monkeypatch.setattr(run, "_settle", lambda replica: is_ready.set())
-        monkeypatch.setattr(run, "_say", self.said.append)
+        monkeypatch.setattr(run, "say", self.said.append)
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
         self.task = asyncio.create_task(

@@ -3,6 +3,7 @@
 Where stderr is no terminal there is no table, and a member's new state is a line. Lines come from threads.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -103,7 +104,8 @@ class Display:
         self._since[member.name] = self._clock()
 
     def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        with contextlib.suppress(OSError, SystemExit):  # rich exits where a pipe is closed; the fleet goes on
+            self._console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def _table(self, rows: Sequence[TableRow]) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")

@@ -9,6 +9,7 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -56,6 +57,12 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *COLLECT_OLDER_AFTER)
+
+
+def say(text: str) -> None:
+    """A line for whoever watches stderr. Nobody may, or the disk is full: that ends nothing."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class StopSignals:

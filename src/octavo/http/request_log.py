@@ -123,8 +123,11 @@ class RequestLog:
         if record.path in _QUIET_PATHS and record.status < 400:
             return
         total = self.clock() - record.arrival
-        self._output.write(self._render(record, total) + "\n")
-        self._output.flush()
+        try:
+            self._output.write(self._render(record, total) + "\n")
+            self._output.flush()
+        except OSError:
+            return  # a full disk, or a pipe that nobody reads: the request has been answered
 
     def _as_json(self, record: RequestRecord, total: float) -> str:
         now = self._wall_clock()

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import socket
-import sys
 
 import uvloop
 
 from octavo import __version__
 from octavo.core.counted import counted
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
+from octavo.http.process import HttpServer, StopSignals, say, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.router.endpoints import EndpointSet
 from octavo.router.options import RouteOptions
@@ -77,7 +76,3 @@ def _tell_who_is_absent(endpoints: EndpointSet) -> None:
     for endpoint in endpoints.endpoints:
         if not endpoint.is_ready and not endpoints.on_demand.names.intersection(endpoint.static_models):
             say(f"endpoint {endpoint.name} ({endpoint.url}) is not ready yet: {endpoint.complaint}")
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

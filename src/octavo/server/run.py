@@ -7,14 +7,13 @@ all at once.
 import asyncio
 import os
 import socket
-import sys
 
 import uvloop
 
 from octavo.core.counted import counted
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, set_up, spare_the_collector, wait_for_any
+from octavo.http.process import HttpServer, StopSignals, say, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
@@ -57,7 +56,7 @@ async def serve(
         chat=str(replica.abilities),
         url=url_of(listener, is_tls=tls is not None),
     )
-    _say(report)
+    say(report)
     try:
         return await _until_end(replica, signals, options.server.drain_seconds)
     finally:
@@ -77,17 +76,13 @@ async def _until_end(replica: Replica, signals: StopSignals, drain_seconds: floa
     engine = replica.engine
     await wait_for_any(engine.fatal, signals.first.wait())
     if engine.fatal.done():
-        _say(f"octavo: {engine.fatal.result()}")
+        say(f"octavo: {engine.fatal.result()}")
         return EXIT_ENGINE_GONE
     replica.drain.begin()
     running = counted(engine.num_live, "request")
-    _say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
+    say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
     draining = asyncio.create_task(engine.drain(drain_seconds))
     await wait_for_any(draining, signals.second.wait())
     draining.cancel()
-    _say(f"stopped: {counted(engine.num_live, 'request')} cut off")
+    say(f"stopped: {counted(engine.num_live, 'request')} cut off")
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
