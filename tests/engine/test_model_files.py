@@ -45,7 +45,7 @@ def test_a_file_gives_text(tiny: pathlib.Path) -> None:
     ids = text.chat_template.encode_chat([{"role": "user", "content": "hel"}])
     rendered = "<|im_start|>user\nhel<|im_end|>\n<|im_start|>assistant\n"
     assert text.tokenizer.decode(ids, skip_control=False) == rendered
-    assert text.tokenizer.encode_plain("hel") == [259]
+    assert text.tokenizer.encode("hel", allow_special=False) == [259]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -150,7 +150,10 @@ def test_a_directory_gives_program_and_weights(directory: pathlib.Path) -> None:
     text = open_text(directory)
     assert open_vocabulary(directory).token_bytes == text.tokenizer.vocabulary.token_bytes
     assert (text.name, text.max_position, text.end_ids) == ("tiny-model", 128, model.end_ids)
-    assert text.tokenizer.decode(text.tokenizer.encode_plain("hello"), skip_control=False) == "hello"
+    assert (
+        text.tokenizer.decode(text.tokenizer.encode("hello", allow_special=False), skip_control=False)
+        == "hello"
+    )
 
 
 def test_tensors_that_the_configuration_already_tells_are_not_asked_for(directory: pathlib.Path) -> None:

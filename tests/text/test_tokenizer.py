@@ -1,3 +1,4 @@
+import functools
 import pathlib
 from typing import Any
 
@@ -38,9 +39,9 @@ def of_gguf(changes: dict[str, Any]) -> Tokenizer:
 
 
 def test_merges_apply_in_order_within_words() -> None:
-    assert TOKENIZER.encode_plain("hello hello") == ids_of("hello", "Ġhello")
-    assert TOKENIZER.encode_plain("hel") == ids_of("he", "l")
-    assert TOKENIZER.encode_plain("") == []
+    assert TOKENIZER.encode("hello hello", allow_special=False) == ids_of("hello", "Ġhello")
+    assert TOKENIZER.encode("hel", allow_special=False) == ids_of("he", "l")
+    assert TOKENIZER.encode("", allow_special=False) == []
 
 
 def test_control_tokens_are_parsed_only_where_allowed() -> None:
@@ -190,7 +191,7 @@ SAMPLES = (
 @pytest.mark.full
 def test_the_built_in_tokenizer() -> None:
     text = open_text(resolve("default", Environment.read().home))
-    encode = text.tokenizer.encode_plain
+    encode = functools.partial(text.tokenizer.encode, allow_special=False)
     assert encode("What is the capital of France?") == [1780, 314, 260, 3575, 282, 4649, 47]
     assert [text.tokenizer.vocabulary.tokens[i] for i in encode("in 2024")] == ["in", "Ġ", "2", "0", "2", "4"]
     assert text.end_ids == {0, 2}

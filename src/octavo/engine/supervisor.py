@@ -139,7 +139,7 @@ class EngineSupervisor:
         except OSError as error:
             self._num_failures += 1
             return self._reason_to_give_up(None, f"could not be started: {error}")
-        life = EngineLife(child, epoch, self._client, self._limits, self._is_ready)
+        life = EngineLife(child, self._client, self._limits, self._is_ready)
         try:
             death, description = await life.live(Start(self._config_of_next(), self._environment))
         finally:
@@ -173,14 +173,12 @@ class EngineLife:
     def __init__(
         self,
         child: EngineChild,
-        epoch: int,
         client: EngineClient,
         limits: SupervisorLimits,
         is_ready: asyncio.Event,
     ) -> None:
         self.start_failure: StartFailure | None = None
         self._child = child
-        self._epoch = epoch
         self._client = client
         self._limits = limits
         self._is_ready = is_ready

@@ -134,10 +134,6 @@ class Tokenizer:
             encoder = self._later_encoder
         return ids
 
-    def encode_plain(self, text: str) -> list[int]:
-        """Token ids of text without control tokens."""
-        return self.encode_pieces([text])
-
     def decode(self, token_ids: Sequence[int], *, skip_control: bool = True) -> str:
         """Bytes that are not UTF-8 become U+FFFD. A space that encode puts in front is taken away again."""
         table, control = self.vocabulary.token_bytes, self.vocabulary.control_ids

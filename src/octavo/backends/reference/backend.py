@@ -240,7 +240,7 @@ class ReferenceBackend:
             case OpKind.DISPATCH:
                 return inputs[0][dispatch_order(inputs[1]) // attrs.top_k]
             case OpKind.EXPERT_LINEAR:
-                return self._expert_linear(op, inputs, attrs)
+                return self._expert_linear(op, inputs)
             case OpKind.COMBINE:
                 return combine(self.buffers[op.output or ""], inputs[0], inputs[1], attrs.scale)
             case OpKind.QUANTIZE:
@@ -268,7 +268,7 @@ class ReferenceBackend:
             y = f32(f64(y) * f64(np.float32(attrs.scale)))
         return f32(f64(self.buffers[op.output or ""]) + f64(y)) if attrs.has_residual else y
 
-    def _expert_linear(self, op: Op, inputs: list[Any], attrs: Any) -> F32:
+    def _expert_linear(self, op: Op, inputs: list[Any]) -> F32:
         names = [weight.name for weight in self._program.weights]
         first = names.index(op.weight or "")
         experts = np.sort(experts_of(self.buffers["routes"]))
