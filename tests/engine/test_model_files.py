@@ -156,6 +156,27 @@ def test_a_directory_gives_program_and_weights(directory: pathlib.Path) -> None:
     )
 
 
+def test_what_the_model_cannot_say_ends_no_answer(directory: pathlib.Path) -> None:
+    named = [5, 299, 300, 10**9, 2**40]
+    (directory / "config.json").write_text(json.dumps(CONFIG | {"eos_token_id": named}))
+    model, text = open_model(directory), open_text(directory)
+    num_tokens = len(text.tokenizer.vocabulary)
+    assert model.end_ids >= {5} and max(model.end_ids) < model.architecture.vocab_size
+    assert text.end_ids >= {5} and max(text.end_ids) < num_tokens
+
+
+def test_a_model_of_which_nearly_everything_ends_an_answer_is_refused(directory: pathlib.Path) -> None:
+    tensors = checkpoint_tensors()
+    rows = np.zeros((2000, CONFIG["hidden_size"]), np.float32)
+    (directory / "model.safetensors").write_bytes(
+        safetensors(tensors | {"model.embed_tokens.weight": rows, "lm_head.weight": rows})
+    )
+    config = CONFIG | {"vocab_size": 2000, "eos_token_id": list(range(1500))}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match="1500 tokens end an answer; allowed: 1024"):
+        open_model(directory)
+
+
 def test_tensors_that_the_configuration_already_tells_are_not_asked_for(directory: pathlib.Path) -> None:
     base = open_model(directory).fingerprint()
     prefix = "model.layers.0.self_attn.rotary_emb"

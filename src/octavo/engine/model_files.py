@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from octavo.core.errors import ModelFileError
 from octavo.core.json_object import parse_json_object
 from octavo.core.metadata import ModelMetadata
+from octavo.core.sampling_params import MAX_STOP_TOKEN_IDS
 from octavo.core.split_name import model_stem
 from octavo.core.tensor_slice import TensorNames
 from octavo.models.architecture import Architecture
@@ -98,7 +99,7 @@ def _open_model_gguf(path: pathlib.Path) -> Model:
     program = lower(arch)
     checkpoint = Checkpoint.of_file(str(file.path), file.tensors, names, part_shapes(program))
     end_tokens = file.metadata.string_indices("tokenizer.ggml.tokens", END_TOKENS)
-    end_ids = end_ids_of_gguf(metadata, end_tokens)
+    end_ids = _end_ids(str(file.path), end_ids_of_gguf(metadata, end_tokens), arch)
     text_fields = _text_fields(file.metadata)
     return Model(_name(file), file.path, arch, program, checkpoint, end_ids, text_fields)
 
@@ -137,7 +138,7 @@ def _open_model_directory(path: pathlib.Path) -> Model:
     checkpoint = Checkpoint.of_file(str(path), tensors, names, part_shapes(program))
     text_files = (path / name for name in _TEXT_FILES)
     text_fields = tuple(file.name.encode() + file.read_bytes() for file in text_files if file.is_file())
-    end_ids = TokenizerDirectory(path).end_ids()
+    end_ids = _end_ids(str(path), TokenizerDirectory(path).end_ids(), arch)
     return Model(path.resolve().name, path, arch, program, checkpoint, end_ids, text_fields)
 
 
@@ -170,6 +171,17 @@ def _read_config(folder: pathlib.Path) -> tuple[Architecture, TensorNames, dict[
     if arch.is_embedding_tied:
         tensors.pop("lm_head.weight", None)  # some checkpoints store the tied head too; transformers drops it
     return arch, names, {name: tensor for name, tensor in tensors.items() if not name.endswith(_DERIVED)}
+
+
+def _end_ids(source: str, named: frozenset[int], arch: Architecture) -> frozenset[int]:
+    """Those that the model can say: files of text may name tokens that its weights do not have.
+
+    Raises ModelFileError for more than an engine has room for.
+    """
+    end_ids = frozenset(token_id for token_id in named if token_id < arch.vocab_size)
+    if len(end_ids) > MAX_STOP_TOKEN_IDS:
+        raise ModelFileError(f"{source}: {len(end_ids)} tokens end an answer; allowed: {MAX_STOP_TOKEN_IDS}.")
+    return end_ids
 
 
 def _largest(tensors: Mapping[str, Tensor]) -> int:

@@ -85,7 +85,7 @@ class Vocabulary:
         self.bos_id = bos_id
         self.eos_id = eos_id
         named = (token_id for token_id in self.control_ids if ends_an_answer(self.tokens[token_id]))
-        self.end_ids = frozenset((*named, *end_ids))
+        self.end_ids = frozenset(token_id for token_id in (*named, *end_ids) if token_id < len(self.tokens))
         self.lstrip_ids = frozenset(lstrip_ids)
         self.rstrip_ids = frozenset(rstrip_ids)
         self.spelling = spelling

@@ -269,6 +269,22 @@ def test_a_step_outside_the_limits_is_refused() -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("token", [-1, TINY.vocab_size, 10**9])
+def test_what_is_no_token_is_neither_biased_nor_banned(token: int) -> None:
+    program, tensors = tiny_model()
+    backend = CpuBackend(program, tensors, LIMITS, NUM_BLOCKS)
+    biased = SamplingParams(logit_bias=((token, 1.0),))
+    banned = SamplingParams(bad_words_token_ids=((token,),))
+    for sampling in (biased, banned):
+        with pytest.raises(ValueError, match="what is no token"):
+            backend.submit(StepMaker({0: [1, 2]}, sampling).step({0: 2}))
+    ends = StepMaker({0: [1, 2]}, SamplingParams(min_tokens=1)).step({0: 2})
+    ends.admitted = (dataclasses.replace(ends.admitted[0], suppressed_token_ids=(token,)),)
+    with pytest.raises(ValueError, match="what is no token"):
+        backend.submit(ends)
+    backend.close()
+
+
 def test_an_unknown_instruction_set_is_a_start_error() -> None:
     program, tensors = tiny_model()
     with pytest.raises(StartError, match="sse9"):

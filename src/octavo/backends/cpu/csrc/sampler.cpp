@@ -50,6 +50,13 @@ const char *Sampler::check(const AdmissionDesc &admission) const {
   for (int w = 0, begin = 0; w < admission.num_bad_words; begin = admission.bad_word_ends[w++])
     if (admission.bad_word_ends[w] - begin < 1 || admission.bad_word_ends[w] - begin > MAX_BAD_WORD_TOKENS)
       return "a bad word has no token, or more than a slot has room for";
+  const auto is_token = [this](int32_t id) { return id >= 0 && id < vocab_size_; };
+  const int num_ids = admission.num_bad_words ? admission.bad_word_ends[admission.num_bad_words - 1] : 0;
+  if (!std::all_of(admission.suppressed, admission.suppressed + admission.num_suppressed, is_token) ||
+      !std::all_of(admission.bad_words, admission.bad_words + num_ids, is_token) ||
+      !std::all_of(admission.biases, admission.biases + admission.num_biases,
+                   [&](const TokenBias &bias) { return is_token(bias.token); }))
+    return "a request suppresses, biases or bans what is no token";
   return "";
 }
 
