@@ -65,10 +65,10 @@ def test_a_flag_says_what_activations_are(up: Up, tmp_path: pathlib.Path) -> Non
 
 def test_flags_go_before_the_file(up: Up, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "values.yaml"
-    path.write_text("replicaCount: 4\nmodel: {name: a.gguf, maxModelLen: 64}\nrouter: {port: 81}\n")
-    assert up(str(path)).models == (ModelValues("a.gguf", 4, max_model_len=64),)
+    path.write_text("replicaCount: 4\nmodel: {name: org/a, maxModelLen: 64}\nrouter: {port: 81}\n")
+    assert up(str(path)).models == (ModelValues("org/a", 4, max_model_len=64),)
     values = up(str(path), "--replicas", "1", "--port", "82")
-    assert (values.models, values.router.port) == ((ModelValues("a.gguf", 1, max_model_len=64),), 82)
+    assert (values.models, values.router.port) == ((ModelValues("org/a", 1, max_model_len=64),), 82)
 
 
 def test_check_says_what_would_be_and_starts_nothing(
@@ -87,13 +87,19 @@ def test_check_says_what_would_be_and_starts_nothing(
     ("text", "arguments", "expected"),
     [
         ("replicaCount: x", ("--check",), "line 1: replicaCount is 'x'"),
-        ("models: [{name: a}, {name: b}]", ("--replicas", "2"), "the file has several"),
+        ("models: [{name: org/a}, {name: org/b}]", ("--replicas", "2"), "the file has several"),
+        (
+            "\nmodel: {name: smolm2}",
+            ("--check",),
+            "line 2: model.name is 'smolm2': There is no model 'smolm2'",
+        ),
+        ("", ("--model", "smolm2", "--check"), "There is no model 'smolm2'"),
         ("", ("--replicas", "0"), "--replicas is 0; allowed: 1 to 64"),
         ("", ("--port", "70000"), "--port is 70000"),
         ("", ("--standby", "65"), "--standby is 65; allowed: 0 to 64"),
         ("", ("--idle-timeout", "soon"), "--idle-timeout is 'soon'; allowed: a time like 30s, 5m or 1h"),
         ("router: {enabled: false}", ("--standby", "1"), "standbys need the router"),
-        ("models: [{name: a}, {name: b}]", ("--standby", "1"), "--standby: for a fleet of one model"),
+        ("models: [{name: org/a}, {name: org/b}]", ("--standby", "1"), "--standby: for a fleet of one model"),
         ("", ("--kv-dtype", "fp8", "--check"), "--kv-dtype is 'fp8'; allowed: bf16, int8."),
         ("model: {activationDtype: int4}", ("--check",), "line 1: model.activationDtype is 'int4'"),
         ("model: {kvDtype: fp8}", ("--check",), "line 1: model.kvDtype is 'fp8'"),
@@ -111,3 +117,13 @@ def test_a_mistake_is_one_sentence(
     path = tmp_path / "values.yaml"
     path.write_text(text)
     assert expected in complaint(str(path), *arguments, command="up")
+
+
+@pytest.mark.parametrize("model", ["default", "org/name", "model.gguf", "."])
+def test_a_model_in_the_place_of_the_file_is_told_where_it_belongs(
+    complaint: Callable[..., str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    assert f"which {model} is not; a model is named by --model." in complaint(model, command="up")
+    assert "conf/up.yaml: No such file" in complaint("conf/up.yaml", command="up")

@@ -127,3 +127,11 @@ def test_a_mistake_is_named_by_line_and_field(tmp_path: pathlib.Path, text: str,
     with pytest.raises(StartError) as error:
         read(tmp_path, text)
     assert complaint in str(error.value)
+
+
+def test_a_model_that_cannot_be_is_named_by_line_and_field(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text("models:\n- {name: a}\n- {name: b}\n")
+    with pytest.raises(StartError) as error:
+        read_values(path, lambda name: None if name == "a" else f"There is no {name}.")
+    assert str(error.value) == f"{path}, line 3: models[1].name is 'b': There is no b."

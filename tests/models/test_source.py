@@ -50,7 +50,8 @@ def test_a_model_of_a_hub_that_is_here_needs_no_hub(tmp_path: pathlib.Path) -> N
 def test_what_is_to_be_fetched_first_is_said(built_in: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert whereabouts("default", tmp_path) is None
     assert "not on this disk yet" in str(whereabouts("org/tiny", tmp_path))
-    assert "There is no model 'tiny'" in str(whereabouts("tiny", tmp_path))
+    with pytest.raises(ModelFileError, match="There is no model 'tiny'"):
+        whereabouts("tiny", tmp_path)
     hub_model(tmp_path, "org/tiny", "", "config.json", "model.safetensors")
     assert whereabouts("org/tiny", tmp_path) is None
 

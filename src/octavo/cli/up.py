@@ -12,6 +12,7 @@ from octavo.config import ROUTING_POLICIES, Environment
 from octavo.core.errors import StartError
 from octavo.fleet.located_yaml import DURATIONS, read_duration
 from octavo.fleet.values import MAX_REPLICAS, FleetValues, ModelValues, RouterValues, read_values
+from octavo.models.source import complaint_of
 
 DEFAULT_REPLICAS = 2  # without a file
 _MODEL_FLAGS = {
@@ -127,13 +128,22 @@ def run(
     check
         Say what FILE asks for, or what is wrong with it, and start nothing.
     """
-    values = flags.applied(FleetValues() if file is None else read_values(file))
+    values = flags.applied(FleetValues() if file is None else _read(file))
     if file is None and flags.replicas is None:
         values = UpFlags(replicas=DEFAULT_REPLICAS).applied(values)
     if check:
         fleet = pkgutil.resolve_name("octavo.fleet.run")
+        missing = fleet.missing_models(values, Environment.read().home)
         _, lines = fleet.describe_fleet(values)
-        print("\n".join([*lines, *fleet.missing_models(values, Environment.read().home)]))
+        print("\n".join([*lines, *missing]))
         return 0
     exit_code: int = pkgutil.resolve_name("octavo.fleet.run:run_fleet")(values, Environment.read())
     return exit_code
+
+
+def _read(file: pathlib.Path) -> FleetValues:
+    """Raises StartError. `octavo serve` and `octavo run` take a model there."""
+    has_values = file.is_file() and file.suffix != ".gguf"
+    if not has_values and complaint_of(str(file)) is None and file.suffix not in (".yaml", ".yml"):
+        raise StartError(f"FILE is one of YAML, which {file} is not; a model is named by --model.")
+    return read_values(file, complaint_of)

@@ -45,7 +45,7 @@ def describe_fleet(values: FleetValues) -> tuple[FleetPlan, list[str]]:
 
 
 def missing_models(values: FleetValues, home: pathlib.Path) -> list[str]:
-    """A line for each model that is not on this disk; home is OCTAVO_HOME."""
+    """A line for each model that is not on this disk; home is OCTAVO_HOME. Raises ModelFileError."""
     names = dict.fromkeys(model.name for model in values.models)
     return [text for name in names if (text := whereabouts(name, home)) is not None]
 

@@ -5,7 +5,7 @@ A field that one machine cannot honour is listed as such; one that is not known 
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from octavo.config import ACTIVATION_DTYPES, KV_DTYPES, ROUTING_POLICIES, EngineConfig
 from octavo.fleet.located_yaml import Fields, Mistakes, read_fields
@@ -79,15 +79,17 @@ class FleetValues:
         return self.num_regular_replicas + sum(model.num_standbys for model in self.models)
 
 
-def read_values(path: pathlib.Path) -> FleetValues:
-    """Raises StartError, naming line and field of every mistake."""
+def read_values(
+    path: pathlib.Path, complaint_of_model: Callable[[str], str | None] = lambda name: None
+) -> FleetValues:
+    """Raises StartError, naming line and field of every mistake; complaint_of_model is asked of each name."""
     fields, mistakes = read_fields(path)
     notes = Notes()
     limits = _limits(fields.fields("resources"), notes)
     of_router = fields.fields("router")
     of_aliases = of_router.fields("aliases")
     router = _router(of_router, tuple(_aliases(of_aliases)))
-    reader = ModelReader(limits, router.is_enabled, router.session_key is not None, notes)
+    reader = ModelReader(limits, router.is_enabled, router.session_key is not None, notes, complaint_of_model)
     models = _models(fields, mistakes, reader)
     for alias, complaint in unmet_aliases(router, models):
         of_aliases.complain(alias, complaint)
@@ -141,6 +143,7 @@ class ModelReader:
     is_routed: bool
     has_sessions: bool
     notes: Notes
+    complaint_of_model: Callable[[str], str | None]
 
     def read(self, fields: Fields, replicas: int) -> ModelValues:
         if not self.is_routed:
@@ -151,11 +154,14 @@ class ModelReader:
             fields.complain(
                 "policy", "is session; router.sessionKey must name the header that tells them apart"
             )
+        name = fields.text("name", DEFAULT_MODEL)
+        if (complaint := self.complaint_of_model(name)) is not None:
+            fields.complain("name", f"is {name!r}: {complaint.removesuffix('.')}")
         model = ModelValues(
-            name=fields.text("name", DEFAULT_MODEL),
+            name=name,
             replicas=replicas,
             served_names=fields.texts("servedName"),
-            max_model_len=fields.whole_or_none("maxModelLen", 1, MAX_TOKENS),
+            max_model_len=fields.whole_or_none("maxModelLen", 2, MAX_TOKENS),
             max_num_seqs=fields.whole_or_none("maxNumSeqs", 1, EngineConfig().max_num_batched_tokens),
             kv_cache_memory=fields.size("kvCacheMemory"),
             kv_dtype=fields.text("kvDtype", "", KV_DTYPES) or None,

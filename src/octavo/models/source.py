@@ -35,16 +35,23 @@ def pull(model: str, home: pathlib.Path) -> pathlib.Path:
         return path
     hub_id = _hub_id(model)
     if hub_id is None:
-        raise _unknown(model)
+        raise ModelFileError(_no_such(model))
     return hub.fetch(hub_id, home)
 
 
+def complaint_of(model: str) -> str | None:
+    """Why there can be no such model, for people; None: it is here, or could be fetched."""
+    if find(model) is not None or pathlib.Path(model).expanduser().exists() or _hub_id(model) is not None:
+        return None
+    return _no_such(model)
+
+
 def whereabouts(model: str, home: pathlib.Path) -> str | None:
-    """What resolve would have to do first, or why it could not, for people; None: the model is here."""
+    """What resolve would have to do first, for people; None: the model is here. Raises ModelFileError."""
+    if (text := complaint_of(model)) is not None:
+        raise ModelFileError(text)
     if _here(model, home) is not None:
         return None
-    if find(model) is None and _hub_id(model) is None:
-        return str(_unknown(model))
     return f"{model} is not on this disk yet: it is fetched at the start, or by `octavo pull {model}`."
 
 
@@ -84,12 +91,12 @@ def _mark_used(path: pathlib.Path) -> None:
         return  # on a disk that cannot be written
 
 
-def _unknown(model: str) -> ModelFileError:
+def _no_such(model: str) -> str:
     names = [named.name for named in CATALOG]
     if model.endswith(".gguf") or "/" in model:
-        return ModelFileError(f"{model}: no such file.")
+        return f"{model}: no such file."
     nearest = difflib.get_close_matches(model.lower(), names, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"known by name: {', '.join(names)};"
-    return ModelFileError(
+    return (
         f"There is no model {model!r}; {hint} a GGUF file, a model's folder, or a hub's org/name is one too."
     )
