@@ -10,9 +10,12 @@ from octavo.core.errors import StartError
     ("options", "message"),
     [
         ({"max_num_seqs": 0}, "--max-num-seqs is 0; allowed: 1 or more"),
-        ({"max_num_seqs": 64, "max_num_batched_tokens": 63}, "--max-num-batched-tokens is 63"),
+        (
+            {"max_num_seqs": 64, "max_num_batched_tokens": 63},
+            "is 63; allowed: --max-num-seqs, which is 64, or more",
+        ),
         ({"threads": 0}, "--threads is 0"),
-        ({"max_model_len": 0}, "--max-model-len is 0"),
+        ({"max_model_len": 1}, "--max-model-len is 1; allowed: 2 or more"),
         ({"kv_dtype": "fp8"}, "--kv-dtype is 'fp8'; allowed: bf16, int8"),
         ({"activation_dtype": "int4"}, "--activation-dtype is 'int4'; allowed: bf16, int8"),
         ({"target_itl": 0.0}, "--target-itl"),
@@ -36,6 +39,7 @@ def test_engine_options_out_of_range_are_named(options: dict[str, int], message:
         *(({"heartbeat_seconds": seconds}, "--heartbeat-seconds") for seconds in (-1.0, float("nan"))),
         ({"tool_call_parser": "xml"}, "--tool-call-parser is 'xml'; allowed: hermes, llama3_json"),
         ({"drain_seconds": -1.0}, "--drain-seconds"),
+        ({"api_key": ""}, "--api-key is empty"),
     ],
 )
 def test_server_options_out_of_range_are_named(options: dict[str, object], message: str) -> None:

@@ -63,7 +63,7 @@ class EngineConfig:
     """What the engine process needs to load a model and to schedule."""
 
     model: str = "smollm2-135m-instruct"
-    """A GGUF file, or the name of the built-in model."""
+    """A GGUF file, a model's folder, a name `octavo list` knows, or a hub's org/name."""
     max_model_len: int | None = None
     """Tokens of one sequence at most, prompt and answer; default: the model's own context."""
     max_num_seqs: int = 128
@@ -96,12 +96,17 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         _require_at_least("max_num_seqs", self.max_num_seqs, 1)
-        _require_at_least("max_num_batched_tokens", self.max_num_batched_tokens, self.max_num_seqs)
+        if not self.max_num_batched_tokens >= self.max_num_seqs:
+            raise StartError(
+                f"--max-num-batched-tokens is {self.max_num_batched_tokens}; allowed: --max-num-seqs, "
+                f"which is {self.max_num_seqs}, or more."
+            )
         _require_at_least("num_speculative_tokens", self.num_speculative_tokens, 0)
         _require_at_least("max_num_queued_requests", self.max_num_queued_requests, 1)
-        for name, value in (("max_model_len", self.max_model_len), ("threads", self.threads)):
-            if value is not None:
-                _require_at_least(name, value, 1)
+        if self.max_model_len is not None:
+            _require_at_least("max_model_len", self.max_model_len, 2)  # a prompt and an answer
+        if self.threads is not None:
+            _require_at_least("threads", self.threads, 1)
         for flag, dtype, allowed in (
             ("--kv-dtype", self.kv_dtype, KV_DTYPES),
             ("--activation-dtype", self.activation_dtype, (None, *ACTIVATION_DTYPES)),
@@ -153,6 +158,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+        _check_key(self.api_key)
         if not 0 <= self.heartbeat_seconds < float("inf"):
             raise StartError(f"--heartbeat-seconds is {self.heartbeat_seconds:g}; allowed: 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
@@ -272,6 +278,7 @@ class RouterConfig:
         if self.admin_port is not None and not 0 <= self.admin_port < 65536:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
+        _check_key(self.api_key)
 
     @property
     def policies_by_model(self) -> dict[str, str]:
@@ -315,6 +322,11 @@ _POSITIVE_SECONDS = (
     "connect_seconds", "first_token_seconds", "inter_token_seconds", "total_seconds",
     "health_interval_seconds", "health_timeout_seconds", "known_answer_seconds", "start_seconds",
 )  # fmt: skip
+
+
+def _check_key(api_key: str | None) -> None:
+    if api_key == "":  # like "$KEY" where there is none: all the world would have access
+        raise StartError("--api-key is empty; leave it out to ask for no key.")
 
 
 def _check_port_and_log(port: int, log_format: str, drain_seconds: float) -> None:
