@@ -156,10 +156,10 @@ def _open_text_directory(path: pathlib.Path) -> TextModel:
 
 def _read_config(folder: pathlib.Path) -> tuple[Architecture, TensorNames, dict[str, Tensor]]:
     path = folder / CONFIG_NAME
-    if not path.is_file() or path.stat().st_size > MAX_CONFIG_BYTES:
-        raise ModelFileError(
-            f"{folder}: a model directory has a {CONFIG_NAME} of at most {MAX_CONFIG_BYTES} bytes."
-        )
+    if not path.is_file():
+        raise ModelFileError(f"{folder} has no {CONFIG_NAME}, so it is no model's folder.")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ModelFileError(f"{path} is longer than {MAX_CONFIG_BYTES:,} bytes.")
     config = ModelMetadata(str(path), parse_json_object(str(path), path.read_bytes()))
     tensors = read_directory(folder)
     _check_sizes(

@@ -349,5 +349,6 @@ class _Hub:
                 text = f"The hub refused {self.hub_id}: {str(error).splitlines()[0].rstrip('.')}."
             case _:
                 reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+                reason = re.sub(r"^\[Errno -?\d+\] ", "", reason)
                 text = f"{self.hub_id} is not here yet, and the hub cannot be reached ({reason})."
         return ModelFileError(text)
