@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from octavo.core.errors import StartError
-from octavo.http.listener import listen, url_of
+from octavo.http.listener import CLIENT_SILENCE_SECONDS, listen, url_of
 
 
 def test_a_free_port_is_found_and_named() -> None:
@@ -15,6 +15,17 @@ def test_a_free_port_is_found_and_named() -> None:
         assert url_of(listener, is_tls=True) == f"https://127.0.0.1:{port}/v1"
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass
+
+
+def test_a_client_that_vanishes_is_noticed() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        milliseconds = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert milliseconds == 1000 * CLIENT_SILENCE_SECONDS
 
 
 def test_an_ipv6_address_is_in_brackets() -> None:

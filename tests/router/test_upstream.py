@@ -9,6 +9,7 @@ import pytest_asyncio
 from octavo.router import upstream
 from octavo.router.address import Address
 from octavo.router.upstream import Answer, Upstream, UpstreamError
+from tests.deaf import deafen
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer, fake_servers
 
@@ -53,6 +54,19 @@ async def test_a_connection_serves_one_request_after_another(server: FakeServer,
     for body in (JSON, STREAM, JSON):
         await (await post(client, body)).read_all(5.0, 1000)
     assert server.num_connections == 1
+
+
+async def test_an_endpoint_whose_machine_vanishes_is_not_waited_for(server: FakeServer) -> None:
+    """One behind a balancer, say, whose health another machine vouches for."""
+
+    async def vanish(request: fake_server.Received, writer: asyncio.StreamWriter) -> None:
+        deafen(writer.get_extra_info("socket"))
+        await asyncio.Event().wait()
+
+    server.behaviour = vanish
+    client = Upstream(Address.parse(server.url), silence_seconds=1)
+    with pytest.raises(UpstreamError, match="cut off"):
+        await post(client, seconds=30.0)
 
 
 async def test_an_answer_that_is_not_wanted_costs_its_connection(

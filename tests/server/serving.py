@@ -65,6 +65,9 @@ class _SentAtOnce:
     def open(self) -> None:
         pass
 
+    def limit_silence(self, seconds: int) -> None:
+        pass
+
     def abort(self) -> None:
         raise AssertionError("there is no connection")
 

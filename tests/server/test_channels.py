@@ -28,6 +28,7 @@ from octavo.core.relay import (
 )
 from octavo.server import channels
 from octavo.server.channels import Channel, Channels
+from tests.deaf import deafen
 from tests.fakes import MAX_MODEL_LEN, READY, FakeReplica, PacedEngine
 from tests.server.raw_client import exchange, request
 from tests.server.serving import serving
@@ -224,6 +225,19 @@ async def test_a_channel_that_ends_takes_its_streams_along() -> None:
             await router.replica.engine.abort_seen.wait()
 
 
+async def test_a_router_that_vanishes_takes_its_streams_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power, no network: neither its channel nor a stream's own connection says so."""
+    monkeypatch.setattr(channels, "SILENCE_SECONDS", 1)
+    async with opened(pace=1000.0) as router:
+        asking = asyncio.create_task(router.ask())
+        while not router.replica.engine.streams:
+            await asyncio.sleep(0.001)
+        deafen(router.channel.extensions["network_stream"].get_extra_info("socket"))
+        async with asyncio.timeout(20):
+            await router.replica.engine.abort_seen.wait()
+        asking.cancel()
+
+
 async def test_a_number_that_is_another_streams_does_not_count() -> None:
     async with opened(pace=0.01) as router:
         first = asyncio.create_task(router.ask())
@@ -288,6 +302,9 @@ class Written:
 
     def open(self) -> None:
         self.num_opened += 1
+
+    def limit_silence(self, seconds: int) -> None:
+        pass
 
     def write(self, data: bytes) -> None:
         self.written.append(data)

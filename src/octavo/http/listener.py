@@ -7,7 +7,9 @@ import errno
 import socket
 
 from octavo.core.errors import StartError
+from octavo.http.silence import limit_silence
 
+CLIENT_SILENCE_SECONDS = 90  # longer than ConnectionLimits let an answer be left unread
 _BACKLOG = 2048
 
 
@@ -21,6 +23,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        limit_silence(listener, CLIENT_SILENCE_SECONDS)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()

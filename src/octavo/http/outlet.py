@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from octavo.http.headers import Header
+from octavo.http.silence import limit_silence
 
 _SCOPE_KEY = "octavo.outlet"
 _BODILESS = (204, 304)  # statuses
@@ -42,6 +43,11 @@ class Outlet(Protocol):
 
     def open(self) -> None:
         """The head leaves now, alone. Without effect where it has left."""
+        ...
+
+    def limit_silence(self, seconds: int) -> None:
+        """The connection ends once its other end has acknowledged nothing for so long. Without effect once it
+        is gone."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -115,6 +121,10 @@ class AnswerOutlet:
         if self._head and not self.is_gone:
             self._transport.write(self._head)
             self._head = b""
+
+    def limit_silence(self, seconds: int) -> None:
+        if not self.is_gone and not self._transport.is_closing():
+            limit_silence(self._transport.get_extra_info("socket"), seconds)
 
     def write(self, data: bytes) -> None:
         if self._cycle is None or self._cycle.disconnected:

@@ -18,12 +18,14 @@ import msgspec
 from octavo.core.channel import Ticket
 from octavo.core.relay import CHANNEL_HEADER
 from octavo.http.headers import Header, Headers
+from octavo.http.silence import limit_silence
 from octavo.router.address import Address
 from octavo.router.channel import Channel
 
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
 MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
 MAX_IDLE_CONNECTIONS = 256
+SILENCE_SECONDS = 30  # of who acknowledges nothing; health.py is sooner, where it meets the same machine
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -49,11 +51,14 @@ class UpstreamError(Exception):
 class Upstream:
     """All connections to one address."""
 
-    def __init__(self, address: Address, *, connect_seconds: float = 2.0) -> None:
+    def __init__(
+        self, address: Address, *, connect_seconds: float = 2.0, silence_seconds: int = SILENCE_SECONDS
+    ) -> None:
         self.address = address
         self.channel: Channel | None = None  # while there is one
         self._host = f"host: {address.authority}\r\n".encode()
         self._connect_seconds = connect_seconds
+        self._silence_seconds = silence_seconds
         self._tls = ssl.create_default_context() if address.is_tls else None
         self._idle: collections.deque[tuple[float, Connection]] = collections.deque()
 
@@ -105,7 +110,7 @@ class Upstream:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self._keep), address.host, address.port, ssl=self._tls
+                    self._new_connection, address.host, address.port, ssl=self._tls
                 )
         except TimeoutError:
             seconds = self._connect_seconds
@@ -116,6 +121,9 @@ class Upstream:
             reason = error.strerror or str(error)
             raise UpstreamError("connect", f"cannot connect to {address.authority}: {reason}") from None
         return connection
+
+    def _new_connection(self) -> "Connection":
+        return Connection(self._keep, self._silence_seconds)
 
     def _keep(self, connection: "Connection") -> None:
         if len(self._idle) >= MAX_IDLE_CONNECTIONS:
@@ -206,9 +214,10 @@ class Connection(asyncio.Protocol):
     The answer is complete when both have ended, whichever does first.
     """
 
-    def __init__(self, keep: "Callable[[Connection], None]") -> None:
+    def __init__(self, keep: "Callable[[Connection], None]", silence_seconds: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._keep = keep
+        self._silence_seconds = silence_seconds
         self._transport: asyncio.Transport | None = None
         self.is_closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -390,6 +399,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        limit_silence(transport.get_extra_info("socket"), self._silence_seconds)
 
     def data_received(self, data: bytes) -> None:
         if self._is_kept:  # nobody asked anything

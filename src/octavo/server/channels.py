@@ -22,6 +22,7 @@ from octavo.http.body import ClientGone, run_while_connected
 from octavo.http.outlet import Outlet
 
 SIGN_OF_LIFE_SECONDS = 1.0
+SILENCE_SECONDS = 10  # of a router that acknowledges none of these; after as many it gives up on a replica
 _HEADERS = (
     (b"content-type", b"application/octet-stream"),
     (b"x-accel-buffering", b"no"),  # asks nginx to pass frames on as they come
@@ -72,6 +73,7 @@ class Channel:
 
     async def run(self, send: Send, is_ending: Callable[[], bool]) -> None:
         self._outlet.on_room = self._on_room
+        self._outlet.limit_silence(SILENCE_SECONDS)
         headers = (*_HEADERS, (CHANNEL_HEADER, self.id.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         while self._streams or not is_ending():
@@ -166,6 +168,9 @@ class ChannelStream:
 
     def open(self) -> None:
         self._outlet.open()
+
+    def limit_silence(self, seconds: int) -> None:
+        self._outlet.limit_silence(seconds)
 
     def write(self, data: bytes) -> None:
         if self._channel is not None and len(data) <= self._num_left:
