@@ -21,10 +21,10 @@ template <WeightFormat> constexpr int MAX_ROWS = 2;
 // Rows for which unpacking on the way costs less than writing to memory: digits of 4 bits take two
 // operations.
 template <WeightFormat F>
-constexpr int FEW_ROWS = Integers<F>::LARGEST > 15 ? MAX_ROWS<F>
+constexpr int FEW_ROWS = Integers<F>::LARGEST > 15 ? (PARTS == 1 ? 2 : 1) * MAX_ROWS<F>
                          : PARTS == 1              ? 48
                                                    : 6;
-constexpr int STREAM_BYTES = 4096; // ahead: one panel follows the other
+constexpr int STREAM_BYTES = 6144; // ahead: one panel follows the other
 
 // R rows, of which the last ones may be of no row: they are multiplied and dropped.
 template <class Dot, WeightFormat F, int R>

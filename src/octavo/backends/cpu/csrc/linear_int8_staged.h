@@ -44,6 +44,13 @@ struct Stretch {
   template <WeightFormat F> OCTAVO_INLINE_MEMBER const uint8_t *packed(int p) const {
     return panel_data<F>(*weight, panel + p);
   }
+  // Its share while rows [begin, end) of `rows` are multiplied by what comes before it: all at once would
+  // wait for each other.
+  template <WeightFormat F> OCTAVO_INLINE_MEMBER void fetch(int row_begin, int row_end, int rows) const {
+    for (int g = count * row_begin / rows; g < count * row_end / rows && g < count; g++)
+      for (int p = 0; p < BLOCK_PANELS; p++)
+        prefetch<F, L1>(group_data<F>(packed<F>(p), begin + g));
+  }
 };
 
 OCTAVO_INLINE Stretch stretch_at(const LinearWeight &weight, int panel, int begin) {
@@ -53,18 +60,11 @@ OCTAVO_INLINE Stretch stretch_at(const LinearWeight &weight, int panel, int begi
   return {&weight, panel, begin, groups - begin < STAGED_GROUPS ? groups - begin : STAGED_GROUPS};
 }
 
-// R rows, of which the last ones may be of no row. sums: [R][BLOCK_PANELS] panels. The packed groups that are
-// unpacked next are fetched meanwhile.
+// R rows, of which the last ones may be of no row. sums: [R][BLOCK_PANELS] panels.
 template <class Dot, WeightFormat F, int R>
-static void staged_rows(const StagedBlock<F> *staged, int groups, DigitRows x, const Stretch &next,
-                        float *sums) {
+static void staged_rows(const StagedBlock<F> *staged, int groups, DigitRows x, float *sums) {
   constexpr int P = BLOCK_PANELS;
-  const uint8_t *ahead[P];
-  for (int p = 0; p < P; p++)
-    ahead[p] = next.packed<F>(p);
   for (int g = 0; g < groups; g++, x.first++) {
-    for (int p = 0; p < P; p++)
-      prefetch<F, L1>(group_data<F>(ahead[p], next.begin + g));
     Vec values[R][P];
     sum_group<Dot, F, R, P>(staged[g], x, values);
 #pragma GCC unroll 2
@@ -80,13 +80,13 @@ static void staged_rows(const StagedBlock<F> *staged, int groups, DigitRows x, c
 
 // The block of fewest rows that has room for `rows`; an empty one costs less than code for each number.
 template <class Dot, WeightFormat F, int R>
-static void staged_block(const StagedBlock<F> *staged, int groups, const DigitRows &x, const Stretch &next,
-                         int rows, float *sums) {
+static void staged_block(const StagedBlock<F> *staged, int groups, const DigitRows &x, int rows,
+                         float *sums) {
   constexpr int FEWER = R - (BLOCK_ROWS<Dot, F> + 2) / 3;
   if constexpr (FEWER > 0)
     if (rows <= FEWER)
-      return staged_block<Dot, F, FEWER>(staged, groups, x, next, rows, sums);
-  staged_rows<Dot, F, R>(staged, groups, x, next, sums);
+      return staged_block<Dot, F, FEWER>(staged, groups, x, rows, sums);
+  staged_rows<Dot, F, R>(staged, groups, x, sums);
 }
 
 // A block of panels with `rows` (at most STAGED_ROWS) rows.
@@ -104,8 +104,9 @@ static void staged_panels(const LinearArgs &args, int panel, int first_row, int 
         staged[g][p].unpack(Group<F>(now.packed<F>(p), now.begin + g));
     const Stretch next = stretch_at(args.weight, panel, now.begin + now.count);
     for (int row = 0; row < rows; row += BLOCK) {
+      next.fetch<F>(row, row + BLOCK, rows);
       const DigitGroup *first = args.digits + (first_row + row) * args.digits_stride + now.begin;
-      staged_block<Dot, F, BLOCK>(staged, now.count, {first, args.digits_stride}, next, rows - row,
+      staged_block<Dot, F, BLOCK>(staged, now.count, {first, args.digits_stride}, rows - row,
                                   sums + row * WIDTH);
     }
     now = next;
