@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from starlette.types import Message, Scope
 
-from octavo.http.body import ClientGone, not_json, read_json_body
+from octavo.http.body import ClientGone, not_json, of_shape, read_json_body
 from octavo.http.errors import HttpError
 from tests.fakes import FakeEngine
 from tests.server.serving import serving
@@ -106,3 +106,16 @@ async def test_a_long_chunked_body_is_cut_at_the_limit() -> None:
             url + PATH, content=chunks(), headers={"content-type": "application/json"}
         )
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    (
+        ("Expected `float | null`, got `str`", "it: expected a number, got a string."),
+        ("Expected `str | array | null`, got `null`", "it: expected a string or a list, got null."),
+        ("Expected `int` <= 20", "it: expected an integer <= 20."),
+        ("Number out of range", "it: number out of range."),
+    ),
+)
+async def test_what_has_the_wrong_shape_is_told_in_the_words_of_json(reason: str, expected: str) -> None:
+    assert of_shape("it", reason) == expected

@@ -1,6 +1,7 @@
 """Seen through the server's and the router's own endpoints; here, what Starlette itself raises."""
 
 import pytest
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -12,7 +13,8 @@ pytestmark = pytest.mark.asyncio
 @pytest.mark.parametrize(("status", "code"), ((404, "not_found"), (405, "method_not_allowed")))
 async def test_starlettes_own_errors_look_like_ours(status: int, code: str) -> None:
     error = HTTPException(status, headers={"Allow": "POST"} if status == 405 else None)
-    response = await EXCEPTION_HANDLERS[HTTPException](Request({"type": "http"}), error)
+    scope = {"type": "http", "method": "GET", "path": "/nothing", "app": Starlette()}
+    response = await EXCEPTION_HANDLERS[HTTPException](Request(scope), error)
     assert response.status_code == status and f'"code":"{code}"'.encode() in response.body
     assert (response.headers.get("allow") == "POST") == (status == 405)
 

@@ -54,6 +54,8 @@ async def test_metrics_and_version_and_what_is_not_there() -> None:
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
         assert "No request with the id 'none'" in missing.json()["error"]["message"]
         assert (await router.client.get("/v1/completions")).status_code == 405
+        near = await router.client.post("/chat/completions")
+        assert "the nearest path is /v1/chat/completions." in near.json()["error"]["message"]
 
 
 async def test_the_key_is_asked_for_and_passed_on() -> None:

@@ -32,7 +32,7 @@ async def test_a_model_that_is_not_there_is_not_found() -> None:
     assert response.json()["error"]["code"] == "model_not_found"
 
 
-@pytest.mark.parametrize("path", ("/", "/v1", "/v1/embedding", "//v1//models", "/v1/chat/completions/"))
+@pytest.mark.parametrize("path", ("/api/tags", "/v2", "/%2e%2e/etc"))
 async def test_an_unknown_path_is_not_found(path: str) -> None:
     async with asgi_client(fake_replica(FakeEngine())) as client:
         response = await client.get(path)
@@ -40,6 +40,22 @@ async def test_an_unknown_path_is_not_found(path: str) -> None:
     error = response.json()["error"]
     assert error["code"] == "not_found" and response.url.path in error["message"]
     assert "GET /docs" in error["message"]
+
+
+@pytest.mark.parametrize("path", ("/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/"))
+async def test_a_path_that_is_almost_right_is_told_the_right_one(path: str) -> None:
+    async with asgi_client(fake_replica(FakeEngine())) as client:
+        response = await client.post(path)
+    assert response.status_code == 404
+    expected = f"There is nothing at '{path}'; the nearest path is /v1/chat/completions."
+    assert response.json()["error"]["message"] == expected
+
+
+@pytest.mark.parametrize("path", ("/", "/v1"))
+async def test_who_opens_the_address_in_a_browser_comes_to_the_page(path: str) -> None:
+    async with asgi_client(fake_replica(FakeEngine())) as client:
+        response = await client.get(path, follow_redirects=True)
+    assert (response.status_code, response.url.path) == (200, "/docs")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +72,9 @@ async def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, all
         response = await client.request(method, path)
     assert response.status_code == 405
     assert set(response.headers["allow"].split(", ")) == allowed
-    assert response.json()["error"]["code"] == "method_not_allowed"
+    error = response.json()["error"]
+    assert error["code"] == "method_not_allowed"
+    assert error["message"] == f"{method} is not a method of {path}; allowed: {response.headers['allow']}."
 
 
 async def test_livez_and_version_ask_nobody() -> None:

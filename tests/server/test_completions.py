@@ -156,7 +156,7 @@ async def test_token_ids_are_told_if_asked_for() -> None:
 async def test_alternatives_have_a_limit(logprobs: int) -> None:
     async with serving(FakeEngine()) as (_, url), sdk(url) as client:
         await client.completions.create(model="tiny", prompt="a", logprobs=20)
-        with pytest.raises(openai.BadRequestError, match=r"logprobs: expected `int` (>= 0|<= 20)"):
+        with pytest.raises(openai.BadRequestError, match=r"logprobs: expected an integer (>= 0|<= 20)"):
             await client.completions.create(model="tiny", prompt="a", logprobs=logprobs)
 
 

@@ -28,12 +28,14 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
         ({"functions": [1]}, "functions is not supported: deprecated by OpenAI; send `tools`. Leave it out."),
         ({"best_of": 1}, "best_of is not a parameter here. No field is ignored: leave it out."),
         ({"messages": [{"role": "a", "content": "", "x": 1}]}, "messages[0].x is not a parameter here."),
-        ({"model": 1}, "model: expected `str`, got `int`."),
+        ({"temprature": 1}, "temprature is not a parameter here; the nearest is temperature."),
+        ({"max_output_tokens": 1}, "max_output_tokens is not a parameter here; the nearest is max_tokens."),
+        ({"model": 1}, "model: expected a string, got an integer."),
         ({"messages": [{"content": "a"}]}, "messages[0].role is missing."),
-        ({"temperature": "hot"}, "temperature: expected `float | null`, got `str`."),
+        ({"temperature": "hot"}, "temperature: expected a number, got a string."),
         ({"truncation_side": ""}, "truncation_side is ''; allowed: left, right."),
         ({"truncation_side": "x" * 999}, f"truncation_side is '{'x' * ECHO_LIMIT}'; allowed: left, right."),
-        ({"user": "x" * 257}, "user: expected `str` of length <= 256."),
+        ({"user": "x" * 257}, "user: expected a string of length <= 256."),
     ),
 )
 def test_the_sentence_names_the_field(fields: dict[str, Any], message: str) -> None:

@@ -110,7 +110,8 @@ def test_max_tokens_is_what_fits(asked: int | None, default: int | None, expecte
 
 def test_more_than_fits_is_refused_when_asked_for() -> None:
     with pytest.raises(
-        InvalidRequestError, match="40 tokens and max_tokens, 61, exceed the context of 100"
+        InvalidRequestError,
+        match="and max_tokens, 61, exceed the context of 100 tokens; allowed beside this prompt: 1 to 60",
     ) as caught:
         encoder().fit(SamplingParams(max_tokens=61), 40, 16)
     assert (caught.value.param, caught.value.code) == ("max_tokens", "context_length_exceeded")

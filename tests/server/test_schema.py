@@ -92,7 +92,7 @@ def test_logprobs_are_a_flag_in_chats_and_a_number_in_completions() -> None:
     assert chat(top_logprobs=0).sampling_params().logprobs is None
     with pytest.raises(InvalidRequestError, match="top_logprobs is allowed only with logprobs: true"):
         chat(top_logprobs=1).sampling_params()
-    with pytest.raises(InvalidRequestError, match="top_logprobs: expected `int` <= 20"):
+    with pytest.raises(InvalidRequestError, match="top_logprobs: expected an integer <= 20"):
         chat(logprobs=True, top_logprobs=21)
 
 

@@ -162,7 +162,7 @@ def test_without_them_anything_may_be_answered(fields: dict[str, Any]) -> None:
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": []}}},
-            "expected `object`, got `array`",
+            "expected an object, got a list",
             "response_format.json_schema.schema",
         ),
         (
@@ -192,7 +192,7 @@ def test_without_them_anything_may_be_answered(fields: dict[str, Any]) -> None:
         ),
         ({"structured_outputs": {}, "guided_whitespace_pattern": " "}, "says nothing", "structured_outputs"),
         ({"guided_json": {}, "structural_tag": {}}, "both say", "structural_tag"),
-        ({"guided_choice": "a"}, "expected `array | null`, got `str`", "guided_choice"),
+        ({"guided_choice": "a"}, "expected a list, got a string", "guided_choice"),
     ],
 )
 def test_what_is_wrong_is_named(fields: dict[str, Any], message: str, param: str) -> None:

@@ -1,6 +1,7 @@
 """A request's body, JSON only, bounded in bytes and in time; and whether its client is still there."""
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from typing import Any
 
@@ -20,8 +21,30 @@ _PLAIN_ENCODINGS = ((b"content-encoding", b"identity"), (b"transfer-encoding", b
 _CUT_SHORT = ("Input data was truncated", "it ends too early")  # msgspec's words, and ours
 
 
+_TYPES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "a boolean",
+    "array": "a list",
+    "object": "an object",
+}
+_TYPE = re.compile(r"`([a-z |]+)`")
+
+
 class ClientGone(Exception):
     """The client closed the connection before its request was whole. Nobody is left to be answered."""
+
+
+def of_shape(field: str, reason: str) -> str:
+    """A sentence about a field of the wrong shape. reason is msgspec's, which speaks of Python's types."""
+    return f"{field}: {reason[0].lower()}{_TYPE.sub(_in_json, reason[1:])}."
+
+
+def _in_json(found: re.Match[str]) -> str:
+    """`float | null`: a number. That null is as good as nothing goes without saying."""
+    types = found[1].split(" | ")
+    return " or ".join(_TYPES.get(one, one) for one in types if one != "null" or len(types) == 1)
 
 
 async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_seconds: float) -> bytes:

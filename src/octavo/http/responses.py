@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from octavo.core.errors import OctavoError
+from octavo.core.errors import ECHO_LIMIT, OctavoError
 from octavo.http.errors import ErrorAnswer, answer_to
 from octavo.http.headers import Headers
+from octavo.http.wrong_path import complaint_about
 
 
 async def send_error(send: Send, answer: ErrorAnswer) -> None:
@@ -39,13 +40,15 @@ def json_response(content: object, status: int = 200) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path (404), or not with this method (405)."""
     assert isinstance(error, HTTPException)
-    answers = {
-        404: ("not_found", "There is nothing at this path."),
-        405: ("method_not_allowed", "This path does not take this method."),
-    }
-    code, message = answers[error.status_code]
-    allow = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
-    return error_response(ErrorAnswer(code, message, headers=allow))
+    headers = error.headers or {}
+    path = request.scope["path"]
+    if error.status_code == 404:
+        answer = ErrorAnswer("not_found", complaint_about(path, request.app.routes))
+    else:
+        message = f"{request.method} is not a method of {path[:ECHO_LIMIT]}; allowed: {headers['Allow']}."
+        allow = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+        answer = ErrorAnswer("method_not_allowed", message, headers=allow)
+    return error_response(answer)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

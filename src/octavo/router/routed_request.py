@@ -13,7 +13,7 @@ import msgspec
 import xxhash
 
 from octavo.core.errors import InvalidRequestError
-from octavo.http.body import UNREADABLE, not_json
+from octavo.http.body import UNREADABLE, not_json, of_shape
 from octavo.http.headers import Headers
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
@@ -179,10 +179,8 @@ def _refusal(message: str) -> InvalidRequestError:
     located = _FIELD.search(message)
     if located is None:
         return InvalidRequestError("The body must be a JSON object.")
-    reason = message[: located.start()]
-    return InvalidRequestError(
-        f"{located['field']}: {reason[0].lower()}{reason[1:]}.", param=located["field"]
-    )
+    field = located["field"]
+    return InvalidRequestError(of_shape(field, message[: located.start()]), param=field)
 
 
 def prefix_hashes(prompt: bytes, root: bytes) -> tuple[int, ...]:

@@ -9,13 +9,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from octavo import __version__
-from octavo.core.errors import ECHO_LIMIT
 from octavo.core.relay import CHANNEL_PATH, EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
 from octavo.http.errors import ErrorAnswer
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
 from octavo.http.responses import EXCEPTION_HANDLERS, error_response, json_response
+from octavo.http.wrong_path import complaint_about
 from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
@@ -83,6 +83,7 @@ def build_app(
             Route("/metrics", surface.metrics),
             Route("/openapi.json", documentation.openapi),
             Route("/docs", documentation.docs),
+            *(Route(path, documentation.way) for path in ("/", "/v1")),
             *_private_routes(private),
         ],
         exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
@@ -103,7 +104,8 @@ def _private_routes(private: PrivateSurface) -> list[Route]:
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
-    message = f"There is nothing at {request.scope['path'][:ECHO_LIMIT]!r}; GET /docs lists what there is."
+    path, routes = request.scope["path"], request.app.routes
+    message = complaint_about(path, routes, "GET /docs lists what there is.")
     return error_response(ErrorAnswer("not_found", message))
 
 

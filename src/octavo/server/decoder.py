@@ -1,16 +1,17 @@
 """JSON bytes to one kind of request, or an InvalidRequestError that names the field."""
 
 import dataclasses
+import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import msgspec.inspect
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
-from octavo.http.body import UNREADABLE, not_json
+from octavo.http.body import UNREADABLE, not_json, of_shape
 from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
 
@@ -100,7 +101,7 @@ class BodyDecoder(Generic[Body]):
         others = fields.keys() - self._fields
         unknown = others - self._refused.keys()
         if unknown and (not self._allows_unknown or len(unknown) > MAX_UNKNOWN_FIELDS):
-            raise _unknown(min(unknown))
+            raise _unknown(min(unknown), self._fields)
         for name in sorted(others - unknown):
             parameter = self._refused[name]
             if not parameter.is_neutral(fields[name]):
@@ -118,10 +119,12 @@ def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Param
     return {name: parameter for name, parameter in parameters.items() if parameter.kind is kind}
 
 
-def _unknown(name: str) -> InvalidRequestError:
+def _unknown(name: str, known: Collection[str] = ()) -> InvalidRequestError:
     shown = name[:ECHO_LIMIT]
+    near = next(iter(difflib.get_close_matches(shown, known, n=1)), None)
+    advice = ". No field is ignored: leave it out." if near is None else f"; the nearest is {near}."
     return InvalidRequestError(
-        f"{shown} is not a parameter here. No field is ignored: leave it out.",
+        f"{shown} is not a parameter here{advice}",
         param=shown,
         code="unknown_parameter",
     )
@@ -184,7 +187,7 @@ def _misshapen(path: str, reason: str) -> InvalidRequestError:
     unnamed = _FIELD.match(reason)
     if unnamed is None:
         param = path or None
-        return InvalidRequestError(f"{path or 'The body'}: {reason[0].lower()}{reason[1:]}.", param=param)
+        return InvalidRequestError(of_shape(path or "The body", reason), param=param)
     field = unnamed["field"][:ECHO_LIMIT]
     param = f"{path}.{field}" if path else field
     if reason.startswith("Object missing"):

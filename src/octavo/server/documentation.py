@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from octavo import __version__
 from octavo.core.limits import LIMITS
@@ -53,6 +53,10 @@ class Documentation:
 
     async def docs(self, request: Request) -> Response:
         return Response(self._page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+    async def way(self, request: Request) -> Response:
+        """To the page, for who opens the server's address, or the API's, in a browser."""
+        return RedirectResponse("docs")
 
     @functools.cached_property
     def _openapi(self) -> bytes:

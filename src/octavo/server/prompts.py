@@ -234,7 +234,7 @@ class PromptEncoder:
         if sampling.max_tokens > room:
             raise InvalidRequestError(
                 f"The prompt's {num_prompt_tokens} tokens and max_tokens, {sampling.max_tokens}, exceed the "
-                f"context of {self.max_model_len} tokens.",
+                f"context of {self.max_model_len} tokens; allowed beside this prompt: 1 to {room}.",
                 param="max_tokens",
                 code="context_length_exceeded",
             )
