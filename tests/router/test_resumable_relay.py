@@ -13,7 +13,15 @@ import pytest
 
 from octavo.core.block_hash import extend_hashes, root_hash, short_hashes
 from octavo.core.errors import EngineError
-from octavo.core.relay import CHUNK_HASH_BYTES, EVENTS_PATH, SECRET_HEADER, CacheEvent, ErrorMark, Mark
+from octavo.core.relay import (
+    CHUNK_HASH_BYTES,
+    EVENTS_PATH,
+    SECRET_HEADER,
+    CacheEvent,
+    ErrorMark,
+    Mark,
+    ReplicaCard,
+)
 from octavo.router.decisions import Attempt
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.policies.base import Score
@@ -23,9 +31,11 @@ from octavo.router.resumable_relay import MarkedStream
 from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Route
-from octavo.router.transcript import Transcript
+from octavo.router.transcript import DONE, Transcript
 from octavo.router.upstream import UpstreamError
 from tests.fakes import READY, FakeReplica, PacedEngine
+from tests.router import fake_server
+from tests.router.fake_server import Received, fake_servers
 from tests.router.policies.some import endpoints
 from tests.router.routed import Routed, routed
 from tests.router.test_client_answer import Client
@@ -123,6 +133,26 @@ async def test_streams_that_fall_silent_go_on_when_there_is_no_retry_left() -> N
             await asyncio.sleep(0.001)
         hang(busy[0])
         assert await asking == undisturbed
+
+
+async def test_a_replica_that_dies_after_its_last_words_is_not_missed() -> None:
+    events = b'data: {"choices":[]}\n\n' + DONE
+
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        server.behaviour = fake_server.cut
+        await fake_server.stream(writer, (marked(events, 7),))
+        await asyncio.sleep(0.02)
+        raise ConnectionResetError
+
+    async with (
+        fake_servers(1) as (server,),
+        routed([server.url], secret=SECRET, limits=LONG, patience_seconds=0.1) as router,
+    ):
+        server.behaviour = behave
+        router.endpoints[0].card = ReplicaCard(READY.fingerprint, READY.max_model_len)
+        response = await router.ask(stream=True)
+        assert response.content == events and len(server.received) == 1
+        assert not failovers(router)
 
 
 async def test_without_another_replica_the_client_is_told() -> None:

@@ -117,16 +117,20 @@ class ResumableRelay:
         client, limit = self._client, self._limits.inter_token
         stream = MarkedStream(client, self._transcript, asking)
         has_begun = False
-        while await answer.pass_on(stream.take if has_begun else stream.hold, limit):
-            if not has_begun:
-                await self._client.room()
-                self._begin(answer, asking, card)
-                stream.pass_on_held()
-                has_begun = True
-            if stream.last_words is not None:
-                client.end_with(stream.last_words)
-                return
-            await client.room()
+        try:
+            while await answer.pass_on(stream.take if has_begun else stream.hold, limit):
+                if not has_begun:
+                    await client.room()
+                    self._begin(answer, asking, card)
+                    stream.pass_on_held()
+                    has_begun = True
+                if stream.last_words is not None:
+                    client.end_with(stream.last_words)
+                    return
+                await client.room()
+        except UpstreamError:
+            if not self._transcript.is_complete:
+                raise
         if not self._transcript.is_complete:
             raise UpstreamError("cut", "the stream ended before the answer did")
         client.end()
