@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gzip
 import json
 from collections.abc import Callable
 
@@ -95,6 +96,30 @@ async def test_a_stream_that_is_cut_off_after_its_last_words_is_complete() -> No
         server.behaviour = behave
         assert (await router.ask(stream=True)).content == b"".join(EVENTS)
         assert router.endpoints[0].breaker.state == "closed"
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_an_answer_that_could_come_compressed_does_not(is_stream: bool) -> None:
+    """A proxy before the endpoint would do so for most clients, and the router reads what it passes on."""
+    body = json.dumps({"usage": {"prompt_tokens_details": {"cached_tokens": 5}}}).encode()
+    data = b"".join(EVENTS) if is_stream else body
+
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        is_compressed = "gzip" in request.headers.get("accept-encoding", "")
+        kind = b"text/event-stream" if is_stream else b"application/json"
+        encoding, sent = (
+            (b"content-encoding: gzip\r\n", gzip.compress(data)) if is_compressed else (b"", data)
+        )
+        length = b"content-length: %d\r\n\r\n" % len(sent)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n%b%b%b" % (kind, encoding, length, sent))
+        await writer.drain()
+
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        server.behaviour = behave
+        assert "gzip" in router.client.headers["accept-encoding"]
+        assert (await router.ask(stream=is_stream)).content == data
+        (attempt,) = next(iter(router.router.decisions._decisions.values())).attempts
+        assert (attempt.outcome, attempt.num_cached_actual) == ("answered", None if is_stream else 5)
 
 
 async def test_json_that_ends_with_its_connection_is_whole_or_asked_for_again() -> None:

@@ -18,10 +18,11 @@ from octavo.router.usage import cached_tokens
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504))
+_AS_IT_IS = (b"accept-encoding", b"identity")  # the end of a stream, and a usage, are read here
 # Of one connection, made anew for the next one; and what only a router may say to a replica.
 _NOT_FORWARDED = frozenset(
     (b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host",
-     b"content-length", b"expect", b"x-request-id")
+     b"content-length", b"expect", b"x-request-id", b"accept-encoding")
 )  # fmt: skip
 
 
@@ -33,6 +34,7 @@ def forwarded(request: RoutedRequest) -> Headers:
         if name not in _NOT_FORWARDED and not name.startswith(b"x-octavo-")
     ]
     kept.append((b"x-request-id", request.id.encode()))
+    kept.append(_AS_IT_IS)
     return kept
 
 
