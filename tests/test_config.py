@@ -1,8 +1,9 @@
 import pathlib
+from typing import Any
 
 import pytest
 
-from octavo.config import EngineConfig, Environment, ServerConfig
+from octavo.config import EngineConfig, Environment, RouterConfig, ServerConfig
 from octavo.core.errors import StartError
 
 
@@ -40,11 +41,38 @@ def test_engine_options_out_of_range_are_named(options: dict[str, int], message:
         ({"tool_call_parser": "xml"}, "--tool-call-parser is 'xml'; allowed: hermes, llama3_json"),
         ({"drain_seconds": -1.0}, "--drain-seconds"),
         ({"api_key": ""}, "--api-key is empty"),
+        ({"api_key": "a key\n"}, "--api-key begins or ends with a space, or has characters that no header"),
+        ({"max_body_bytes": 0}, "--max-body-bytes is 0; allowed: 1 or more"),
     ],
 )
 def test_server_options_out_of_range_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(StartError, match=message):
         ServerConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"admin_port": 1, "admin_key": ""}, "--admin-key is empty"),
+        ({"admin_key": "key"}, "--admin-port and --admin-key go together"),
+        ({"api_key": ""}, "--api-key is empty"),
+        ({"max_body_bytes": -1}, "--max-body-bytes is -1; allowed: 1 or more"),
+    ],
+)
+def test_router_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StartError, match=message):
+        RouterConfig(endpoints=("http://a:1",), **options)
+
+
+@pytest.mark.parametrize("name", ["OCTAVO_SECRET", "OCTAVO_API_KEY"])
+def test_what_a_file_ends_with_is_no_part_of_a_secret(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes into a header: a line's end there would end every request to an endpoint."""
+    monkeypatch.setenv(name, "geheim-ü\n")
+    environment = Environment.read()
+    assert "geheim-ü" in (environment.secret, environment.api_key)
+    monkeypatch.setenv(name, "two\nlines")
+    with pytest.raises(StartError, match=f"{name} has characters that no header"):
+        Environment.read()
 
 
 def test_the_environment_is_read_once_with_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

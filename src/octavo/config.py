@@ -44,10 +44,10 @@ class Environment:
         default_home = pathlib.Path(os.environ.get("HOME", "/")) / ".cache" / "octavo"
         return cls(
             home=pathlib.Path(os.environ.get("OCTAVO_HOME") or default_home),
-            api_key=os.environ.get("OCTAVO_API_KEY") or None,
+            api_key=_credential("OCTAVO_API_KEY"),
             cpu_isa=os.environ.get("OCTAVO_CPU_ISA") or None,
             log_level=os.environ.get("OCTAVO_LOG") or "info",
-            secret=os.environ.get("OCTAVO_SECRET") or None,
+            secret=_credential("OCTAVO_SECRET"),
             no_color=bool(os.environ.get("NO_COLOR")),
         )
 
@@ -56,6 +56,14 @@ class Environment:
         """All variables of this process, for those it starts, who share the secret and the key."""
         key = {} if api_key is None else {"OCTAVO_API_KEY": api_key}
         return {**os.environ, "OCTAVO_SECRET": secret, **key}
+
+
+def _credential(name: str) -> str | None:
+    """What goes into a header: without the line's end that a file's content brings. Raises StartError."""
+    value = os.environ.get(name, "").strip()
+    if not value.isprintable():
+        raise StartError(f"{name} has characters that no header may have.")
+    return value or None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,7 +166,8 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
-        _check_key(self.api_key)
+        _check_key("--api-key", self.api_key)
+        _require_at_least("max_body_bytes", self.max_body_bytes, 1)
         if not 0 <= self.heartbeat_seconds < float("inf"):
             raise StartError(f"--heartbeat-seconds is {self.heartbeat_seconds:g}; allowed: 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
@@ -270,7 +279,7 @@ class RouterConfig:
         if self.failover_mismatch not in ("error", "continue"):
             raise StartError(f"--failover-mismatch is {self.failover_mismatch!r}; allowed: error, continue.")
         for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
-                            ("max_requests_per_endpoint", 0)):  # fmt: skip
+                            ("max_requests_per_endpoint", 0), ("max_body_bytes", 1)):  # fmt: skip
             _require_at_least(name, getattr(self, name), least)
         for name in _POSITIVE_SECONDS:
             if not (seconds := getattr(self, name)) > 0:
@@ -278,7 +287,8 @@ class RouterConfig:
         if self.admin_port is not None and not 0 <= self.admin_port < 65536:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
         _check_port_and_log(self.port, self.log_format, self.drain_seconds)
-        _check_key(self.api_key)
+        _check_key("--api-key", self.api_key)
+        _check_key("--admin-key", self.admin_key)
 
     @property
     def policies_by_model(self) -> dict[str, str]:
@@ -324,9 +334,11 @@ _POSITIVE_SECONDS = (
 )  # fmt: skip
 
 
-def _check_key(api_key: str | None) -> None:
-    if api_key == "":  # like "$KEY" where there is none: all the world would have access
-        raise StartError("--api-key is empty; leave it out to ask for no key.")
+def _check_key(flag: str, key: str | None) -> None:
+    if key == "":  # like "$KEY" where there is none: all the world would have access
+        raise StartError(f"{flag} is empty; leave it out to ask for no key.")
+    if key is not None and not (key.isprintable() and key == key.strip()):
+        raise StartError(f"{flag} begins or ends with a space, or has characters that no header may have.")
 
 
 def _check_port_and_log(port: int, log_format: str, drain_seconds: float) -> None:

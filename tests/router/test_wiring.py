@@ -1,14 +1,17 @@
 import asyncio
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
 import httpx2
 import pytest
 
-from octavo.core.errors import StartError
+from octavo.core.errors import OverloadedError, StartError
+from octavo.core.queue_bound import MAX_RETRY_AFTER_SECONDS
 from octavo.http.api_keys import ApiKey
 from octavo.router.health import NO_REPLICA, NO_SECRET
+from octavo.router.routed_request import RequestReader
 from octavo.router.wiring import RunningRouter, Say
 from tests.router.fake_server import fake_servers
 from tests.router.test_run import options
@@ -32,6 +35,13 @@ async def test_an_endpoint_that_is_no_url_is_named() -> None:
 async def test_an_endpoint_given_twice_is_named() -> None:
     with pytest.raises(StartError, match="There is an endpoint http://a:1 already"):
         wired("http://a:1", "http://a:1")
+
+
+async def test_nobody_is_told_to_come_back_after_ever() -> None:
+    router = wired("http://127.0.0.1:1", health_interval_seconds=math.inf)
+    request = RequestReader().read(b'{"model":"m"}', id="id", path="/", headers=())
+    nobody = router.proxy._router.nobody(request)
+    assert isinstance(nobody, OverloadedError) and nobody.retry_after_seconds == MAX_RETRY_AFTER_SECONDS
 
 
 async def test_the_keys_of_a_file_open_it(tmp_path: pathlib.Path) -> None:

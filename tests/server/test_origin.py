@@ -29,6 +29,11 @@ def test_no_secret_trusts_nobody() -> None:
     assert not is_trusted(scope("ü".encode()), "s") and is_trusted(scope(b"s"), "s")
 
 
+def test_a_secret_may_have_any_letters() -> None:
+    assert is_trusted(scope("geheim-ü".encode()), "geheim-ü")
+    assert not is_trusted(scope("geheim-ü".encode("latin-1")), "geheim-ü")
+
+
 def test_what_is_attached_comes_first() -> None:
     origin = Origin(IDENTITY, is_relayed=True)
     assert Origin.of(origin.attached(scope(b"x")), None, 0.0) == origin

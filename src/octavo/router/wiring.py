@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from octavo.config import RouterConfig
 from octavo.core.errors import OctavoError, StartError
+from octavo.core.queue_bound import MAX_RETRY_AFTER_SECONDS
 from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
@@ -63,7 +64,7 @@ class RunningRouter:
             all_policies(knowledge),
             config.policy,
             model_policies=config.policies_by_model,
-            retry_after_seconds=math.ceil(config.health_interval_seconds),
+            retry_after_seconds=math.ceil(min(config.health_interval_seconds, MAX_RETRY_AFTER_SECONDS)),
             knowledge=knowledge,
             room=WaitingRoom(
                 QueueLimits(

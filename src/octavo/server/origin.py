@@ -72,4 +72,4 @@ class Origin:
 def is_trusted(scope: Scope, secret: str | None) -> bool:
     """Whether the request brings the secret that router and replicas share."""
     given = Headers(scope=scope).get(SECRET_HEADER.decode(), "")
-    return secret is not None and hmac.compare_digest(given.encode(), secret.encode())
+    return secret is not None and hmac.compare_digest(given.encode("latin-1"), secret.encode())
