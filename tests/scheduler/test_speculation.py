@@ -53,6 +53,12 @@ def test_the_dearer_a_row_the_fewer() -> None:
     assert counts[0] > counts[-2] and counts[-1] == 0
 
 
+def test_a_draft_that_hardly_pays_is_not_computed() -> None:
+    """A row adds half to a step: a draft of chance 1/3 would leave the tokens a second as they are."""
+    assert num_drafts(request(chance=0.38), row=5e-3) == [0]
+    assert num_drafts(request(chance=0.45), row=5e-3) == [1]
+
+
 def test_the_more_requests_the_fewer_for_each() -> None:
     alone = num_drafts(request(), row=2e-3)
     beside = num_drafts(*[request(33 + 16 * i) for i in range(20)], row=2e-3)

@@ -4,10 +4,14 @@ from octavo.core.block_hash import BLOCK_SIZE
 from octavo.core.request import Request
 from octavo.scheduler.step_time import StepTimeModel
 
+# A draft brings at least so many times what its row costs: a step's time is a staircase of its rows, through
+# which the model draws a line.
+LEAST_GAIN = 1.25
+
 
 class Speculation:
-    """A step computes drafts as long as it yields more tokens a second with them, by the model of its time
-    and by how often each request's have come true. A draft costs a row, and brings a token if it and all
+    """A step computes drafts as long as it yields clearly more tokens a second with them, by the model of its
+    time and by how often each request's have come true. A draft costs a row, and brings a token if it and all
     before it are right: there are many where rows are nearly free, few or none where they are not.
     """
 
@@ -28,10 +32,11 @@ class Speculation:
         count = len(decodes)
         step_seconds = self._model.predict(count, num_context_tokens, count)
         row_seconds = self._model.decode_seconds(num_context_tokens / count)
-        offers = self._offers(decodes, row_seconds * count / step_seconds)
+        worth = LEAST_GAIN * row_seconds
+        offers = self._offers(decodes, worth * count / step_seconds)
         num_tokens = float(count)
         for chance, request, draft in offers[:most]:
-            if chance * step_seconds <= row_seconds * num_tokens:
+            if chance * step_seconds <= worth * num_tokens:
                 break
             step_seconds += row_seconds
             if seconds is not None and step_seconds > seconds:
