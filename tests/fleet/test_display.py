@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import io
 import os
+import re
 
 import pytest
 from rich.console import Console
@@ -24,9 +25,9 @@ def member(state: str, reason: str = "") -> Member:
     return made
 
 
-def shown(is_terminal: bool) -> tuple[Display, io.StringIO]:
+def shown(is_terminal: bool, width: int = 100) -> tuple[Display, io.StringIO]:
     output = io.StringIO()
-    console = Console(file=output, force_terminal=is_terminal, width=100, no_color=True)
+    console = Console(file=output, force_terminal=is_terminal, width=width, no_color=True)
     return Display(console, ["router", "r0"], url_of=lambda name: f"http://{name}"), output
 
 
@@ -77,6 +78,17 @@ def test_a_terminal_has_a_table() -> None:
     last = output.getvalue()
     for text in ("waiting", "0 s", "3", "http://r0", "was killed by SIGKILL"):
         assert text in last
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_still_shows_who_is_how(width: int) -> None:
+    display, output = shown(True, width)
+    row = Row(member("starting", "was killed by SIGKILL; started again in 0.2 s"))
+    with display.show(lambda: [row]):
+        display.change(row.member)
+    lines = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", output.getvalue()).splitlines()
+    assert any(line.startswith("r0  starting  0 s  3  ") for line in lines)
+    assert max(map(len, lines)) <= width
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,12 @@ class Display:
             self._console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def _table(self, rows: Sequence[TableRow]) -> Table:
+        """Where there is little room, reasons and addresses give way, never who is how."""
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for title in ("", "state", "for", "requests", "starts", "where", ""):
+        for title in ("", "state", "for", "requests", "starts"):
             table.add_column(title, no_wrap=True)
+        for title in ("where", ""):
+            table.add_column(Text(title, no_wrap=True, overflow="ellipsis"))
         for row in rows:
             member = row.member
             table.add_row(
@@ -119,8 +122,8 @@ class Display:
                 duration(self._clock() - self._since.get(member.name, self._clock())),
                 str(row.num_requests),
                 str(member.num_starts),
-                self._url_of(member.name),
-                Text(member.reason, "dim"),
+                Text(self._url_of(member.name), no_wrap=True, overflow="ellipsis"),
+                Text(member.reason, "dim", no_wrap=True, overflow="ellipsis"),
             )
         return table
 
