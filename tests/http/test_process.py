@@ -16,11 +16,19 @@ from octavo.http.process import (
     COLLECT_OLDER_AFTER,
     StopSignals,
     allow_connections,
+    drain_notice,
+    end_notice,
     say,
     set_up_logging,
     spare_the_collector,
     wait_for_any,
 )
+
+
+def test_who_waits_for_nobody_does_not_say_for_how_long() -> None:
+    assert (drain_notice(30.0, 0), end_notice(0)) == ("shutting down", "stopped")
+    assert drain_notice(0.5, 1) == "shutting down: up to 0.5 s for 1 request; Ctrl-C again stops at once"
+    assert end_notice(2) == "stopped: 2 requests cut off"
 
 
 def test_the_first_signal_asks_and_the_second_insists() -> None:

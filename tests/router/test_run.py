@@ -51,7 +51,7 @@ async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> No
             assert (await asking).status_code == 200
             assert await task == 0
     assert said[1].startswith(f"endpoint r0 ({server.url}) is ready; its streams end with it: ")
-    assert said[-1] == "stopped: 0 requests cut off"
+    assert said[-1] == "stopped"
 
 
 async def test_who_is_not_there_at_the_start_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

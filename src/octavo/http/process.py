@@ -17,6 +17,7 @@ import prometheus_client
 import uvicorn
 from starlette.types import ASGIApp
 
+from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.http.connection import HttpConnection
 from octavo.http.tls import Tls
@@ -63,6 +64,19 @@ def say(text: str) -> None:
     """A line for whoever watches stderr. Nobody may, or the disk is full: that ends nothing."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def drain_notice(seconds: float, num_requests: int) -> str:
+    """What is said when no more requests are taken, and some are running."""
+    if not num_requests:
+        return "shutting down"
+    limit = f"up to {seconds:g} s for {counted(num_requests, 'request')}"
+    return f"shutting down: {limit}; Ctrl-C again stops at once"
+
+
+def end_notice(num_requests: int) -> str:
+    """What is said at the end, with so many still running."""
+    return f"stopped: {counted(num_requests, 'request')} cut off" if num_requests else "stopped"
 
 
 class StopSignals:

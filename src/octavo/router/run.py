@@ -9,7 +9,16 @@ import uvloop
 from octavo import __version__
 from octavo.core.counted import counted
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, say, set_up, spare_the_collector, wait_for_any
+from octavo.http.process import (
+    HttpServer,
+    StopSignals,
+    drain_notice,
+    end_notice,
+    say,
+    set_up,
+    spare_the_collector,
+    wait_for_any,
+)
 from octavo.http.tls import Tls
 from octavo.router.endpoints import EndpointSet
 from octavo.router.options import RouteOptions
@@ -56,12 +65,11 @@ async def serve(
     await wait_for_any(serving[0], signals.first.wait())
     telling.cancel()
     proxy = router.proxy
-    running = counted(proxy.num_running, "request")
-    say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
+    say(drain_notice(drain_seconds, proxy.num_running))
     draining = asyncio.create_task(proxy.drain(drain_seconds))
     await wait_for_any(draining, signals.second.wait())
     draining.cancel()
-    say(f"stopped: {counted(proxy.num_running, 'request')} cut off")
+    say(end_notice(proxy.num_running))
     router.stop()
     proxy.cut_off()
     for server, _ in servers:

@@ -10,10 +10,18 @@ import socket
 
 import uvloop
 
-from octavo.core.counted import counted
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
-from octavo.http.process import HttpServer, StopSignals, say, set_up, spare_the_collector, wait_for_any
+from octavo.http.process import (
+    HttpServer,
+    StopSignals,
+    drain_notice,
+    end_notice,
+    say,
+    set_up,
+    spare_the_collector,
+    wait_for_any,
+)
 from octavo.http.tls import Tls
 from octavo.server.boot_report import Phases, boot_report
 from octavo.server.options import ServeOptions
@@ -79,10 +87,9 @@ async def _until_end(replica: Replica, signals: StopSignals, drain_seconds: floa
         say(f"octavo: {engine.fatal.result()}")
         return EXIT_ENGINE_GONE
     replica.drain.begin()
-    running = counted(engine.num_live, "request")
-    say(f"shutting down: up to {drain_seconds:g} s for {running}; again stops at once")
+    say(drain_notice(drain_seconds, engine.num_live))
     draining = asyncio.create_task(engine.drain(drain_seconds))
     await wait_for_any(draining, signals.second.wait())
     draining.cancel()
-    say(f"stopped: {counted(engine.num_live, 'request')} cut off")
+    say(end_notice(engine.num_live))
     return 0
