@@ -4,7 +4,16 @@ import xml.etree.ElementTree
 
 import pytest
 
-from octavo.bench.charts import Axis, Series, line_chart, linear_axis, log_axis, name_axis
+from octavo.bench.charts import (
+    HEIGHT,
+    LABEL_HEIGHT,
+    Axis,
+    Series,
+    line_chart,
+    linear_axis,
+    log_axis,
+    name_axis,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,22 @@ def test_a_chart_is_well_formed_and_hides_nothing() -> None:
     )
     assert left < right and top > higher
     assert any(element.text == "knee" for element in root.iter("text"))
+
+
+@pytest.mark.parametrize(
+    ("values", "place"), [((2.0,), "foot"), ((0.0, 2.0), "head"), ((0.0, 4.0), "between")]
+)
+def test_the_name_of_a_mark_is_in_no_lines_way(values: tuple[float, ...], place: str) -> None:
+    y = linear_axis([4.0], str)
+    series = [Series(str(value), [(1.0, value, "")]) for value in values]
+    root = xml.etree.ElementTree.fromstring(
+        line_chart(name_axis(["a", "b"]), y, series, description="", mark=(1.0, "knee"))
+    )
+    (name,) = (element for element in root.iter("text") if element.text == "knee")
+    top = float(name.attrib["y"])
+    assert place == ("foot" if top > HEIGHT * 3 / 4 else "head" if top < HEIGHT / 4 else "between")
+    dots = [float(element.attrib["cy"]) for element in root.iter("circle")]
+    assert min(abs(top - dot) for dot in dots) >= LABEL_HEIGHT
 
 
 def test_a_line_without_dots_still_answers_to_hovering() -> None:

@@ -18,6 +18,11 @@ def test_anything_else_is_refused(text: str) -> None:
         numbers_of("--flag", text)
 
 
+def test_where_results_cannot_be_written_nothing_is_measured(complaint: Callable[..., str]) -> None:
+    expected = "octavo: --json /nowhere/x.json cannot be written; is its folder there?"
+    assert complaint("offline", "--json", "/nowhere/x.json", command="bench") == expected
+
+
 @pytest.mark.parametrize("flag", ["--input-tokens", "--output-tokens", "--runs"])
 def test_a_count_of_nothing_is_refused(flag: str, complaint: Callable[..., str]) -> None:
     assert complaint("offline", flag, "0", command="bench") == f"octavo: {flag} is 0; allowed: 1 or more."

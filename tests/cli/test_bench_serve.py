@@ -20,6 +20,13 @@ from octavo.core.errors import StartError
         (("--num-requests", "0"), "--num-requests is 0; it must be above 0."),
         (("--timeout", "-1"), "--timeout is -1.0; it must be above 0."),
         (("--target-ttft", "0"), "--target-ttft is 0.0; it must be above 0."),
+        (
+            ("--concurrency", "0"),
+            "--concurrency is '0'; allowed: numbers above 0, separated by commas, like 1,8,32.",
+        ),
+        (("--rate", "x"), "--rate is 'x'; allowed: numbers above 0, separated by commas, like 0.5,1,2."),
+        (("--html", "/nowhere/x.html"), "--html /nowhere/x.html cannot be written; is its folder there?"),
+        (("--json", "/"), "--json / is a folder; allowed: a file."),
         (("--turns", "0"), "--turns is 0; it must be above 0."),
         (
             ("--input-tokens", "9-3"),

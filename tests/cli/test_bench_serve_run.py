@@ -63,7 +63,7 @@ def test_a_server_that_refuses_the_first_request_is_not_measured(complaint: Call
 
 def test_nobody_listens(complaint: Callable[..., str]) -> None:
     line = complaint("serve", "--base-url", "http://127.0.0.1:1", command="bench")
-    assert line == "octavo: The server cannot be reached."
+    assert line == "octavo: http://127.0.0.1:1 cannot be reached."
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 26, 14, 34  # margins around the plot
+LABEL_HEIGHT = 30  # between the name of a mark and the points of a line
 NUM_COLOURS = 8
 MAX_TICKS = 6
 MAX_LABEL_CHARACTERS = 60  # of all labels of an axis, before they are thinned out
@@ -81,7 +82,7 @@ def line_chart(
         *(_x_tick(x, value, label) for value, label in x.ticks),
     ]
     if mark is not None:
-        parts.append(_mark(x, *mark))
+        parts.append(_mark(x, *mark, top=_free_place(y, series, mark[0])))
     for index, line in enumerate(series):
         parts += _line(x, y, line, index % NUM_COLOURS)
     return Markup("".join((*parts, "</svg>")))
@@ -115,13 +116,22 @@ def _x_tick(x: Axis, value: float, label: str) -> str:
     return f'<text class="tick" x="{left}" y="{top}" text-anchor="middle">{escape(label)}</text>'
 
 
-def _mark(x: Axis, value: float, name: str) -> str:
+def _free_place(y: Axis, series: Sequence[Series], value: float) -> int:
+    """Where the name of a mark at an x value is in no line's way: at its foot, its head, or between."""
+    foot, head = HEIGHT - BOTTOM - 8, TOP + 12
+    heights = [_top(y, py) for line in series for px, py, _ in line.points if px == value]
+    places = (foot, head, (foot + head) // 2)
+    free = (place for place in places if all(abs(height - place) >= LABEL_HEIGHT for height in heights))
+    return next(free, foot)
+
+
+def _mark(x: Axis, value: float, name: str, *, top: int) -> str:
     left = _left(x, value)
     is_right = left > (WIDTH + LEFT) / 2
     offset, anchor = (-6, "end") if is_right else (6, "start")
     return (
         f'<line class="mark" x1="{left}" x2="{left}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="tick" x="{left + offset}" y="{HEIGHT - BOTTOM - 8}" text-anchor="{anchor}">'
+        f'<text class="tick" x="{left + offset}" y="{top}" text-anchor="{anchor}">'
         f"{escape(name)}</text>"
     )
 

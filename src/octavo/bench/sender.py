@@ -73,18 +73,16 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-async def first_model(client: Poster) -> str:
-    """What the server calls the model that it lists first. Raises StartError."""
+async def first_model(client: Poster, server: str = "The server") -> str:
+    """What the server calls the model that it lists first. Raises StartError, for people who call it so."""
     try:
         models = msgspec.json.decode(await client.get("/v1/models"), type=_Models).data
     except ExchangeError as error:
         if error.reason == "connect":
-            raise StartError("The server cannot be reached.") from None
-        raise StartError(
-            f"The server does not list its models ({error.reason}); --model names one."
-        ) from None
+            raise StartError(f"{server} cannot be reached.") from None
+        raise StartError(f"{server} does not list its models ({error.reason}); --model names one.") from None
     except msgspec.DecodeError:
         models = []
     if not models:
-        raise StartError("The server lists no model; --model names one.")
+        raise StartError(f"{server} lists no model; --model names one.")
     return models[0].id

@@ -1,6 +1,7 @@
 """`octavo bench offline`: its options. What happens is in bench_offline_run.py, imported when it runs."""
 
 import dataclasses
+import os
 import pathlib
 import pkgutil
 import re
@@ -17,6 +18,16 @@ def numbers_of(flag: str, text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
         raise StartError(f"{flag} is {text!r}; allowed: numbers above 0, separated by commas, like 1,8,32.")
     return tuple(int(part) for part in text.split(","))
+
+
+def require_writable(flag: str, path: pathlib.Path | None) -> None:
+    """Before anything is measured. Raises StartError."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise StartError(f"{flag} {path} is a folder; allowed: a file.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StartError(f"{flag} {path} cannot be written; is its folder there?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class OfflineOptions:
 
     def __post_init__(self) -> None:
         numbers_of("--concurrency", self.concurrency)
+        require_writable("--json", self.json)
         for name in ("input_tokens", "output_tokens", "runs"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")

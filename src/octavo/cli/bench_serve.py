@@ -8,12 +8,13 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from octavo.cli.bench_offline import numbers_of
+from octavo.cli.bench_offline import numbers_of, require_writable
 from octavo.core.errors import StartError
 
 WORKLOADS = ("random", "shared-prefix", "multi-turn", "trace")
 APIS = ("completions", "chat")
 ARRIVALS = ("poisson", "even")
+DEFAULT_CONCURRENCY = "1,8,32,64"
 
 
 def rates_of(text: str) -> tuple[float, ...]:
@@ -111,8 +112,13 @@ class ServeBenchOptions:
         _require_one_of("--workload", self.workload.workload, WORKLOADS)
         _require_one_of("--api", self.server.api, APIS)
         _require_one_of("--arrivals", self.load.arrivals, ARRIVALS)
+        numbers_of("--concurrency", self.load.concurrency or DEFAULT_CONCURRENCY)
+        if self.load.rate is not None:
+            rates_of(self.load.rate)
         if self.load.rate is not None and self.load.concurrency is not None:
             raise StartError("--rate and --concurrency exclude each other.")
+        require_writable("--json", self.report.json)
+        require_writable("--html", self.report.html)
         if (self.workload.workload == "trace") != (self.workload.trace is not None):
             raise StartError("--workload trace and --trace FILE go together.")
         for group in (self.load, self.workload, self.report):
@@ -124,7 +130,7 @@ class ServeBenchOptions:
 
     @property
     def concurrencies(self) -> tuple[int, ...]:
-        return numbers_of("--concurrency", self.load.concurrency or "1,8,32,64")
+        return numbers_of("--concurrency", self.load.concurrency or DEFAULT_CONCURRENCY)
 
     @property
     def rates(self) -> tuple[float, ...]:
