@@ -64,6 +64,17 @@ def test_while_others_decode_a_step_stays_within_its_time():
     assert step_seconds + MODEL.chunk_seconds(16, granted) > TARGET_MARGIN * 0.1
 
 
+@pytest.mark.parametrize("sizes", [[2000], [2000, 2000], [2000, 700, 900]])
+@pytest.mark.parametrize("is_oldest_turn", [True, False])
+@pytest.mark.parametrize("num_waiting", [1.5, 2, 9])
+def test_ending_on_blocks_costs_a_fourth_of_a_step_at_most(sizes, is_oldest_turn, num_waiting):
+    """One for 30 tokens computes them: not 16, and 16 in the next one, too."""
+    opened = budget(num_decodes=2, num_waiting=num_waiting, target=None)
+    longest = opened.affordable_tokens(0)
+    granted = sum(opened.share([prefill(size) for size in sizes], is_oldest_turn=is_oldest_turn))
+    assert 0.74 * longest <= granted <= longest
+
+
 def test_deep_in_a_sequence_chunks_are_smaller():
     (early,) = budget(num_decodes=20).share([prefill(5000)], is_oldest_turn=True)
     (late,) = budget(num_decodes=20).share([prefill(5000, num_computed=16_000)], is_oldest_turn=True)

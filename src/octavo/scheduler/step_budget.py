@@ -8,6 +8,7 @@ STRETCH = 1.5  # prompts may take so many times what the decodes of a step take
 FIXED_TIMES = 8  # and so many times what every step costs, whatever it computes, when as many wait as decode
 EXCESS = 0.015  # of a prompt's time per token, that a step may cost beside the largest one
 LEAST_SHARE = 8  # an eighth of the largest step is long enough, whatever the model says
+LOST_SHARE = 4  # one of so many tokens of prompts may be missing in a step so that chunks end with a block
 TARGET_MARGIN = 0.9  # of a target is aimed at: predictions err, and contexts grow
 
 
@@ -19,7 +20,7 @@ class StepBudget:
     each who decodes, the more: a pause for one is less waiting for several, and short steps, mostly what
     every step costs, would be wasted on them. But prefill progresses at any load: the first chunk has a
     token, and where decodes alone miss the target it has a block. A chunk that does not finish its prompt
-    ends on a block boundary where that does not take half of it.
+    ends on a block boundary where that takes no more of the step than a fourth.
 
     A step has just enough tokens of prompts to be efficient: with more they would be computed no faster, and
     the first of those that came together would wait for the last.
@@ -44,7 +45,7 @@ class StepBudget:
         self.num_tokens_left = 0
         self._decode_seconds = 0.0
         self._seconds_left: float | None = None  # None: nothing decodes, time does not matter
-        self._has_granted = False
+        self._num_granted = 0
 
     def has_time_for(self, request: Request, running: list[Request]) -> bool:
         """Whether request, with those that run, can decode as fast as it was asked for."""
@@ -75,7 +76,7 @@ class StepBudget:
     def open_for_one(self) -> None:
         """A new step, of a request that has it to itself."""
         self.num_tokens_left = self._max_num_batched_tokens
-        self._has_granted = False
+        self._num_granted = 0
         self._seconds_left = None
 
     @property
@@ -141,15 +142,15 @@ class StepBudget:
         granted = wanted
         if self._seconds_left is not None:
             granted = min(granted, self._model.chunk_tokens(self._seconds_left, num_computed))
-            if not self._has_granted:
+            if not self._num_granted:
                 least = 1 if self._seconds_left > 0 else BLOCK_SIZE - num_computed % BLOCK_SIZE
                 granted = max(granted, min(wanted, least))
         if granted < num_remaining:
             aligned = (num_computed + granted) // BLOCK_SIZE * BLOCK_SIZE - num_computed
-            if 2 * aligned > granted or self._has_granted:
+            if LOST_SHARE * (granted - aligned) <= self._num_granted + granted:
                 granted = max(aligned, 0)
         if granted:
-            self._has_granted = True
+            self._num_granted += granted
             self.num_tokens_left -= granted
             if self._seconds_left is not None:
                 self._seconds_left -= self._model.chunk_seconds(granted, num_computed)
