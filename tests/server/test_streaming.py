@@ -18,7 +18,7 @@ from octavo.server.dialect import Envelope
 from octavo.server.generation import Generation, Sink
 from octavo.server.logprobs import ChatTokens, TokenNames
 from octavo.server.prompt_report import PromptReport
-from octavo.server.streaming import COMMENT, StreamedAnswer, WholeAnswer
+from octavo.server.streaming import COMMENT, StreamedAnswer, StreamExtras, WholeAnswer
 from octavo.server.token_report import ReportedTokens
 
 pytestmark = pytest.mark.asyncio
@@ -113,12 +113,13 @@ class TextFormat:
 
 @contextlib.asynccontextmanager
 async def streaming(
-    count: int = 1, *, form: Any = None, **options: Any
+    count: int = 1, *, form: Any = None, extras: StreamExtras | None = None, **options: Any
 ) -> AsyncIterator[tuple[Sent, list[Choice], StreamedAnswer, "asyncio.Task[None]"]]:
     """While an answer of so many choices runs."""
     sent, (made, generations) = Sent(), choices(count)
-    form = form or chat_format(includes_usage=options.get("includes_usage", False))
-    answer = StreamedAnswer(sent, sent, generations, form, **{"includes_usage": False, **options})
+    extras = extras or StreamExtras()
+    form = form or chat_format(includes_usage=extras.includes_usage)
+    answer = StreamedAnswer(sent, sent, generations, form, extras, **options)
     task = asyncio.create_task(answer.run())
     await asyncio.sleep(0)
     try:
@@ -182,7 +183,7 @@ async def test_when_there_is_room_again_the_choices_go_on() -> None:
 
 
 async def test_the_end_leaves_in_one_message_with_the_last_text() -> None:
-    async with streaming(includes_usage=True) as (sent, (choice,), _, task):
+    async with streaming(extras=StreamExtras(includes_usage=True)) as (sent, (choice,), _, task):
         choice.say("a")
         await turns()
         choice.say("b", FinishReason.LENGTH)

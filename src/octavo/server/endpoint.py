@@ -22,7 +22,7 @@ from octavo.server.generation import Generation
 from octavo.server.intake import Intake
 from octavo.server.origin import Origin
 from octavo.server.services import Services
-from octavo.server.streaming import RelayedAnswer, StreamedAnswer, WholeAnswer
+from octavo.server.streaming import RelayedAnswer, StreamedAnswer, StreamExtras, WholeAnswer
 from octavo.server.token_report import new_report
 
 
@@ -89,25 +89,17 @@ class GenerationEndpoint(Generic[Request]):
         why = functools.partial(explain, generations, seed) if request.explains else no_explanation
         if not request.stream:
             return WholeAnswer(send, generations, form, num_shown=request.n or 1, explain=why)
-        outlet, includes_usage = record.stream_outlet(), request.includes_usage
+        outlet, heartbeat_seconds = record.stream_outlet(), self._services.heartbeat_seconds
+        extras = StreamExtras(request.includes_usage, request.has_running_usage, why)
         if not origin.is_relayed:
             return StreamedAnswer(
-                send,
-                outlet,
-                generations,
-                form,
-                includes_usage=includes_usage,
-                has_running_usage=request.has_running_usage,
-                explain=why,
-                heartbeat_seconds=self._services.heartbeat_seconds,
+                send, outlet, generations, form, extras, heartbeat_seconds=heartbeat_seconds
             )
         return RelayedAnswer(
             *self._services.channels.way(origin.ticket, send, outlet),
             generations,
             form,
-            includes_usage=includes_usage,
-            has_running_usage=request.has_running_usage,
-            explain=why,
+            extras,
             origin=origin,
             can_others_resume=self._services.is_ending,
         )

@@ -1,6 +1,7 @@
 """How generated text leaves: as server-sent events while it comes, or as one JSON body at the end."""
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,16 @@ _HEADERS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamExtras:
+    """What a stream has beside the text. includes_usage: all of it, at the end; has_running_usage: in every
+    chunk that of its choice so far. explain is asked at the end."""
+
+    includes_usage: bool = False
+    has_running_usage: bool = False
+    explain: Explain = no_explanation
+
+
 class StreamedAnswer:
     """Server-sent events. The status leaves with the first token, or with the first heartbeat while that is
     waited for: what fails before has a status of its own.
@@ -42,22 +53,16 @@ class StreamedAnswer:
         outlet: Outlet,
         generations: Sequence[Generation],
         form: Format,
+        extras: StreamExtras = StreamExtras(),
         *,
-        includes_usage: bool,
-        has_running_usage: bool = False,
-        explain: Explain = no_explanation,
         heartbeat_seconds: float = 0.0,
     ) -> None:
-        """has_running_usage: every chunk has the usage of its choice so far. explain is asked at the end.
-        heartbeat_seconds: between two; 0 for none.
-        """
+        """heartbeat_seconds: between two; 0 for none."""
         self._send = send
         self._outlet = outlet
         self._generations = generations
         self._format = form
-        self._includes_usage = includes_usage
-        self._has_running_usage = has_running_usage
-        self._explain = explain
+        self._extras = extras
         self._heartbeat_seconds = heartbeat_seconds
         self._opened: set[int] = set()
         self._num_unfinished = len(generations)
@@ -132,7 +137,7 @@ class StreamedAnswer:
             data += self._format.text(index, text, tokens)
         if generation.finish_reason is not None:
             data += self._format.ending(index, generation.finish_reason)
-        if self._has_running_usage:
+        if self._extras.has_running_usage:
             data = with_usage(data, usage_so_far(generation))
         if generation.finish_reason is not None:
             self._num_unfinished -= 1
@@ -146,8 +151,8 @@ class StreamedAnswer:
     def _closing(self) -> bytes:
         if self._num_unfinished:
             return b""
-        usage = usage_of(self._generations) if self._includes_usage else None
-        explanation = self._explain()
+        usage = usage_of(self._generations) if self._extras.includes_usage else None
+        explanation = self._extras.explain()
         last = b"" if usage is None and explanation is None else self._format.last(usage, explanation)
         return last + DONE
 
@@ -169,23 +174,13 @@ class RelayedAnswer(StreamedAnswer):
         outlet: Outlet,
         generations: Sequence[Generation],
         form: Format,
+        extras: StreamExtras = StreamExtras(),
         *,
-        includes_usage: bool,
-        has_running_usage: bool = False,
-        explain: Explain = no_explanation,
         origin: Origin,
         can_others_resume: Callable[[], bool],
     ) -> None:
         """can_others_resume: whether an error now is this replica's, not the request's."""
-        super().__init__(
-            send,
-            outlet,
-            generations,
-            form,
-            includes_usage=includes_usage,
-            has_running_usage=has_running_usage,
-            explain=explain,
-        )
+        super().__init__(send, outlet, generations, form, extras)
         self._opened = set(origin.progress)
         for generation in generations:
             form.take_up(generation.index, generation.taken_up)
