@@ -86,13 +86,13 @@ def test_a_wrong_patience_is_refused(text: bytes) -> None:
         (b"[]", "The body must be a JSON object"),
         (b'{"prompt":"hi"}', "model is missing"),
         (b'{"model":1}', "model: expected a string, got an integer"),
-        (b'{"model":"m","n":"2"}', "n: expected an integer, got a string"),
+        (b'{"model":"m","priority":"2"}', "priority: expected an integer, got a string"),
     ),
 )
 def test_what_cannot_be_routed_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message) as raised:
         read(body)
-    assert raised.value.param in (None, "model", "n")
+    assert raised.value.param in (None, "model", "priority")
 
 
 def test_the_load_of_a_prompt_grows_with_it() -> None:

@@ -41,7 +41,6 @@ class _Fields(msgspec.Struct):
 
     model: str
     stream: bool | None = None
-    n: int | None = None
     priority: int | None = None
     messages: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
