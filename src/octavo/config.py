@@ -128,15 +128,13 @@ class EngineConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """What the HTTP server needs besides."""
+class HttpConfig:
+    """What whoever serves HTTP needs."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
-    served_model_name: tuple[str, ...] = ()
-    """Names clients may use for the model (may repeat); `default` always works."""
     api_key: str | None = None
     """Bearer key clients must send; default: OCTAVO_API_KEY, else none."""
     api_key_file: pathlib.Path | None = None
@@ -155,6 +153,23 @@ class ServerConfig:
     """Request log on stderr: text or json."""
     max_body_bytes: int = 32 << 20
     """A longer request body is answered 413."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise StartError(f"--port is {self.port}; allowed: 0 to 65535.")
+        if self.log_format not in ("text", "json"):
+            raise StartError(f"--log-format is {self.log_format!r}; allowed: text, json.")
+        _require_at_least("drain_seconds", self.drain_seconds, 0)
+        _require_at_least("max_body_bytes", self.max_body_bytes, 1)
+        _check_key("--api-key", self.api_key)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerConfig(HttpConfig):
+    """What the HTTP server needs besides."""
+
+    served_model_name: tuple[str, ...] = ()
+    """Names clients may use for the model (may repeat); `default` always works."""
     heartbeat_seconds: float = 15.0
     """While a stream waits for its first token, a comment is sent so often; 0: never."""
     prefix_cache_scope: str = "key"
@@ -165,9 +180,7 @@ class ServerConfig:
     """A field of a request that octavo does not know: refuse (400) or warn (and ignore it)."""
 
     def __post_init__(self) -> None:
-        _check_port_and_log(self.port, self.log_format, self.drain_seconds)
-        _check_key("--api-key", self.api_key)
-        _require_at_least("max_body_bytes", self.max_body_bytes, 1)
+        HttpConfig.__post_init__(self)
         if not 0 <= self.heartbeat_seconds < float("inf"):
             raise StartError(f"--heartbeat-seconds is {self.heartbeat_seconds:g}; allowed: 0 or more.")
         if self.prefix_cache_scope not in ("key", "shared"):
@@ -180,13 +193,9 @@ class ServerConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RouterConfig:
+class RouterConfig(HttpConfig):
     """What a router needs."""
 
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: int = 8000
-    """Port to listen on; 0 takes a free one."""
     endpoints: tuple[str, ...] = ()
     """Servers to route to, like http://10.0.0.1:8000; dns://NAME:8000 is all its addresses (may repeat)."""
     standby_endpoints: tuple[str, ...] = ()
@@ -213,16 +222,6 @@ class RouterConfig:
     """The header that names a session, for the policy `session`."""
     api_key: str | None = None
     """Bearer key clients must send and endpoints get; default: OCTAVO_API_KEY, else none."""
-    api_key_file: pathlib.Path | None = None
-    """Keys of several clients, with limits; `octavo keys add` writes it. Read again when it changes."""
-    ssl_certfile: pathlib.Path | None = None
-    """Serve HTTPS with this certificate (PEM, with its chain)."""
-    ssl_keyfile: pathlib.Path | None = None
-    """The certificate's key (PEM, not encrypted); default: in the same file."""
-    allowed_hosts: tuple[str, ...] = ()
-    """What a request's Host header may say, like llm.example.com or *.example.com (may repeat)."""
-    allowed_origins: tuple[str, ...] = ()
-    """Web pages whose scripts may call the API, like https://app.example.com, or * (may repeat)."""
     connect_seconds: float = 2.0
     """How long an endpoint may take to accept a connection."""
     first_token_seconds: float = 300.0
@@ -245,16 +244,11 @@ class RouterConfig:
     """How long an endpoint may take to say whether it is ready; silent three times, it is lost."""
     known_answer_seconds: float = 30.0
     """Between two questions whose answer is known, to octavo replicas; who answers wrongly gets no more."""
-    drain_seconds: float = 30.0
-    """After SIGTERM, how long running answers may take to finish."""
-    log_format: str = "text"
-    """Request log on stderr: text or json."""
     compat_metrics: bool = False
     """Tell metrics of production-stack's router also by names that engines have."""
-    max_body_bytes: int = 32 << 20
-    """A longer request body is answered 413."""
 
     def __post_init__(self) -> None:
+        HttpConfig.__post_init__(self)
         if self.policy not in ROUTING_POLICIES:
             raise StartError(f"--policy is {self.policy!r}; allowed: {', '.join(ROUTING_POLICIES)}.")
         if not self.endpoints and self.endpoints_file is None and self.admin_port is None:
@@ -279,15 +273,13 @@ class RouterConfig:
         if self.failover_mismatch not in ("error", "continue"):
             raise StartError(f"--failover-mismatch is {self.failover_mismatch!r}; allowed: error, continue.")
         for name, least in (("waiting_room_seconds", 0), ("max_num_queued_requests", 1),
-                            ("max_requests_per_endpoint", 0), ("max_body_bytes", 1)):  # fmt: skip
+                            ("max_requests_per_endpoint", 0)):  # fmt: skip
             _require_at_least(name, getattr(self, name), least)
         for name in _POSITIVE_SECONDS:
             if not (seconds := getattr(self, name)) > 0:
                 raise StartError(f"--{name.replace('_', '-')} is {seconds:g}; allowed: above 0.")
         if self.admin_port is not None and not 0 <= self.admin_port < 65536:
             raise StartError(f"--admin-port is {self.admin_port}; allowed: 0 to 65535.")
-        _check_port_and_log(self.port, self.log_format, self.drain_seconds)
-        _check_key("--api-key", self.api_key)
         _check_key("--admin-key", self.admin_key)
 
     @property
@@ -339,14 +331,6 @@ def _check_key(flag: str, key: str | None) -> None:
         raise StartError(f"{flag} is empty; leave it out to ask for no key.")
     if key is not None and not (key.isprintable() and key == key.strip()):
         raise StartError(f"{flag} begins or ends with a space, or has characters that no header may have.")
-
-
-def _check_port_and_log(port: int, log_format: str, drain_seconds: float) -> None:
-    if not 0 <= port < 65536:
-        raise StartError(f"--port is {port}; allowed: 0 to 65535.")
-    if log_format not in ("text", "json"):
-        raise StartError(f"--log-format is {log_format!r}; allowed: text, json.")
-    _require_at_least("drain_seconds", drain_seconds, 0)
 
 
 def _require_at_least(field: str, value: float, minimum: int) -> None:
