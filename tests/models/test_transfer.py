@@ -20,7 +20,8 @@ def test_the_line_tells_how_far_it_is_and_how_fast(monkeypatch: pytest.MonkeyPat
     with TransferLine("fetching toy", 100 * MIB, lambda: done[0], io.StringIO()) as line:
         done[0] = 30 * MIB
         line.note = "part 2 of 3"
-        text = line.line(line._start + 4.0)
+        early, text = (line.line(line._start + seconds) for seconds in (0.5, 4.0))
+    assert early == "fetching toy:  30 %  30 of 100 MiB  part 2 of 3"
     assert text == "fetching toy:  30 %  30 of 100 MiB  5.0 MiB/s  14 s left  part 2 of 3"
 
 

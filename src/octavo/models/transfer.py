@@ -13,6 +13,7 @@ from typing import TextIO
 from octavo.core.errors import ModelFileError
 
 MIB = 1 << 20
+MIN_RATED_SECONDS = 1.0  # before, a rate says little
 UPDATE_SECONDS = 0.2
 SPARE_BYTES = 64 * MIB  # of the disk, left free
 
@@ -61,7 +62,8 @@ class TransferLine:
     def line(self, now: float) -> str:
         """gemma3-270m:  61 %  147 of 241 MiB  18.2 MiB/s  5 s left  part 3 of 4"""
         done = min(self._measure(), self._total)
-        rate = (done - self._first) / max(now - self._start, 1e-3)
+        seconds = now - self._start
+        rate = (done - self._first) / seconds if seconds >= MIN_RATED_SECONDS else 0.0
         words = [f"{self._title}: {100 * done // max(self._total, 1):3} %"]
         words.append(f"{done // MIB:,} of {megabytes(self._total)}")
         if rate > 0:
