@@ -8,8 +8,10 @@ import sys
 
 from octavo.cli.finding import Finding, Grade
 from octavo.config import Environment
+from octavo.core.fitting import fitted
 
 EXIT_CANNOT_SERVE = 1
+_INDENT = 19  # of what is found, behind grade and subject
 _COLOURS = {Grade.OK: "32", Grade.NOTE: "33", Grade.FAIL: "31"}
 
 
@@ -29,5 +31,5 @@ def _line(finding: Finding, has_colour: bool) -> str:
     grade = f"{finding.grade:<5}"
     if has_colour:
         grade = f"\x1b[{_COLOURS[finding.grade]}m{grade}\x1b[0m"
-    advice = f"\n{'':<18} {finding.advice}" if finding.advice else ""
-    return f"{grade}{finding.subject:<13} {finding.text}{advice}"
+    text = "\n".join(" " * _INDENT + part for part in (finding.text, finding.advice) if part)
+    return f"{grade}{finding.subject:<13} {fitted(text, _INDENT, sys.stdout)[_INDENT:]}"

@@ -10,6 +10,7 @@ from octavo.core.counted import counted
 from octavo.core.messages import Ready
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+LABEL_WIDTH = 12
 _START_TIME_FIELD = 19  # of /proc/self/stat, counted after the command's closing parenthesis
 
 

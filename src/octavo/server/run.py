@@ -7,9 +7,11 @@ all at once.
 import asyncio
 import os
 import socket
+import sys
 
 import uvloop
 
+from octavo.core.fitting import fitted
 from octavo.engine.resources import available_cores
 from octavo.http.listener import listen, url_of
 from octavo.http.process import (
@@ -23,7 +25,7 @@ from octavo.http.process import (
     wait_for_any,
 )
 from octavo.http.tls import Tls
-from octavo.server.boot_report import Phases, boot_report
+from octavo.server.boot_report import LABEL_WIDTH, Phases, boot_report
 from octavo.server.options import ServeOptions
 from octavo.server.replica import Replica, start_replica
 
@@ -64,7 +66,7 @@ async def serve(
         chat=str(replica.abilities),
         url=url_of(listener, is_tls=tls is not None),
     )
-    say(report)
+    say(fitted(report, LABEL_WIDTH, sys.stderr))
     try:
         return await _until_end(replica, signals, options.server.drain_seconds)
     finally:
