@@ -71,6 +71,18 @@ def test_another_type_is_refused_by_key(read, key: str) -> None:
         read(key)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, -(10**400)])
+def test_numbers_are_finite(value: float) -> None:
+    with pytest.raises(ModelFileError, match=r"key n is .*; expected a number up to 1e\+30"):
+        ModelMetadata("m.gguf", {"n": value}).number("n")
+
+
+def test_integers_have_64_bits() -> None:
+    assert ModelMetadata("m.gguf", {"n": 2**64 - 1}).integer("n") == 2**64 - 1
+    with pytest.raises(ModelFileError, match="0 or more, in 64 bits"):
+        ModelMetadata("m.gguf", {"n": 10**400}).integer("n")
+
+
 def test_long_values_are_cut_in_the_error() -> None:
     metadata = ModelMetadata("m.gguf", {"long": "x" * 1000})
     with pytest.raises(ModelFileError) as caught:

@@ -9,6 +9,8 @@ from typing import Any
 
 from octavo.core.errors import ModelFileError
 
+_LARGEST_NUMBER = 1e30  # products of a few such numbers are finite, in double precision
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelMetadata:
@@ -26,8 +28,8 @@ class ModelMetadata:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, value, "an integer")
-        if value < minimum:
-            raise self.error(key, value, f"{minimum} or more")
+        if not minimum <= value < 1 << 64:
+            raise self.error(key, value, f"{minimum} or more, in 64 bits")
         return value
 
     def positive(self, key: str, default: int | None = None) -> int:
@@ -37,6 +39,8 @@ class ModelMetadata:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, value, "a number")
+        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+            raise self.error(key, value, f"a number up to {_LARGEST_NUMBER:g}")
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:

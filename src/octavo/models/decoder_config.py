@@ -42,6 +42,7 @@ _LAYER_NAMES = {
     "up": "mlp.up_proj.weight",
     "down": "mlp.down_proj.weight",
 }
+_LARGEST_FACTOR = 1e30  # of those that frequencies are divided by
 _ACTIVATIONS = {
     "silu": Activation.SILU,
     "swish": Activation.SILU,
@@ -200,7 +201,8 @@ def _longrope(settings: ModelMetadata, stretch: float, original: int, dim: int) 
     if not isinstance(factors, list) or len(factors) != dim // 2 or not all(map(_is_positive, factors)):
         raise settings.error("short_factor", factors, f"{dim // 2} numbers above 0")
     stretch = settings.number("factor", stretch)
-    default = math.sqrt(1.0 + log(stretch) / log(float(original))) if stretch > 1.0 else 1.0
+    is_stretched = stretch > 1.0 and original > 1
+    default = math.sqrt(1.0 + log(stretch) / log(float(original))) if is_stretched else 1.0
     return FactorScaling(
         tuple(float(factor) for factor in factors),
         settings.number("attention_factor", default),
@@ -209,9 +211,7 @@ def _longrope(settings: ModelMetadata, stretch: float, original: int, dim: int) 
 
 
 def _is_positive(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST_FACTOR
 
 
 def _activation(config: ModelMetadata) -> Activation:

@@ -25,6 +25,7 @@ from octavo.models.families import (
     smollm3,
 )
 from octavo.models.program import Program
+from octavo.models.soundness import checked_rotation
 
 
 class GGUFFamily(Protocol):
@@ -66,7 +67,7 @@ def from_gguf(metadata: ModelMetadata, tensor_names: Collection[str]) -> tuple[A
     name = metadata.text("general.architecture")
     for family in GGUF_FAMILIES:
         if name == family.NAME:
-            arch = family.architecture_of_gguf(metadata, tensor_names)
+            arch = checked_rotation(metadata.source, family.architecture_of_gguf(metadata, tensor_names))
             return arch, family.gguf_names(arch)
     raise _unsupported(metadata.source, name, [family.NAME for family in GGUF_FAMILIES])
 
@@ -77,7 +78,7 @@ def from_config(config: ModelMetadata) -> tuple[Architecture, TensorNames]:
     names = config.strings("architectures") if has_classes else [config.text("model_type")]
     for family in CONFIG_FAMILIES:
         if family.CONFIG_NAME in names or family.NAME in names:
-            arch = family.architecture_of_config(config)
+            arch = checked_rotation(config.source, family.architecture_of_config(config))
             return arch, family.config_names(arch)
     supported = [family.CONFIG_NAME for family in CONFIG_FAMILIES]
     raise _unsupported(config.source, ", ".join(map(str, names)), supported)

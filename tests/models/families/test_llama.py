@@ -161,7 +161,7 @@ def test_a_factor_tensor_is_a_part_of_the_program() -> None:
         ({"llama.attention.head_count_kv": 3}, "4 query heads cannot share 3"),
         ({"llama.attention.key_length": 3, "llama.rope.dimension_count": 2}, "heads are 3 wide"),
         ({"llama.attention.layer_norm_rms_epsilon": 0.0}, "norm epsilon is 0.0"),
-        ({"llama.rope.freq_base": float("inf")}, "rope base is inf"),
+        ({"llama.rope.freq_base": float("inf")}, "freq_base is inf"),
     ],
 )
 def test_impossible_numbers_are_refused(changes: dict[str, Any], complaint: str) -> None:
