@@ -78,3 +78,8 @@ def test_temperature_0_is_greedy():
     assert SamplingParams(temperature=0).is_greedy
     assert SamplingParams(temperature=1e-7).is_greedy
     assert not SamplingParams(temperature=1e-5).is_greedy
+
+
+def test_a_text_is_not_taken_for_the_list_of_its_letters():
+    with pytest.raises(InvalidRequestError, match="stop is 'end'; allowed: a sequence of strings"):
+        SamplingParams(stop="end")

@@ -89,6 +89,7 @@ class SamplingParams:
         self._check_logprobs()
 
     def _check_stop(self) -> None:
+        _require("stop", self.stop, not isinstance(self.stop, str), "a sequence of strings")
         _require(
             "stop", len(self.stop), len(self.stop) <= MAX_STOP_STRINGS, f"at most {MAX_STOP_STRINGS} strings"
         )
