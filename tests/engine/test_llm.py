@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from octavo import LLM, GrammarKind, GrammarSpec, SamplingParams
-from octavo.core.errors import InvalidRequestError, StartError
+from octavo.core.errors import EngineError, InvalidRequestError, StartError
 from octavo.core.request import FinishReason
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
@@ -183,6 +183,17 @@ def test_params_per_prompt(llm: LLM) -> None:
 def test_a_prompt_that_does_not_fit_is_refused(llm: LLM, prompt: list[int]) -> None:
     with pytest.raises(InvalidRequestError, match="allowed: 1 to 511"):
         llm.generate([prompt], GREEDY)
+
+
+def test_what_is_closed_says_so(smollm2_path: pathlib.Path) -> None:
+    with LLM(str(smollm2_path), max_model_len=128, kv_cache_memory=8 << 20) as llm:
+        stream = llm.stream("Once upon a time", GREEDY)
+        next(stream)
+    llm.close()  # as often as one likes
+    with pytest.raises(EngineError, match="This LLM is closed"):
+        next(stream)
+    with pytest.raises(EngineError, match="This LLM is closed"):
+        llm.generate("a", GREEDY)
 
 
 def test_a_model_that_is_not_there_is_a_start_error() -> None:

@@ -69,6 +69,7 @@ class LLM:
         self._max_model_len = loaded.ready.max_model_len
         self._num_requests = 0
         self._live: dict[str, _Answer] = {}  # by request id: of every call that has not ended
+        self._is_closed = False
 
     @property
     def has_chat_template(self) -> bool:
@@ -138,7 +139,14 @@ class LLM:
             self._end([answer])
 
     def close(self) -> None:
-        self._core.close()
+        """Every later call, and what is left of a stream, raises EngineError."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._core.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineError("This LLM is closed.")
 
     def __enter__(self) -> "LLM":
         return self
@@ -148,6 +156,7 @@ class LLM:
 
     def _encode(self, prompt: Prompt) -> list[int]:
         """Raises InvalidRequestError for one that does not fit."""
+        self._check_open()
         token_ids = self._text.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else list(prompt)
         if not 1 <= len(token_ids) < self._max_model_len:
             raise InvalidRequestError(
@@ -184,6 +193,7 @@ class LLM:
 
     def _step(self) -> "list[_Answer]":
         """One of the engine's, whoever waits for it. Returns the answers that it ended."""
+        self._check_open()
         ended = []
         for output in self._core.step()[0]:
             answer = self._live.get(output.request_id)
