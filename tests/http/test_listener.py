@@ -42,6 +42,8 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(StartError, match=rf"^Port {port} on 127\.0\.0\.1 is taken; .*--port"):
             listen("127.0.0.1", port)
+        with pytest.raises(StartError, match=r"choose another with --admin-port, or --admin-port 0"):
+            listen("127.0.0.1", port, "--admin-port")
 
 
 def test_a_host_that_is_not_ours_is_named() -> None:

@@ -6,6 +6,7 @@ from octavo.core.errors import InvalidRequestError
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.load import Reservation
 from octavo.router.membership import EndpointSpec, Membership
+from octavo.router.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio
 
@@ -50,6 +51,14 @@ async def test_members_are_watched_as_long_as_they_are_members() -> None:
     members.membership.close()
     await asyncio.sleep(0)
     assert not members.watched
+
+
+async def test_at_the_end_no_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    members, closed = Members(), []
+    monkeypatch.setattr(Upstream, "close", lambda upstream: closed.append(upstream))
+    upstreams = [members.membership.add(spec, "x").upstream for spec in (A, B)]
+    members.membership.close()
+    assert closed == upstreams
 
 
 async def test_who_leaves_finishes_first_and_its_url_is_free() -> None:

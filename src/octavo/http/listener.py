@@ -13,8 +13,11 @@ CLIENT_SILENCE_SECONDS = 90  # longer than ConnectionLimits let an answer be lef
 _BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Raises StartError: the port is taken or not allowed, the host is no address of this machine."""
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """Raises StartError: the port is taken or not allowed, the host is no address of this machine.
+
+    flag: the option that says another port.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -27,17 +30,17 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise StartError(_explain(error, host, port)) from None
+        raise StartError(_explain(error, host, port, flag)) from None
     listener.setblocking(False)
     return listener
 
 
-def _explain(error: OSError, host: str, port: int) -> str:
+def _explain(error: OSError, host: str, port: int, flag: str) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"Port {port} on {host} is taken; choose another with --port, or --port 0 for a free one."
+            return f"Port {port} on {host} is taken; choose another with {flag}, or {flag} 0 for a free one."
         case errno.EACCES:
-            return f"This user may not listen on port {port}; choose one above 1023 with --port."
+            return f"This user may not listen on port {port}; choose one above 1023 with {flag}."
         case errno.EADDRNOTAVAIL:
             return f"{host} is not an address of this machine; choose another with --host."
     return f"Cannot listen on {host}, port {port}: {error.strerror}."

@@ -68,10 +68,13 @@ class Membership:
             self._tasks[endpoint] = [asyncio.create_task(watcher) for watcher in self._watchers(endpoint)]
 
     def close(self) -> None:
+        """At the end of the process: nobody is watched any more, and no connection waits to be used again."""
         for tasks in self._tasks.values():
             for task in tasks:
                 task.cancel()
         self._tasks.clear()
+        for endpoint in self._set.endpoints:
+            endpoint.upstream.close()
 
     def is_member(self, endpoint: Endpoint) -> bool:
         """And does not leave."""

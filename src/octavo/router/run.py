@@ -37,7 +37,7 @@ def run_router(options: RouteOptions) -> int:
         listener = stack.enter_context(listen(config.host, config.port))
         admin = None
         if config.admin_port is not None:
-            admin = stack.enter_context(listen(config.host, config.admin_port))
+            admin = stack.enter_context(listen(config.host, config.admin_port, "--admin-port"))
         spare_the_collector()
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         return runner.run(serve(router, listener, config.drain_seconds, tls, admin))

@@ -222,7 +222,7 @@ def _discoveries(
         try:
             watch.load()
         except (OSError, OctavoError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = f"{error.strerror}." if isinstance(error, OSError) else error
             raise StartError(f"--endpoints-file {config.endpoints_file}: {reason}") from None
         found.append(watch)
     return found
