@@ -50,7 +50,7 @@ def test_a_key_that_exists_is_taken_from_the_input(
     ("arguments", "expected"),
     (
         (("a b",), "'a b' is no name for a key"),
-        (("a", "--concurrency", "0"), "'concurrency=0' is no limit"),
+        (("a", "--concurrency", "0"), "--concurrency is 0; allowed: 1 or more."),
         (("a", "--file", "/no/such/folder/keys"), "/no/such/folder/keys: No such file or directory."),
         (("a", "--from-stdin"), "A key has at least 20 characters; this one has 5."),
     ),

@@ -1,5 +1,6 @@
 """`octavo keys`: makes keys of the API and the lines of the file that `--api-key-file` names."""
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -46,6 +47,9 @@ def add(
         Take a key that exists already from the standard input.
     """
     limits = KeyLimits(requests_per_minute, tokens_per_minute, concurrency)
+    for field, limit in dataclasses.asdict(limits).items():
+        if limit is not None and limit < 1:
+            raise StartError(f"--{field.replace('_', '-')} is {limit}; allowed: 1 or more.")
     text = "" if file is None else _read(file)
     key = _read_key() if from_stdin else new_key()
     try:

@@ -98,7 +98,7 @@ class Gate:
         if not key_ring.is_open and scope["path"] not in OPEN_PATHS:
             key = key_ring.owner(Headers(scope=scope))
             if key is None:
-                raise _unauthorized()
+                raise _unauthorized(has_sent_one=b"authorization" in fields or b"api-key" in fields)
             record.key_id = key.id
             record.allowance = self._allowances.of(key)
         if b"upgrade" in fields:  # the HTTP parser stops at it, and would lose the body
@@ -142,9 +142,10 @@ def _with_head(record: RequestRecord, send: Send) -> Send:
     return send_with_head
 
 
-def _unauthorized() -> HttpError:
+def _unauthorized(*, has_sent_one: bool) -> HttpError:
+    reason = "The API key that was sent is not known here" if has_sent_one else "This server needs an API key"
     return HttpError(
         "invalid_api_key",
-        "This server needs an API key: send Authorization: Bearer KEY, or api-key: KEY.",
+        f"{reason}: send Authorization: Bearer KEY, or api-key: KEY.",
         headers=((b"www-authenticate", b"Bearer"),),
     )
