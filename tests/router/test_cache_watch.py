@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from octavo.core.messages import EngineStats
-from octavo.core.relay import CacheEvent, ReplicaCard
+from octavo.core.relay import CacheEvent, KnownPrompt, ReplicaCard
 from octavo.router.cache_watch import CacheWatch, apply
 from octavo.router.endpoints import Endpoint
 from octavo.router.prefix_index import CachedPrefixes
@@ -101,7 +101,8 @@ class Teller(FakeServer):
 def test_one_that_tells_nonsense_is_asked_again() -> None:
     async def run() -> None:
         good = msgspec.json.encode(CacheEvent(0, True, b"a" * 8))
-        server = Teller(b'{"x": ' + b"[" * 100_000, b'{"number": "\xff"}', b"{", good)
+        odd = msgspec.json.encode(CacheEvent(0, prompts=[KnownPrompt(9, b"nine byte", b"x")]))
+        server = Teller(b'{"x": ' + b"[" * 100_000, b'{"number": "\xff"}', b"{", odd + b"\n" + good)
         await server.start()
         endpoint = followed(server.url)
         watching = asyncio.create_task(

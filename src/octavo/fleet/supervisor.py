@@ -13,6 +13,7 @@ from octavo.core.counted import counted
 from octavo.fleet.member import EXIT_USER_ERROR, Member
 from octavo.fleet.on_demand import OnDemand
 from octavo.fleet.router_view import RouterView, Row
+from octavo.http.background import in_background
 from octavo.http.process import StopSignals, wait_for_any
 from octavo.router.endpoints import Endpoint
 from octavo.router.health import HealthMonitor
@@ -89,8 +90,11 @@ class Supervisor:
     async def run(self, signals: StopSignals) -> None:
         """Until a signal, and then until all have ended; or until hopeless."""
         members = {asyncio.create_task(watched.member.run()): watched.member for watched in self.watched}
-        looking = [asyncio.create_task(self._monitor.watch(replica.endpoint)) for replica in self._replicas]
-        looking.append(asyncio.create_task(self._look()))
+        looking = [
+            in_background(self._monitor.watch(replica.endpoint), f"A watch over {replica.member.name}")
+            for replica in self._replicas
+        ]
+        looking.append(in_background(self._look(), "The watch over the router"))
         try:
             await wait_for_any(self.hopeless, signals.first.wait())
             if not self.hopeless.done():

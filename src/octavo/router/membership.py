@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Sequence
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
+from octavo.http.background import in_background
 from octavo.router.address import Address
 from octavo.router.endpoints import Endpoint, EndpointSet
 
@@ -65,7 +66,8 @@ class Membership:
 
     def _watch(self, endpoint: Endpoint) -> None:
         if self._watchers is not None:
-            self._tasks[endpoint] = [asyncio.create_task(watcher) for watcher in self._watchers(endpoint)]
+            what = f"A watch over endpoint {endpoint.name} ({endpoint.url})"
+            self._tasks[endpoint] = [in_background(watch, what) for watch in self._watchers(endpoint)]
 
     def close(self) -> None:
         """At the end of the process: nobody is watched any more, and no connection waits to be used again."""

@@ -146,7 +146,8 @@ class CachedPrefixes:
 
     def learn(self, prompt: KnownPrompt) -> None:
         """As a replica told, whichever it is."""
-        chunks = struct.unpack(f"<{len(prompt.chunks) // CHUNK_HASH_BYTES}Q", prompt.chunks)
+        num_chunks = len(prompt.chunks) // CHUNK_HASH_BYTES
+        chunks = struct.unpack_from(f"<{num_chunks}Q", prompt.chunks)  # what is left over is no chunk
         self._blocks.learn(chunks, prompt.num_bytes, split_short_hashes(prompt.blocks))
 
 

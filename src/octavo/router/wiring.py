@@ -11,6 +11,7 @@ from octavo.config import RouterConfig
 from octavo.core.errors import OctavoError, StartError
 from octavo.core.queue_bound import MAX_RETRY_AFTER_SECONDS
 from octavo.http.access import Access
+from octavo.http.background import in_background
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
 from octavo.metrics.router_metrics import RouterMetrics
@@ -110,7 +111,8 @@ class RunningRouter:
 
     def start(self) -> None:
         self.membership.start(self.watches.of_endpoint)
-        self.tasks.extend(asyncio.create_task(discovery.run()) for discovery in self.discoveries)
+        what = "A watch over where endpoints come from"
+        self.tasks.extend(in_background(discovery.run(), what) for discovery in self.discoveries)
 
     def stop(self) -> None:
         self.membership.close()
