@@ -127,7 +127,7 @@ def test_the_router_is_told_whose_requests_may_wait() -> None:
 
 
 def test_an_option_that_an_engine_would_refuse_is_refused_at_once() -> None:
-    with pytest.raises(StartError, match="--max-num-batched-tokens is 512; allowed: 600 or more"):
+    with pytest.raises(StartError, match="--max-num-batched-tokens is 512; allowed: --max-num-seqs"):
         plan(ModelValues(max_num_seqs=600))
     assert "one replica, no failover" in plan(ModelValues()).lines()[0]
     assert plan(ModelValues(), router=RouterValues(is_enabled=False)).lines()[0].startswith("r0")
