@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from octavo.http.connection import ConnectionLimits, HttpConnection
+from octavo.http.http_server import KEEP_ALIVE_SECONDS, HttpServer
 from octavo.http.listener import listen
-from octavo.http.process import KEEP_ALIVE_SECONDS, HttpServer
 
 
 @dataclasses.dataclass(frozen=True)

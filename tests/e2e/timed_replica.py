@@ -9,8 +9,8 @@ import pathlib
 import sys
 
 from octavo.engine.process import main
+from octavo.http.http_server import HttpServer
 from octavo.http.listener import listen
-from octavo.http.process import HttpServer
 from tests.engine import harness
 from tests.engine.sim_engine import sim_loader
 from tests.fakes import VOCAB_SIZE, fake_replica

@@ -7,8 +7,8 @@ import ssl
 import pytest
 
 from octavo.core.errors import StartError
+from octavo.http.http_server import HttpServer
 from octavo.http.listener import listen
-from octavo.http.process import HttpServer
 from octavo.http.tls import Tls
 from tests.fakes import FakeEngine, fake_replica
 

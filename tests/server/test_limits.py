@@ -16,7 +16,7 @@ from octavo.decoding.lark import MAX_GRAMMAR_BYTES
 from octavo.decoding.lark_parts import MAX_REGEX_LENGTH
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits
 from octavo.http.gate import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
-from octavo.http.process import KEEP_ALIVE_SECONDS
+from octavo.http.http_server import KEEP_ALIVE_SECONDS
 from octavo.server.bounds import MAX_LOGPROBS_TOLD, MAX_TOKEN_IDS
 from octavo.server.decoder import MAX_MARKS
 from octavo.server.prompts import MAX_CHARACTERS_PER_TOKEN, MAX_TOTAL_TOKENS

@@ -39,21 +39,29 @@ def text_model(path: pathlib.Path) -> Any:
     return SimpleNamespace(tokenizer=tokenizer, chat_template=ByteChatTemplate())
 
 
-def install(monkeypatch: pytest.MonkeyPatch, engine: Any, open_text: Any = text_model) -> None:
-    async def start(config: object, environment: object) -> Any:
+async def start(
+    engine: Any, given: ServeOptions | None = None, phases: Phases | None = None
+) -> replica.Replica:
+    """A replica on an engine that is started, or fails so."""
+
+    async def start_engine() -> Any:
         if isinstance(engine, Exception):
             raise engine
         return engine
 
-    monkeypatch.setattr(replica, "EngineSupervisor", SimpleNamespace(start=start))
-    monkeypatch.setattr(replica, "open_text", open_text)
+    starting = asyncio.create_task(start_engine())
+    return await replica.start_replica(given or options(), starting, phases or Phases())
 
 
-async def test_a_replica_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "open_text", text_model)
+
+
+async def test_a_replica_answers() -> None:
     engine = FakeEngine(b"Hello")
-    install(monkeypatch, engine)
     phases = Phases()
-    started = await replica.start_replica(options(api_key="key"), phases)
+    started = await start(engine, options(api_key="key"), phases)
     assert list(phases.seconds) == ["python", "engine", "text", "first answer"]
     assert engine.num_probes == 1
     async with httpx2.AsyncClient(
@@ -75,13 +83,10 @@ async def test_a_replica_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert label in info
 
 
-async def test_prompts_and_choices_are_bounded_by_what_the_server_holds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    install(monkeypatch, FakeEngine(b"Hello"))
+async def test_prompts_and_choices_are_bounded_by_what_the_server_holds() -> None:
     few = dataclasses.replace(options(), engine=EngineConfig(max_num_seqs=1, max_num_queued_requests=2))
     for given, count in ((options(), 128), (few, 3)):
-        started = await replica.start_replica(given, Phases())
+        started = await start(FakeEngine(b"Hello"), given)
         transport = httpx2.ASGITransport(started.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
             client.headers["authorization"] = "Bearer from the environment"
@@ -92,11 +97,8 @@ async def test_prompts_and_choices_are_bounded_by_what_the_server_holds(
         assert f"allowed: {count}" in response.text
 
 
-async def test_the_environments_key_is_asked_for_when_no_other_is_given(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    install(monkeypatch, FakeEngine())
-    started = await replica.start_replica(options(), Phases())
+async def test_the_environments_key_is_asked_for_when_no_other_is_given() -> None:
+    started = await start(FakeEngine())
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(started.app), base_url="http://octavo"
     ) as client:
@@ -107,9 +109,9 @@ async def test_an_engine_that_does_not_start_is_a_start_error(monkeypatch: pytes
     def fail(path: pathlib.Path) -> Any:
         raise ModelFileError("the text's own complaint")
 
-    install(monkeypatch, StartError("Not enough memory."), fail)
+    monkeypatch.setattr(replica, "open_text", fail)
     with pytest.raises(StartError, match="Not enough memory"):
-        await replica.start_replica(options(), Phases())
+        await start(StartError("Not enough memory."))
 
 
 async def test_text_that_does_not_open_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,18 +119,17 @@ async def test_text_that_does_not_open_ends_the_engine(monkeypatch: pytest.Monke
         raise ModelFileError("The pre-tokenizer is not supported.")
 
     engine = FakeEngine()
-    install(monkeypatch, engine, fail)
+    monkeypatch.setattr(replica, "open_text", fail)
     with pytest.raises(StartError, match="pre-tokenizer"):
-        await replica.start_replica(options(), Phases())
+        await start(engine)
     assert engine.is_closed
 
 
 async def test_a_cancelled_start_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     asked = asyncio.Event()
-    install(monkeypatch, engine)
     monkeypatch.setattr("tests.fakes.send", lambda *arguments: asked.set())
-    starting = asyncio.create_task(replica.start_replica(options(), Phases()))
+    starting = asyncio.create_task(start(engine))
     await asked.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -136,9 +137,24 @@ async def test_a_cancelled_start_ends_the_engine(monkeypatch: pytest.MonkeyPatch
     assert engine.is_closed
 
 
-async def test_a_bad_key_file_is_known_before_the_engine_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    install(monkeypatch, AssertionError("started"))
+async def test_a_bad_key_file_ends_the_engine_that_starts(tmp_path: pathlib.Path) -> None:
+    was_cancelled = asyncio.Event()
+
+    async def start_engine() -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            was_cancelled.set()
+
+    starting = asyncio.create_task(start_engine())
+    await asyncio.sleep(0)
     with pytest.raises(StartError, match="--api-key-file"):
-        await replica.start_replica(options(api_key_file=tmp_path / "none"), Phases())
+        await replica.start_replica(options(api_key_file=tmp_path / "none"), starting, Phases())
+    assert was_cancelled.is_set()
+
+
+async def test_a_bad_key_file_ends_the_engine_that_has_started(tmp_path: pathlib.Path) -> None:
+    engine = FakeEngine()
+    with pytest.raises(StartError, match="--api-key-file"):
+        await start(engine, options(api_key_file=tmp_path / "none"))
+    assert engine.is_closed

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import pytest_asyncio
 from octavo.core.errors import StartError
 from octavo.core.request import FinishReason
 from octavo.http.listener import listen
+from octavo.http.process import StopSignals
 from octavo.server import run
 from octavo.server.boot_report import Phases
 from octavo.server.replica import Replica
@@ -23,6 +25,11 @@ from tests.fakes import FakeEngine, fake_replica, send
 pytestmark = pytest.mark.asyncio
 
 BODY = {"model": "tiny", "prompt": "hi"}
+
+
+async def serve(options: Any, listener: socket.socket) -> int:
+    engine: Any = asyncio.get_running_loop().create_future()
+    return await run.serve(options, listener, Phases(), StopSignals(), engine)
 
 
 class Server:
@@ -38,7 +45,7 @@ class Server:
         model = ServedModel(("tiny",), 0, 64)
         replica = Replica(cast(Any, self.engine), fake.drain, model, ChatAbilities(), fake.app)
 
-        async def start_replica(options: object, phases: Phases) -> Replica:
+        async def start_replica(options: object, engine: object, phases: Phases) -> Replica:
             return replica
 
         is_ready = asyncio.Event()
@@ -47,9 +54,7 @@ class Server:
         monkeypatch.setattr(run, "say", self.said.append)
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
-        self.task = asyncio.create_task(
-            run.serve(cast(Any, Options(self._drain_seconds)), listener, Phases())
-        )
+        self.task = asyncio.create_task(serve(Options(self._drain_seconds), listener))
         await is_ready.wait()
 
     async def ask(self) -> httpx2.Response:
@@ -129,7 +134,7 @@ async def test_an_engine_that_is_gone_for_good_ends_the_server(start: Any) -> No
 async def test_a_signal_during_the_start_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     is_starting, was_cancelled = asyncio.Event(), asyncio.Event()
 
-    async def start_replica(options: object, phases: Phases) -> Replica:
+    async def start_replica(options: object, engine: object, phases: Phases) -> Replica:
         is_starting.set()
         try:
             await asyncio.Event().wait()
@@ -139,7 +144,7 @@ async def test_a_signal_during_the_start_ends_it(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(run, "start_replica", start_replica)
     with listen("127.0.0.1", 0) as listener:
-        task = asyncio.create_task(run.serve(cast(Any, Options(1)), listener, Phases()))
+        task = asyncio.create_task(serve(Options(1), listener))
         await is_starting.wait()
         kill(signal.SIGTERM)
         assert await task == 0
@@ -147,9 +152,9 @@ async def test_a_signal_during_the_start_ends_it(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_start_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def start_replica(options: object, phases: Phases) -> Replica:
+    async def start_replica(options: object, engine: object, phases: Phases) -> Replica:
         raise StartError("The file is truncated.")
 
     monkeypatch.setattr(run, "start_replica", start_replica)
     with listen("127.0.0.1", 0) as listener, pytest.raises(StartError, match="truncated"):
-        await run.serve(cast(Any, Options(1)), listener, Phases())
+        await serve(Options(1), listener)

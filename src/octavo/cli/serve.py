@@ -91,5 +91,5 @@ def run(
         model_name=served_name(name),
         is_terminal=sys.stderr.isatty(),
     )
-    exit_code: int = pkgutil.resolve_name("octavo.server.run:run_server")(options)
+    exit_code: int = pkgutil.resolve_name("octavo.server.boot:run_server")(options)
     return exit_code

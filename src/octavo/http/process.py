@@ -1,4 +1,4 @@
-"""What any HTTP process of octavo is made of: uvicorn on our connection, signals that stop it, its log.
+"""What any process of octavo that serves has: signals that stop it, its log, its limits.
 
 Knows neither what is served nor what is to be finished before the end.
 """
@@ -10,20 +10,12 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
-
-import prometheus_client
-import uvicorn
-from starlette.types import ASGIApp
 
 from octavo.core.counted import counted
 from octavo.core.errors import StartError
-from octavo.http.connection import HttpConnection
-from octavo.http.tls import Tls
 
-CLOSING_SECONDS = 5  # for the last bytes of answers to leave
-KEEP_ALIVE_SECONDS = 65  # longer than the minute after which balancers drop an idle connection
 COLLECT_AFTER = 20_000  # containers more than before: what a token makes ends without the collector
 COLLECT_OLDER_AFTER = (5, 2)  # collections of the next younger generation
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -31,7 +23,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 def set_up(log_level: str) -> None:
     """What a process that serves does first."""
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
     set_up_logging(log_level)
     allow_connections()
 
@@ -90,33 +81,6 @@ class StopSignals:
 
     def _receive(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn, but signals are not its business."""
-
-    @classmethod
-    def of(cls, app: ASGIApp, tls: Tls | None = None) -> "HttpServer":
-        return cls(
-            uvicorn.Config(
-                app,
-                http=HttpConnection,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                ssl_certfile=None if tls is None else tls.certfile,
-                ssl_keyfile=None if tls is None else tls.keyfile,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=CLOSING_SECONDS,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def wait_for_any(future: asyncio.Future[Any], event: Coroutine[Any, Any, Any]) -> None:

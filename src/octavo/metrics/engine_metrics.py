@@ -10,7 +10,6 @@ from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
@@ -20,6 +19,7 @@ from prometheus_client import (
 
 from octavo.core.messages import EngineStats
 from octavo.core.request import FinishReason
+from octavo.metrics.registry import new_registry
 from octavo.metrics.token_histogram import TokenHistogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -72,7 +72,7 @@ class EngineMetrics:
 
     def __init__(self, *, model_name: str, max_model_len: int, cache_config: Mapping[str, str]) -> None:
         """max_model_len bounds the buckets of token counts; cache_config: labels of cache_config_info."""
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self._labels = {"model_name": model_name, "engine": "0"}
         self._create_gauges(cache_config)
         self._create_counters()

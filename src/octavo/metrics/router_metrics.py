@@ -1,8 +1,9 @@
 """Every metric of the router, all under `octavo:router_`, in a registry of its own."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from octavo.metrics.plain_counter import PlainCounter
+from octavo.metrics.registry import new_registry
 from octavo.metrics.token_histogram import TokenHistogram
 
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -11,7 +12,7 @@ QUEUE_BUCKETS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 class RouterMetrics:
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self._create_counters()
         self._create_gauges()
         self._overhead = TokenHistogram(

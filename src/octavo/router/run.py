@@ -8,9 +8,9 @@ import uvloop
 
 from octavo import __version__
 from octavo.core.counted import counted
+from octavo.http.http_server import HttpServer
 from octavo.http.listener import listen, url_of
 from octavo.http.process import (
-    HttpServer,
     StopSignals,
     drain_notice,
     end_notice,

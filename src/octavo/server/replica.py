@@ -13,7 +13,6 @@ from octavo.core.messages import Ready
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.engine.model_files import TextModel, open_text
-from octavo.engine.supervisor import EngineSupervisor
 from octavo.http.access import Access
 from octavo.http.key_ring import KeyRing
 from octavo.http.request_log import RequestLog
@@ -43,17 +42,21 @@ class Replica:
     app: ASGIApp
 
 
-async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
-    """Raises StartError. Whatever it raises, and when it is cancelled, no engine is left running."""
-    server = options.server
-    key_ring = KeyRing.of(server.api_key or options.environment.api_key, server.api_key_file)
-    access = Access(key_ring, server.allowed_hosts, server.allowed_origins)
+async def start_replica(
+    options: ServeOptions, starting: asyncio.Task[EngineClient], phases: Phases
+) -> Replica:
+    """What the engine that is starting is served by. Raises StartError.
+
+    Whatever it raises, and when it is cancelled, no engine is left running.
+    """
     opening = asyncio.create_task(asyncio.to_thread(open_text, options.model_path))
     try:
-        engine = await EngineSupervisor.start(options.engine, options.environment)
+        access = _access(options)
+        engine = await starting
     except BaseException:
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
+        await _end(starting)
         raise
     phases.lap("engine")
     try:
@@ -68,6 +71,19 @@ async def start_replica(options: ServeOptions, phases: Phases) -> Replica:
         await engine.close()
         raise
     return replica
+
+
+async def _end(starting: asyncio.Task[EngineClient]) -> None:
+    starting.cancel()
+    await asyncio.wait((starting,))
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().close()
+
+
+def _access(options: ServeOptions) -> Access:
+    server = options.server
+    key_ring = KeyRing.of(server.api_key or options.environment.api_key, server.api_key_file)
+    return Access(key_ring, server.allowed_hosts, server.allowed_origins)
 
 
 async def _wire(options: ServeOptions, engine: EngineClient, text: TextModel, access: Access) -> Replica:

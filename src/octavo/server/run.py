@@ -1,7 +1,6 @@
-"""The server process from its first line to its last: start, serve, drain, stop.
+"""The server process once its engine is on its way: start, serve, drain, stop.
 
-The port is taken before anything is loaded. SIGTERM or Ctrl-C lets running answers finish, a second one ends
-all at once.
+SIGTERM or Ctrl-C lets running answers finish, a second one ends all at once.
 """
 
 import asyncio
@@ -9,18 +8,16 @@ import os
 import socket
 import sys
 
-import uvloop
-
 from octavo.core.fitting import fitted
+from octavo.engine.client import EngineClient
 from octavo.engine.resources import available_cores
-from octavo.http.listener import listen, url_of
+from octavo.http.http_server import HttpServer
+from octavo.http.listener import url_of
 from octavo.http.process import (
-    HttpServer,
     StopSignals,
     drain_notice,
     end_notice,
     say,
-    set_up,
     spare_the_collector,
     wait_for_any,
 )
@@ -33,23 +30,16 @@ EXIT_ENGINE_GONE = 1
 LOWER_PRIORITY = 5  # added to the niceness
 
 
-def run_server(options: ServeOptions) -> int:
-    """Serve until a signal; returns the exit code. Raises StartError when it cannot start."""
-    phases = Phases()
-    set_up(options.environment.log_level)
-    tls = Tls.of(options.server.ssl_certfile, options.server.ssl_keyfile)
-    with (
-        listen(options.server.host, options.server.port) as listener,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        return runner.run(serve(options, listener, phases, tls))
-
-
 async def serve(
-    options: ServeOptions, listener: socket.socket, phases: Phases, tls: Tls | None = None
+    options: ServeOptions,
+    listener: socket.socket,
+    phases: Phases,
+    signals: StopSignals,
+    engine: asyncio.Task[EngineClient],
+    tls: Tls | None = None,
 ) -> int:
-    signals = StopSignals()
-    starting = asyncio.create_task(start_replica(options, phases))
+    """engine: it is being started. Returns the exit code; raises StartError."""
+    starting = asyncio.create_task(start_replica(options, engine, phases))
     await wait_for_any(starting, signals.first.wait())
     if not starting.done():
         starting.cancel()

@@ -6,8 +6,8 @@ import sys
 import msgspec
 import uvloop
 
+from octavo.http.http_server import HttpServer
 from octavo.http.listener import listen
-from octavo.http.process import HttpServer
 from tests.fakes import READY, PacedEngine, fake_replica
 
 ANSWER = "Zwölf Bytes."
