@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "router": ["core", "text", "metrics", "config", "http"],
     "bench": ["core", "engine", "backends.sim"],
     "planner": ["core", "engine", "backends.sim"],
+    "__main__": ["cli"],
     "": ["core", "engine"],  # octavo/__init__.py: what `from octavo import ...` offers
 }
 MAY_IMPORT_ANYTHING = ("fleet", "cli")
