@@ -1,6 +1,6 @@
 import pytest
 
-from octavo.core.grammar_spec import GrammarKind, GrammarSpec
+from octavo.core.grammar_spec import GrammarKind, GrammarSpec, ReasoningBudget
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from tests.fakes_engine import SimEngine
@@ -125,6 +125,13 @@ def test_a_stop_token_outside_the_vocabulary_is_refused():
     engine = SimEngine()
     sampling = SamplingParams(max_tokens=1, stop_token_ids=(1000,))
     assert "stop_token_ids" in refused(engine, engine.add(PROMPT, sampling=sampling))
+
+
+def test_a_budget_that_would_force_what_the_model_cannot_say_is_refused():
+    engine = SimEngine()
+    budget = ReasoningBudget(1, "<think>", "</think>", (5, 1000), is_open=True)
+    grammar = GrammarSpec(GrammarKind.ANYTHING, budget=budget)
+    assert "the end of reasoning has an id outside" in refused(engine, engine.add(PROMPT, grammar=grammar))
 
 
 def test_an_empty_prompt_is_refused():

@@ -190,7 +190,10 @@ class EngineCore:
                 f"The prompt has {submit.num_prompt_tokens} tokens; allowed: less than "
                 f"{self._max_model_len}, the longest sequence (--max-model-len)."
             )
-        for field, token_ids in (("token_ids", submit.token_ids), *submit.sampling.token_ids_by_field()):
+        budget = submit.grammar.budget if submit.grammar is not None else None
+        closing_ids = budget.closing_ids if budget is not None else ()
+        own = ("token_ids", submit.token_ids), ("the end of reasoning", closing_ids)
+        for field, token_ids in (*own, *submit.sampling.token_ids_by_field()):
             if token_ids and not (min(token_ids) >= 0 and max(token_ids) < self._vocab_size):
                 return f"{field} has an id outside the vocabulary; allowed: 0 to {self._vocab_size - 1}."
         return None
