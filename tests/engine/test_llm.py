@@ -3,6 +3,7 @@
 import gc
 import itertools
 import pathlib
+import signal
 
 import pytest
 
@@ -154,6 +155,36 @@ def test_of_a_call_that_is_refused_nothing_is_computed(llm: LLM) -> None:
     with pytest.raises(InvalidRequestError, match="allowed: 1 to 511"):
         llm.generate(["a", [5] * 512], GREEDY)
     assert not llm._core.has_work
+
+
+def test_ctrl_c_ends_a_call_between_two_steps(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = llm.generate("Once upon a time", GREEDY)[0]
+    made, step = [], llm._core.step
+
+    def interrupted_step() -> object:
+        signal.raise_signal(signal.SIGINT)
+        made.append(step())
+        return made[-1]
+
+    monkeypatch.setattr(llm._core, "step", interrupted_step)
+    for call in (lambda: llm.generate(["a", "b"], GREEDY), lambda: next(llm.stream("a", GREEDY))):
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    monkeypatch.undo()
+    assert len(made) == 2 and not llm._core.has_work
+    assert llm.generate("Once upon a time", GREEDY)[0].token_ids == whole.token_ids
+
+
+def test_ctrl_c_reaches_a_handler_of_ones_own(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[int] = []
+    add = llm._core.add
+    monkeypatch.setattr(llm._core, "add", lambda submit: (signal.raise_signal(signal.SIGINT), add(submit)))
+    previous = signal.signal(signal.SIGINT, lambda number, frame: handled.append(number))
+    try:
+        assert len(llm.generate("a", GREEDY)[0].token_ids) == 12
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert handled == [signal.SIGINT]
 
 
 def test_a_stop_string_in_what_was_held_back_counts(llm: LLM) -> None:

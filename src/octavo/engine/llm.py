@@ -5,9 +5,12 @@ with LLM() as llm:
     print(llm.generate("The capital of France is", SamplingParams(temperature=0, max_tokens=8))[0].text)
 """
 
+import contextlib
 import dataclasses
 import secrets
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
@@ -127,16 +130,19 @@ class LLM:
         Raises as generate() does.
         """
         token_ids = self._encode(prompt)
-        [answer] = self._submit_choices(token_ids, params or SamplingParams(), grammar, 1)
+        answers: list[_Answer] = []
         is_told = False
         try:
+            with _uninterrupted():
+                answers += self._submit_choices(token_ids, params or SamplingParams(), grammar, 1)
+            [answer] = answers
             while not is_told:
                 if not answer.has_ended:  # another call's steps may have computed all of it
                     self._step()
                 is_told = answer.has_ended
                 yield answer.completion()
         finally:
-            self._end([answer])
+            self._end(answers)
 
     def close(self) -> None:
         """Every later call, and what is left of a stream, raises EngineError."""
@@ -173,43 +179,46 @@ class LLM:
         show_progress: bool,
         n: int = 1,
     ) -> list[Completion]:
-        answers = [
-            answer
-            for each in zip(prompts, params, grammars, strict=True)
-            for answer in self._submit_choices(*each, n)
-        ]
+        answers: list[_Answer] = []
+        try:
+            with _uninterrupted():
+                for each in zip(prompts, params, grammars, strict=True):
+                    answers += self._submit_choices(*each, n)
+            self._wait_for(answers, show_progress)
+        finally:
+            self._end(answers)
+        return [answer.completion() for answer in answers]
+
+    def _wait_for(self, answers: "Sequence[_Answer]", show_progress: bool) -> None:
+        """Raises what the first that fails failed with."""
         waiting = set(answers)
         with _progress_bar(show_progress) as progress:
             task = progress.add_task("generating", total=len(answers))
-            try:
-                while waiting:
-                    for answer in waiting.intersection(self._step()):
-                        answer.check()
-                        waiting.remove(answer)
-                    progress.update(task, completed=len(answers) - len(waiting))
-            finally:
-                self._end(waiting)
-        return [answer.completion() for answer in answers]
+            while waiting:
+                for answer in waiting.intersection(self._step()):
+                    answer.check()
+                    waiting.remove(answer)
+                progress.update(task, completed=len(answers) - len(waiting))
 
     def _step(self) -> "list[_Answer]":
         """One of the engine's, whoever waits for it. Returns the answers that it ended."""
         self._check_open()
         ended = []
-        for output in self._core.step()[0]:
-            answer = self._live.get(output.request_id)
-            if answer is not None:
-                answer.take(output)
-                if answer.has_ended:
-                    ended.append(answer)
-        self._end(ended)
+        with _uninterrupted():
+            for output in self._core.step()[0]:
+                answer = self._live.get(output.request_id)
+                if answer is not None:
+                    answer.take(output)
+                    if answer.has_ended:
+                        ended.append(answer)
+            self._end(ended)
         return ended
 
     def _end(self, answers: "Iterable[_Answer]") -> None:
         """Nobody waits for them. The engine does not know of those that a stop string ended."""
-        ids = [answer.request_id for answer in answers]
-        for request_id in ids:
-            self._live.pop(request_id, None)
-        self._core.abort(ids)
+        with _uninterrupted():
+            live = [answer.request_id for answer in answers if self._live.pop(answer.request_id, None)]
+            self._core.abort(live)
 
     def _submit_choices(
         self, token_ids: list[int], params: SamplingParams, grammar: GrammarSpec | None, n: int
@@ -305,6 +314,23 @@ def _error_of(output: RequestOutput) -> OctavoError | None:
     if output.error_code in (None, OVERLOADED):
         return EngineError(output.error)
     return InvalidRequestError(output.error, param="grammar", code=output.error_code)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: what an engine does is never torn apart."""
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or previous is None:
+        yield  # it comes to others
+        return
+    has_come = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: has_come.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if has_come.is_set():
+        signal.raise_signal(signal.SIGINT)
 
 
 def _joined(known: TokenLogprobs | None, new: TokenLogprobs | None) -> TokenLogprobs | None:
