@@ -92,6 +92,15 @@ def test_tokens_of_prompt_and_answer_count(clock: Clock) -> None:
     assert refusal(allowance).retry_after_seconds == 20
 
 
+def test_what_is_given_back_is_there_again_and_no_more(clock: Clock) -> None:
+    allowance = Allowance(KeyLimits(tokens_per_minute=600), clock=clock)
+    for _ in range(9):
+        allowance.take_prompt(500)
+        allowance.return_prompt(500)
+    allowance.return_prompt(500)
+    assert dict(allowance.headers())[b"x-ratelimit-remaining-tokens"] == b"600"
+
+
 def test_a_prompt_beyond_a_minutes_worth_passes_once_the_bucket_is_full(clock: Clock) -> None:
     allowance = Allowance(KeyLimits(tokens_per_minute=60), clock=clock)
     allowance.take_prompt(150)
@@ -125,6 +134,7 @@ def test_without_limits_all_pass_and_nothing_is_said(allowance: Allowance) -> No
         allowance.leave(allowance.enter())
     allowance.take_prompt(10**9)
     allowance.take_answer(10**9)
+    allowance.return_prompt(10**9)
     assert allowance.headers() == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pathlib
 import re
 from typing import Any
 
@@ -12,8 +13,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from octavo.core.errors import EngineError
 from octavo.core.request import FinishReason
+from octavo.http.api_keys import ApiKey, KeyLimits
 from octavo.http.connection import ConnectionLimits
-from tests.fakes import FakeEngine, PacedEngine, fake_replica, send
+from octavo.http.key_ring import KeyRing
+from tests.fakes import MAX_MODEL_LEN, FakeEngine, PacedEngine, fake_replica, send
 from tests.over_socket import over_socket
 from tests.server.serving import serving
 
@@ -42,6 +45,31 @@ async def test_the_first_token_leaves_at_once() -> None:
         send(engine.streams[0], b"x")
         assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b'"text":"x"'), 5)
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [
+        (PATH, {"prompt": "hi"}, 503),
+        (PATH, {"prompt": "hi", "n": 1000}, 400),
+        (PATH, {"prompt": "hi", "max_tokens": MAX_MODEL_LEN}, 400),
+        ("/v1/embeddings", {"input": ["hi", "there"]}, 503),
+    ],
+)
+async def test_a_prompt_that_is_not_admitted_costs_its_key_nothing(
+    path: str, fields: dict[str, Any], status: int, tmp_path: pathlib.Path
+) -> None:
+    """A client library would ask again, each time at the same price."""
+    keys = tmp_path / "keys"
+    keys.write_text(ApiKey.of("key", "a", KeyLimits(tokens_per_minute=600)).line)
+    engine = FakeEngine()
+    async with (
+        serving(engine, key_ring=KeyRing.of(None, keys)) as (_, url),
+        httpx2.AsyncClient(base_url=url, headers={"api-key": "key"}) as client,
+    ):
+        engine.is_full = True
+        refused = await client.post(path, json={"model": "tiny", **fields})
+        assert (refused.status_code, refused.headers["x-ratelimit-remaining-tokens"]) == (status, "600")
 
 
 async def test_what_gathers_while_the_client_is_slow_leaves_as_one() -> None:

@@ -82,6 +82,11 @@ class Allowance:
             raise self._too_many_tokens(wanted, now)
         self._tokens.take(num_tokens, now)
 
+    def return_prompt(self, num_tokens: int) -> None:
+        """What take_prompt took, of a request that is not admitted after all."""
+        if self._tokens is not None:
+            self._tokens.take(-num_tokens, self._clock())
+
     def take_answer(self, num_tokens: int) -> None:
         if self._tokens is not None:
             self._tokens.take(num_tokens, self._clock())

@@ -60,13 +60,18 @@ class GenerationEndpoint(Generic[Request]):
         services.model.check(request.model)
         sampling = services.prompts.without(request.bad_words, request.sampling_params())
         encoded = await self._dialect.encode(request, services.prompts)
-        record.allowance.take_prompt(sum(map(len, encoded.prompts)))
+        num_prompt_tokens = sum(map(len, encoded.prompts))
+        record.allowance.take_prompt(num_prompt_tokens)
         if origin.prefix is not None:
             salt = origin.cache_salt(request.cache_salt, is_shared=services.is_cache_shared)
             fingerprint = services.engine.info.fingerprint
             services.cache.observe_prompt(known_prompt(origin.prefix, fingerprint, salt, encoded.prompts[0]))
         record.completion_id = self._dialect.id_prefix + origin.identity.id
-        generations = self._admit(request, encoded, sampling, record, origin)
+        try:
+            generations = self._admit(request, encoded, sampling, record, origin)
+        except OctavoError:
+            record.allowance.return_prompt(num_prompt_tokens)
+            raise
         try:
             envelope = self._envelope(request, record.completion_id, origin.identity.created)
             answer = self._sink(request, send, generations, encoded.new_format(envelope), record, origin)

@@ -57,14 +57,19 @@ class PromptRunner:
         """Runs of one group have the same prompt, which is computed once. So many at once as the server takes
         choices of one request. Raises OctavoError; the first failure ends all."""
         prompts = [group[0].token_ids for group in groups]
-        self._record.allowance.take_prompt(sum(map(len, prompts)))
+        allowance, num_tokens = self._record.allowance, sum(map(len, prompts))
+        allowance.take_prompt(num_tokens)
         results: list[list[Generation]] = []
         try:
             while len(results) < len(groups):
                 size = max(1, self._services.prompts.max_prompts // len(groups[len(results)]))
                 results += await self._run_wave(groups[len(results) : len(results) + size])
+        except OverloadedError:
+            if not results:
+                allowance.return_prompt(num_tokens)
+            raise
         finally:
-            self._record.allowance.take_answer(self._record.num_output_tokens)
+            allowance.take_answer(self._record.num_output_tokens)
         return results
 
     async def _run_wave(self, groups: Sequence[Sequence[PromptRun]]) -> list[list[Generation]]:
