@@ -53,8 +53,14 @@ class EchoModel:
         pass
 
 
-def console(model: EchoModel, *, system: str | None = None, is_verbose: bool = False) -> Console:
-    chat = Chat(model, system, SamplingParams())
+def console(
+    model: EchoModel,
+    *,
+    max_tokens: int | None = None,
+    system: str | None = None,
+    is_verbose: bool = False,
+) -> Console:
+    chat = Chat(model, system, SamplingParams(max_tokens=max_tokens))
     return Console(chat, is_verbose=is_verbose, has_colour=True)
 
 
@@ -127,6 +133,9 @@ def test_an_answer_that_was_cut_says_so(
     typed("one")
     console(model).converse("echo")
     assert "(cut off: no room for more tokens)" in capsys.readouterr().err
+    typed("one")
+    console(model, max_tokens=8).converse("echo")
+    assert "(cut off: --max-tokens is 8)" in capsys.readouterr().err
 
 
 def test_a_message_that_does_not_fit_ends_nothing(

@@ -19,6 +19,7 @@ from octavo.cli.run import ChatOptions, LoadOptions
 from octavo.cli.wrap import WordWrap
 from octavo.config import Environment
 from octavo.core.errors import EngineError, InvalidRequestError
+from octavo.core.fitting import fitted
 from octavo.core.request import FinishReason
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.llm import LLM, Completion
@@ -102,6 +103,13 @@ class Chat:
         self._first = [{"role": "system", "content": system}] if system is not None else []
         self._messages: list[dict[str, str]] = list(self._first)
 
+    @property
+    def limit(self) -> str:
+        """What an answer ends at that has not ended by itself, for people."""
+        if self._params.max_tokens is not None:
+            return f"--max-tokens is {self._params.max_tokens}"
+        return "no room for more tokens"
+
     def clear(self) -> None:
         self._messages = list(self._first)
 
@@ -167,7 +175,7 @@ class Console:
         if completion.finish_reason is None:
             self._say("(stopped)")
         elif completion.finish_reason is FinishReason.LENGTH:
-            self._say("(cut off: no room for more tokens)")
+            self._say(f"(cut off: {self._chat.limit})")
         print()
 
     def _show(self, prompt: str) -> Completion:
@@ -187,6 +195,7 @@ class Console:
         return completion
 
     def _say(self, text: str) -> None:
+        text = fitted(text, 2, sys.stderr)
         print(f"\x1b[2m{text}\x1b[0m" if self._has_colour else text, file=sys.stderr, flush=True)
 
 
