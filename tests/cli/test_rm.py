@@ -38,7 +38,7 @@ def test_it_asks_on_a_terminal(
 
 
 def test_yes_does_not_ask(path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert rm("default", yes=True) == 0
+    assert rm("default", "smollm2-135m-instruct", yes=True) == 0  # by two names, once
     assert not path.exists()
     assert capsys.readouterr().out == "removed smollm2-135m-instruct, 94 MiB\n"
 

@@ -25,7 +25,8 @@ def rm(*models: str, yes: Annotated[bool, Parameter(negative=())] = False) -> in
     if not models:
         raise StartError("octavo rm needs the name of a model; `octavo list` prints them.")
     home = Environment.read().home
-    found = [stored_model(name, home) for name in models]
+    named = (stored_model(name, home) for name in models)
+    found = {model.name: model for model in named}.values()  # each once, under whatever names
     if not yes and not sys.stdin.isatty():
         raise StartError("octavo rm asks before it removes; without a terminal, say --yes.")
     packed = pkgutil.resolve_name("octavo.weights.repacked:RepackedFiles").of_home(home)
