@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import uvicorn
 
 from octavo.router import upstream
 from octavo.router.address import Address
@@ -67,6 +68,18 @@ async def test_an_endpoint_whose_machine_vanishes_is_not_waited_for(server: Fake
     client = Upstream(Address.parse(server.url), silence_seconds=1)
     with pytest.raises(UpstreamError, match="cut off"):
         await post(client, seconds=30.0)
+
+
+async def test_a_connection_is_kept_no_longer_than_servers_keep_theirs(
+    server: FakeServer, client: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one would be ended just when it is asked something, and nobody could say whether it was of that."""
+    assert uvicorn.Config("", log_config=None).timeout_keep_alive > upstream.MAX_IDLE_SECONDS
+    await (await post(client)).read_all(5.0, 1000)
+    monkeypatch.setattr(upstream, "MAX_IDLE_SECONDS", 0.01)
+    await asyncio.sleep(0.05)
+    await (await post(client)).read_all(5.0, 1000)
+    assert server.num_connections == 2
 
 
 async def test_an_answer_that_is_not_wanted_costs_its_connection(

@@ -23,7 +23,7 @@ from octavo.router.address import Address
 from octavo.router.channel import Channel
 
 MAX_BUFFERED_BYTES = 1 << 18  # of one answer, before its connection is read no more
-MAX_IDLE_SECONDS = 30.0  # less than servers keep an idle connection open
+MAX_IDLE_SECONDS = 4.0  # less than servers keep an idle connection open: often 5, as uvicorn does
 MAX_IDLE_CONNECTIONS = 256
 SILENCE_SECONDS = 30  # of who acknowledges nothing; health.py is sooner, where it meets the same machine
 
