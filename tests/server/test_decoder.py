@@ -35,6 +35,10 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
         ({"temperature": "hot"}, "temperature: expected a number, got a string."),
         ({"truncation_side": ""}, "truncation_side is ''; allowed: left, right."),
         ({"truncation_side": "x" * 999}, f"truncation_side is '{'x' * ECHO_LIMIT}'; allowed: left, right."),
+        (
+            {"response_format": {"type": "json"}},
+            "response_format.type is 'json'; allowed: text, json_object, json_schema, structural_tag.",
+        ),
         ({"user": "x" * 257}, "user: expected a string of length <= 256."),
     ),
 )

@@ -18,7 +18,7 @@ from octavo.server.parameters import Kind, Parameter
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_CHOICE = re.compile(rf"^Invalid enum value '(?P<value>.{{0,{ECHO_LIMIT}}}).*'$", re.DOTALL)
+_CHOICE = re.compile(rf"^Invalid (?:enum )?value '(?P<value>.{{0,{ECHO_LIMIT}}}).*'$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
 MAX_UNKNOWN_FIELDS = 32  # that a body may have where they are let pass
 MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
@@ -171,7 +171,7 @@ def _check_pairs(pairs: list[tuple[str, object]]) -> None:
 
 
 def _choices(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Sequence[str]]]:
-    """The fields that take only certain words, and which."""
+    """The fields that take only certain words, and which; also those that say what else an object has."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
@@ -181,6 +181,9 @@ def _choices(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Sequence[str]]]:
                 yield field.name, [str(value) for value in one.values]
             elif isinstance(one, msgspec.inspect.EnumType):
                 yield field.name, [str(member.value) for member in one.cls]
+        tagged = [one for one in types if isinstance(one, msgspec.inspect.StructType) and one.tag_field]
+        if tagged:
+            yield f"{field.name}.{tagged[0].tag_field}", [str(one.tag) for one in tagged]
 
 
 def _misshapen(path: str, reason: str) -> InvalidRequestError:
