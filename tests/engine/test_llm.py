@@ -9,6 +9,7 @@ import pytest
 
 from octavo import LLM, GrammarKind, GrammarSpec, SamplingParams
 from octavo.core.errors import EngineError, InvalidRequestError, StartError
+from octavo.core.messages import TokenLogprobs
 from octavo.core.request import FinishReason
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
@@ -97,6 +98,11 @@ def test_prompt_logprobs_are_those_of_the_same_tokens_when_generated(llm: LLM) -
     assert scored.token_ids == [] and scored.prompt_logprobs is not None
     assert len(scored.prompt_logprobs) == len(whole) - 1
     assert scored.prompt_logprobs.beyond(len(answer.prompt_token_ids) - 1) == answer.logprobs
+
+
+def test_a_prompt_of_one_token_has_no_logprobs(llm: LLM) -> None:
+    params = SamplingParams(max_tokens=1, prompt_logprobs=2)
+    assert llm.generate([[5]], params)[0].prompt_logprobs == TokenLogprobs()
 
 
 def test_a_stream_grows_into_the_completion(llm: LLM) -> None:

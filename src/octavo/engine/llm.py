@@ -244,7 +244,7 @@ class LLM:
         self._num_requests += 1
         detokenizer = Detokenizer(self._text.tokenizer.vocabulary)
         stream = TextStream(detokenizer, params.stop, min_tokens=params.min_tokens)
-        answer = _Answer(f"llm-{self._num_requests}", token_ids, stream)
+        answer = _Answer(f"llm-{self._num_requests}", token_ids, stream, params)
         submit = Submit(answer.request_id, token_ids, len(token_ids), params, seed, time.monotonic())
         submit.branch, submit.fork_of, submit.grammar = branch, fork_of, grammar
         self._core.add(submit)
@@ -255,7 +255,9 @@ class LLM:
 class _Answer:
     """One prompt on its way."""
 
-    def __init__(self, request_id: str, prompt_token_ids: list[int], stream: TextStream) -> None:
+    def __init__(
+        self, request_id: str, prompt_token_ids: list[int], stream: TextStream, params: SamplingParams
+    ) -> None:
         self.request_id = request_id
         self._finish_reason: FinishReason | None = None
         self._error: OctavoError | None = None
@@ -265,7 +267,8 @@ class _Answer:
         self._text: list[str] = []
         self._num_cached_tokens = 0
         self._logprobs: TokenLogprobs | None = None
-        self._prompt_logprobs: TokenLogprobs | None = None
+        has_scores = params.prompt_logprobs is not None  # a prompt of one token has none
+        self._prompt_logprobs = TokenLogprobs() if has_scores else None
 
     @property
     def has_ended(self) -> bool:
@@ -335,7 +338,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def _joined(known: TokenLogprobs | None, new: TokenLogprobs | None) -> TokenLogprobs | None:
     if known is None or new is None:
-        return known or new
+        return new if known is None else known
     known.extend(new)
     return known
 
