@@ -13,7 +13,9 @@ from octavo.http.api_keys import ApiKey
 from octavo.router.health import NO_REPLICA, NO_SECRET
 from octavo.router.routed_request import RequestReader
 from octavo.router.wiring import RunningRouter, Say
-from tests.router.fake_server import fake_servers
+from tests.over_socket import over_socket
+from tests.router import fake_server
+from tests.router.fake_server import Received, fake_servers
 from tests.router.test_run import options
 
 pytestmark = pytest.mark.asyncio
@@ -52,6 +54,42 @@ async def test_the_keys_of_a_file_open_it(tmp_path: pathlib.Path) -> None:
     async with httpx2.AsyncClient(transport=transport, base_url="http://octavo") as client:
         assert (await client.get("/version")).status_code == 401
         assert (await client.get("/version", headers={"api-key": "secret"})).status_code == 200
+
+
+@pytest.mark.parametrize("origins", [(), ("https://app.example",), ("*",)])
+async def test_a_page_reads_what_endpoints_answer_as_the_router_allows(origins: tuple[str, ...]) -> None:
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        """As one that allows every page."""
+        headers = {"access_control_allow_origin": "*", "vary": "x"}
+        fake_server.respond(writer, 200, b"{}", **headers)
+        await writer.drain()
+
+    async with fake_servers(1) as (server,):
+        server.behaviour = behave
+        router = wired(server.url, allowed_origins=origins)
+        router.start()
+        async with (
+            over_socket(router.app) as served,
+            httpx2.AsyncClient(base_url=served.url, headers={"origin": "https://app.example"}) as client,
+        ):
+            while not router.endpoints.endpoints[0].is_ready:
+                await asyncio.sleep(0.01)
+            answers = [await client.post("/v1/completions", json={"model": "tiny"}) for _ in range(2)]
+            server.behaviour = fake_server.answer
+            answers.append(await client.post("/v1/completions", json={"model": "tiny", "stream": True}))
+            answers.append(await client.post("/v1/completions", json={"model": "unknown"}))
+            of_others = await client.post(
+                "/v1/completions", json={"model": "tiny"}, headers={"origin": "https://evil.example"}
+            )
+        router.stop()
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 404]
+    if origins:
+        for answer in answers:
+            assert answer.headers.get_list("access-control-allow-origin") == list(origins)
+            assert "x-octavo-route" in answer.headers["access-control-expose-headers"]
+        assert of_others.headers.get("access-control-allow-origin") == ("*" if origins == ("*",) else None)
+    else:
+        assert not any("access-control-expose-headers" in answer.headers for answer in answers)
 
 
 async def test_endpoints_come_from_options_and_file(tmp_path: pathlib.Path) -> None:

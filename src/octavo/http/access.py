@@ -4,12 +4,15 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from starlette.datastructures import Headers as StarletteHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo.http.errors import HttpError
+from octavo.http.headers import Headers
 from octavo.http.key_ring import KeyRing
-from octavo.http.outlet import AnswerOutlet
+from octavo.http.outlet import AnswerOutlet, outlet_of
 
 OPEN_PATHS = frozenset(("/livez", "/readyz", "/health"))  # of probes: they send no key and know no name
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -60,11 +63,28 @@ class Access:
 
 
 class ForBrowsers(CORSMiddleware):
+    """Starlette's, which adds to what is sent; an answer that is written straight to its outlet is added to
+    there."""
+
     def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
         """See connection.py. A request of no web page passes by."""
         begin: Callable[[Scope, bytes, AnswerOutlet], bool] | None = getattr(self.app, "begin", None)
         is_of_page = any(name == b"origin" for name, _ in scope["headers"])
         return begin is not None and not is_of_page and begin(scope, body, outlet)
+
+    async def simple_response(
+        self, scope: Scope, receive: Receive, send: Send, request_headers: StarletteHeaders
+    ) -> None:
+        outlet = outlet_of(scope)
+        if isinstance(outlet, AnswerOutlet):
+            outlet.page_headers = self._headers(request_headers["origin"])
+        await super().simple_response(scope, receive, send, request_headers)
+
+    def _headers(self, origin: str) -> Headers:
+        headers = MutableHeaders(self.simple_headers)
+        if not self.allow_all_origins and self.is_allowed_origin(origin):
+            self.allow_explicit_origin(headers, origin)
+        return headers.raw
 
 
 def _is_named(name: str, allowed: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from octavo.http.headers import Header
+from octavo.http.headers import Header, Headers
 from octavo.http.silence import limit_silence
 
 _SCOPE_KEY = "octavo.outlet"
@@ -70,6 +70,7 @@ class AnswerOutlet:
         self.on_gone: Callable[[], None] = _nobody_waits
         self.on_end: Callable[[], None] = _nobody_waits
         self.is_behind = cycle.flow.write_paused  # kept by the connection
+        self.page_headers: Headers = ()  # that let a web page read what start() begins; send's are given them
         self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
         self._run = run
         self._transport = cycle.transport
@@ -109,6 +110,9 @@ class AnswerOutlet:
     def start(self, status: int, headers: Iterable[Header]) -> None:
         """The answer's head, once. Raises RuntimeError: it is none in HTTP. Without effect once the client
         is gone, as all that follows."""
+        if self.page_headers:
+            others = [header for header in headers if not header[0].startswith(b"access-control-")]
+            headers = (*others, *self.page_headers)
         if self._cycle is not None and not self._cycle.disconnected:
             self._start(self._cycle, status, headers)
 
