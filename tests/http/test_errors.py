@@ -10,7 +10,7 @@ from octavo.core.errors import (
     ModelNotFoundError,
     OverloadedError,
 )
-from octavo.http.errors import HttpError, answer_to
+from octavo.http.errors import HttpError, answer_to, shutting_down
 
 CASES = (
     (InvalidRequestError("m", param="p"), 400, "invalid_request_error", "p", "invalid_value"),
@@ -50,6 +50,12 @@ def test_a_defect_keeps_its_details() -> None:
 )
 def test_clients_are_told_whether_to_try_again(error: Exception, hint: bytes) -> None:
     assert dict(answer_to(error).all_headers)[b"x-should-retry"] == hint
+
+
+def test_who_shuts_down_sends_clients_to_another_connection() -> None:
+    answer = shutting_down("m")
+    assert (answer.status, answer.code) == (503, "shutting_down")
+    assert answer.headers == ((b"retry-after", b"5"), (b"connection", b"close"))
 
 
 def test_overload_says_when_to_come_back() -> None:

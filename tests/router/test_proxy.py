@@ -100,6 +100,9 @@ async def test_draining_ends_when_the_last_answer_has() -> None:
         await asyncio.sleep(0)
         refused = await router.ask()
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert (
+            refused.headers["connection"] == "close"
+        )  # for the client to find another router by the next one
         assert (await router.client.get("/readyz")).status_code == 503
         assert not draining.done()
         router.proxy.cut_off()

@@ -19,6 +19,8 @@ from octavo.http.error_codes import ERROR_CODES
 from octavo.http.events import on_one_line
 from octavo.http.headers import Headers
 
+SHUTDOWN_RETRY_AFTER_SECONDS = 5
+
 
 class HttpError(OctavoError):
     """A request is refused for a reason of HTTP's own; error_codes.py has the status."""
@@ -80,6 +82,12 @@ def answer_to(error: Exception) -> ErrorAnswer:
         case EngineError():
             return ErrorAnswer("engine_error", message)
     return ErrorAnswer("internal_error", "The server failed to answer this request; its log says more.")
+
+
+def shutting_down(message: str) -> ErrorAnswer:
+    """The client is to come back by another connection, which may lead to somebody else."""
+    answer = overloaded(message, "shutting_down", SHUTDOWN_RETRY_AFTER_SECONDS)
+    return dataclasses.replace(answer, headers=(*answer.headers, (b"connection", b"close")))
 
 
 def overloaded(message: str, code: str, retry_after_seconds: int) -> ErrorAnswer:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import OctavoError
 from octavo.http.body import ClientGone, check_json_head, read_json_body
-from octavo.http.errors import ErrorAnswer, answer_to, overloaded
+from octavo.http.errors import ErrorAnswer, answer_to, shutting_down
 from octavo.http.interruption import Interruptible, Interruption, Lifetimes
 from octavo.http.outlet import AnswerOutlet
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
@@ -25,7 +25,7 @@ from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader, RoutedRequest
 from octavo.router.routing import Router
 
-SHUTTING_DOWN = overloaded("The router is shutting down.", "shutting_down", retry_after_seconds=5)
+SHUTTING_DOWN = shutting_down("The router is shutting down.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

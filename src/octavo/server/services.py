@@ -11,7 +11,7 @@ from octavo.core.messages import EngineStats
 from octavo.core.sampling_params import SamplingParams
 from octavo.engine.client import EngineClient
 from octavo.http.body import read_json_body
-from octavo.http.errors import ErrorAnswer, overloaded
+from octavo.http.errors import ErrorAnswer, shutting_down
 from octavo.metrics.engine_metrics import EngineMetrics
 from octavo.server.cache_events import CacheMirror
 from octavo.server.channels import Channels
@@ -19,8 +19,6 @@ from octavo.server.prompts import PromptEncoder
 from octavo.server.served_model import ServedModel
 from octavo.text.chat_abilities import ChatAbilities
 from octavo.text.text_stream import TextStream
-
-DRAIN_RETRY_AFTER_SECONDS = 5
 
 
 class Drain:
@@ -33,8 +31,7 @@ class Drain:
         self.has_begun = True
 
     def answer(self, reason: str = "The server is shutting down.") -> ErrorAnswer:
-        answer = overloaded(reason, "shutting_down", DRAIN_RETRY_AFTER_SECONDS)
-        return dataclasses.replace(answer, headers=(*answer.headers, (b"connection", b"close")))
+        return shutting_down(reason)
 
 
 class NewText(Protocol):
