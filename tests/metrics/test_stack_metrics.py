@@ -42,6 +42,10 @@ def test_servers_and_models_by_the_names_of_production_stack(has_engines_names: 
             'vllm:num_requests_running{server="http://b:1"}': "0.0",
         }
     assert told == expected
+    rows.append(msgspec.structs.replace(BUSY, is_up=False, num_received=12))  # which leaves, at the same URL
+    told = dict(line.split() for line in generate_latest(registry).decode().splitlines() if line[0] != "#")
+    assert told['vllm:num_decoding_requests{server="http://a:1"}'] == "6.0"
+    assert told['vllm:healthy_pods_total{server="http://a:1"}'] == "1.0"
     rows.remove(LOST)
     assert "http://b:1" not in generate_latest(registry).decode()
 
@@ -54,3 +58,10 @@ def test_a_rate_is_of_the_last_minute() -> None:
     assert rate.observe(1120, 90.0) == 1.0  # since 30 s
     assert rate.observe(1120, 90.0) == 1.0  # a second look in the same instant
     assert rate.observe(1120, 1000.0) == 0.0  # since the look before
+
+
+def test_a_server_that_leaves_and_joins_again_has_no_rate_below_nothing() -> None:
+    rate = RecentRate()
+    rate.observe(1000, 0.0)
+    assert rate.observe(5, 10.0) == 0.0
+    assert rate.observe(25, 20.0) == 2.0

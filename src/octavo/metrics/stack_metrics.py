@@ -26,6 +26,16 @@ class ServerCounts(msgspec.Struct, frozen=True):
     num_prompts: int
     num_received: int
 
+    def __add__(self, other: "ServerCounts") -> "ServerCounts":
+        """At the same URL."""
+        return ServerCounts(
+            self.url,
+            self.is_up or other.is_up,
+            self.num_requests + other.num_requests,
+            self.num_prompts + other.num_prompts,
+            self.num_received + other.num_received,
+        )
+
 
 class StackMetrics(Collector):
     def __init__(
@@ -49,7 +59,7 @@ class StackMetrics(Collector):
         return []  # nothing is looked at before the first scrape
 
     def collect(self) -> Iterator[Metric]:
-        rows = self._servers()
+        rows = _by_url(self._servers())
         num_requests = {row.url: row.num_requests for row in rows}
         num_prompts = {row.url: row.num_prompts for row in rows}
         num_answering = {url: num_requests[url] - num_prompts[url] for url in num_requests}
@@ -74,6 +84,15 @@ class StackMetrics(Collector):
         return {row.url: self._rates[row.url].observe(row.num_received, now) for row in rows}
 
 
+def _by_url(rows: Sequence[ServerCounts]) -> list[ServerCounts]:
+    """One row each: one that leaves may have the URL of one that has joined."""
+    found: dict[str, ServerCounts] = {}
+    for row in rows:
+        other = found.get(row.url)
+        found[row.url] = row if other is None else other + row
+    return list(found.values())
+
+
 def _gauge(name: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     """values: by the server's URL."""
     family = GaugeMetricFamily(f"vllm:{name}", text, labels=["server"])
@@ -91,6 +110,8 @@ class RecentRate:
     def observe(self, count: int, now: float) -> float:
         """Per second, since the newest look that is a window old, or the first; 0 at the first."""
         seen = self._seen
+        if seen and count < seen[-1][1]:
+            seen.clear()  # it is counted anew
         if not seen or now > seen[-1][0]:
             seen.append((now, count))
         while len(seen) > 2 and seen[1][0] <= now - WINDOW_SECONDS:
