@@ -52,6 +52,15 @@ async def test_its_lines_are_handed_on_and_it_is_asked_to_end() -> None:
     assert (watcher.member.exit_code, watcher.member.ended.is_set()) == (-signal.SIGTERM, True)
 
 
+async def test_whatever_signal_it_dies_of_it_is_started_again() -> None:
+    watcher = Watcher("import os; os.kill(os.getpid(), 40)")
+    task = asyncio.create_task(watcher.member.run())
+    await until(lambda: watcher.member.num_starts == 2)
+    watcher.member.stop()
+    await task
+    assert any(reason.startswith("was killed by signal 40;") for reason in watcher.reasons)
+
+
 async def test_one_that_dies_is_started_again_and_waits_longer_each_time() -> None:
     watcher = Watcher("print('no such file', flush=True); raise SystemExit(3)")
     task = asyncio.create_task(watcher.member.run())

@@ -158,7 +158,7 @@ class Member:
         if code is None:
             return f"cannot be started: {self.last_line}"
         if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
+            return f"was killed by {_signal_name(-code)}"
         return f"ended with exit code {code}" + (f": {self.last_line}" if self.last_line else "")
 
     def become(self, state: str, reason: str) -> None:
@@ -202,6 +202,11 @@ class Member:
     def _signal(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
+
+
+def _signal_name(number: int) -> str:
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")  # those for real time have no names
 
 
 def _resolve(future: "asyncio.Future[int]", code: int) -> None:
