@@ -4,6 +4,7 @@ import gc
 import itertools
 import pathlib
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -163,6 +164,15 @@ def test_of_a_call_that_is_refused_nothing_is_computed(llm: LLM) -> None:
     assert not llm._core.has_work
 
 
+@pytest.fixture
+def pythons_own_handler() -> Iterator[None]:
+    """Whoever starts a process in the background of a shell has it ignore Ctrl-C."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("pythons_own_handler")
 def test_ctrl_c_ends_a_call_between_two_steps(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = llm.generate("Once upon a time", GREEDY)[0]
     made, step = [], llm._core.step

@@ -1,4 +1,6 @@
+import gc
 import random
+import weakref
 
 import pytest
 
@@ -116,6 +118,18 @@ def test_one_that_is_new_is_like_the_others() -> None:
             times.observe(endpoint, "m", work, 0.01)
     usual = times.rates(others[0], "m").predict(work)
     assert times.rates(new, "m").predict(work) == pytest.approx(usual, rel=0.1)
+
+
+def test_who_is_gone_is_not_held() -> None:
+    times, everybody = FirstTokenTimes(Clock()), endpoints(2)
+    learn(times, dict.fromkeys(everybody, 1.0))
+    for endpoint in everybody:
+        times.rates(endpoint, "m")
+    known = weakref.ref(everybody[0])
+    times.forget(everybody.pop(0))
+    del endpoint
+    gc.collect()
+    assert known() is None
 
 
 def test_models_are_told_apart() -> None:

@@ -117,6 +117,11 @@ class FirstTokenTimes:
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
         fit.observe((1.0, *work), seconds / math.exp(log_slowness), elapsed=self._elapsed(model))
 
+    def forget(self, endpoint: Endpoint) -> None:
+        """It is gone, and may be forgotten by everybody."""
+        for key in [key for key in self._rates if key[0] is endpoint]:
+            del self._rates[key]
+
     def _elapsed(self, model: str) -> float:
         """Seconds since the last observation: by time and not by their number the formula drifts, for in a
         large fleet a few hundred observations are one second, in which all prompts may be alike."""

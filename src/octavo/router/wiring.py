@@ -59,7 +59,7 @@ class RunningRouter:
         metrics, knowledge = RouterMetrics(), Knowledge()
         on_demand = OnDemandModels(frozenset(config.on_demand_models), config.start_seconds)
         endpoints = EndpointSet([], Aliases(config.aliases), on_demand)
-        membership = _membership(config, endpoints, metrics, say)
+        membership = _membership(config, endpoints, metrics, knowledge, say)
         router = Router(
             endpoints,
             all_policies(knowledge),
@@ -179,13 +179,17 @@ class Watches:
         return beside
 
 
-def _membership(config: RouterConfig, endpoints: EndpointSet, metrics: RouterMetrics, say: Say) -> Membership:
+def _membership(
+    config: RouterConfig, endpoints: EndpointSet, metrics: RouterMetrics, knowledge: Knowledge, say: Say
+) -> Membership:
     """With those whom the options name. Raises StartError."""
 
     def on_change(endpoint: Endpoint, what: str) -> None:
         say(f"endpoint {endpoint.name} ({endpoint.url}) {what}")
-        if what == "is gone" and membership.get(endpoint.name) is None:
-            metrics.forget_endpoint(endpoint.name)
+        if what == "is gone":
+            knowledge.times.forget(endpoint)
+            if membership.get(endpoint.name) is None:
+                metrics.forget_endpoint(endpoint.name)
 
     membership = Membership(endpoints, connect_seconds=config.connect_seconds)
     num_regular = len(config.endpoints)
