@@ -188,29 +188,44 @@ void Executor::forward_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
   self.kernels_.thread_begin();
-  const Range range = self.phase_range_;
-  if (range.begin == 0)
-    self.items_[0].run_in_order(self.step_.num_copies + self.step_.num_new_blocks,
-                                [&](int item) { self.clear_and_restore(item); });
-  for (int i = range.begin; i < range.end; i++) {
-    const Phase &phase = self.phases_[i];
-    self.team_.barrier().wait();
-    if (thread == 0)
-      self.clock_.enter(self.step_phase(phase));
-    Items &items = self.items_[i + 1];
-    const int count = self.num_items(phase), size = self.team_.size();
-    if (self.step_phase(phase) == StepPhase::ATTENTION)
-      items.run_in_order_ahead(count, size, [&](int item, int next) {
-        self.run_attention(self.desc_.ops[phase.begin], item, next, thread);
-      });
-    else
-      items.run_in_ranges(count, thread, size, [&](int item) { self.run_item(phase, item, thread); });
-  }
+  self.run_phases_of_job(thread);
   self.kernels_.thread_end();
+}
+
+// From the phase on that the others are at: of a worker that comes late, or again, they may have done some.
+void Executor::run_phases_of_job(int thread) {
+  const Range range = phase_range_;
+  int i = front_.load(std::memory_order_acquire);
+  if (i < range.begin) {
+    const int count = items_[0].count([&] { return step_.num_copies + step_.num_new_blocks; });
+    const int ran = items_[0].run_in_order(count, [&](int item) { clear_and_restore(item); });
+    if (!team_.finish(items_[0], ran, thread))
+      return;
+    i = range.begin;
+  }
+  for (; i < range.end; i++) {
+    if (thread == 0)
+      clock_.enter(step_phase(phases_[i]));
+    if (!team_.finish(items_[i + 1], run_items(phases_[i], items_[i + 1], thread), thread))
+      return;
+    if (thread == 0)
+      front_.store(i + 1, std::memory_order_release);
+  }
+}
+
+// Returns how many of them this thread has run.
+int Executor::run_items(const Phase &phase, Items &items, int thread) {
+  const int count = items.count([&] { return num_items(phase); });
+  if (step_phase(phase) == StepPhase::ATTENTION)
+    return items.run_in_order_ahead(count, team_.size(), [&](int item, int next) {
+      run_attention(desc_.ops[phase.begin], item, next, thread);
+    });
+  return items.run_in_ranges(count, thread, team_.size(), [&](int item) { run_item(phase, item, thread); });
 }
 
 // phases: those that the job runs.
 void Executor::run_job(void (*job)(void *, int), Range phases, bool keep_warm) {
+  front_.store(phases.begin == 0 ? -1 : phases.begin, std::memory_order_relaxed);
   items_[0].reset(team_.size());
   for (int i = phases.begin; i < phases.end; i++)
     items_[i + 1].reset(team_.size());
@@ -238,7 +253,7 @@ int Executor::num_items(const Phase &phase) const {
   if (phase.is_gated)
     return gated_items(phase);
   if (op.kind == OpKind::EXPERT_LINEAR)
-    return expert_items(op) * (int)busy_experts_.size();
+    return expert_items(op) * num_busy_experts_.load(std::memory_order_relaxed);
   if (op.kind == OpKind::ATTENTION)
     return (int)tiles_.size() * op.as<AttentionAttrs>().num_kv_heads;
   if (op.kind != OpKind::LINEAR)

@@ -1,6 +1,7 @@
 // Runs a program: one call per step on a persistent team, dynamic items per op. Nothing is allocated after
 // construction.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,8 +27,7 @@ public:
   const void *buffer(int32_t index, int64_t *stride) const;
 
 private:
-  // A step of the forward pass between two barriers: ops [begin, end) run on the same item by the same
-  // thread.
+  // What is done before the next begins: ops [begin, end), which run on the same item by the same thread.
   // begin == end: rows are put in order of their experts, for the DISPATCH that follows.
   struct Phase {
     int32_t begin, end;
@@ -92,6 +92,8 @@ private:
   void sample_output(int output, int thread);
   void score(int output, int row, int32_t token, int32_t num_logprobs);
   void run_job(void (*job)(void *, int), Range phases, bool keep_warm);
+  void run_phases_of_job(int thread);
+  int run_items(const Phase &phase, Items &items, int thread);
   static void forward_job(void *self, int thread);
   static void score_job(void *self, int thread);
   static void sample_job(void *self, int thread);
@@ -121,6 +123,7 @@ private:
   StepDesc step_{};
   ResultDesc results_{};
   Range phase_range_{}, head_range_{};
+  std::atomic<int> front_{0};   // the phase that member 0 of the team is at; -1: before the first
   int32_t num_body_phases_ = 0; // before the head
   int32_t logits_phase_ = 0;
   std::vector<ColumnBest> column_best_; // [max_seqs][num_head_items], of the outputs that are sampled
@@ -132,6 +135,7 @@ private:
   // Pairs of a row and one of its experts, numbered row by row: pair of a dispatched row, dispatched row of a
   // pair; the first dispatched row of each expert and one more; the experts that have rows.
   std::vector<int32_t> pair_of_, place_of_, expert_begin_, busy_experts_;
+  std::atomic<int32_t> num_busy_experts_{0}; // also read by who is late, and then not used
   std::vector<SampledOutput> sampled_;
   const uint32_t *masks_ = nullptr;
   Team team_;

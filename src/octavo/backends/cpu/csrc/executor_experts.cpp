@@ -22,6 +22,7 @@ void Executor::order_by_expert(const OpDesc &dispatch) {
       busy_experts_.push_back(expert);
     expert_begin_[expert + 2] += expert_begin_[expert + 1];
   }
+  num_busy_experts_.store((int32_t)busy_experts_.size(), std::memory_order_relaxed);
   // Entry e + 1 moves from the first place of expert e to the one behind its last: the first of e + 1.
   for (int pair = 0; pair < num_pairs; pair++) {
     const int place = expert_begin_[expert_of(pair) + 1]++;

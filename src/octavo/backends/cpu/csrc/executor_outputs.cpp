@@ -107,14 +107,16 @@ void Executor::pool(Range outputs) {
     }
 }
 
-void Executor::score_job(void *context, int) {
+void Executor::score_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
   const Range range = self.head_range_;
-  self.items_[0].run_in_order(range.end - range.begin, [&](int row) {
+  const int count = self.items_[0].count([&] { return range.end - range.begin; });
+  const int ran = self.items_[0].run_in_order(count, [&](int row) {
     const int output = range.begin + row;
     self.score(output, row, self.step_.target[output], self.step_.num_logprobs[output]);
   });
+  self.team_.finish(self.items_[0], ran, thread);
 }
 
 // Writes a token that is to be reported with its logprobs to the results of an output.
@@ -142,8 +144,10 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
 void Executor::sample_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
-  self.items_[0].run_in_order((int)self.first_sampled_.size(),
-                              [&](int item) { self.sample_slot(self.first_sampled_[item], thread); });
+  const int count = self.items_[0].count([&] { return (int)self.first_sampled_.size(); });
+  const int ran = self.items_[0].run_in_order(
+      count, [&](int item) { self.sample_slot(self.first_sampled_[item], thread); });
+  self.team_.finish(self.items_[0], ran, thread);
 }
 
 // A slot's outputs from its first on: a token after each draft that was right, and so long as there is one.

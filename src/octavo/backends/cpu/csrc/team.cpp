@@ -13,7 +13,7 @@ namespace octavo {
 
 namespace {
 
-constexpr int SPIN_MICROSECONDS = 30;
+constexpr auto SPIN = std::chrono::microseconds(30);
 constexpr int PAUSES_PER_CLOCK = 32;
 
 void pause() {
@@ -24,52 +24,51 @@ void pause() {
 #endif
 }
 
+// Whether it came true in time.
+template <class Condition> bool spin_until(Condition &&is_true) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + SPIN;
+  do {
+    for (int i = 0; i < PAUSES_PER_CLOCK; i++) {
+      if (is_true())
+        return true;
+      pause();
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+// event is advanced after whatever may make it true.
+template <class Condition> void wait_until(Event &event, Condition &&is_true) {
+  if (spin_until(is_true))
+    return;
+  for (uint32_t seen = event.value(); !is_true(); seen = event.value())
+    event.sleep_past(seen);
+}
+
 } // namespace
 
 void Event::advance() {
   word_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0)
+  if (sleepers_.load(std::memory_order_seq_cst) > 0 && sleepers_.exchange(0) > 0)
     syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-void Event::wait_past(uint32_t seen, int spin_microseconds) {
-  using clock = std::chrono::steady_clock;
-  if (spin_microseconds > 0) {
-    const auto end = clock::now() + std::chrono::microseconds(spin_microseconds);
-    do {
-      for (int i = 0; i < PAUSES_PER_CLOCK; i++) {
-        if (word_.load(std::memory_order_acquire) != seen)
-          return;
-        pause();
-      }
-    } while (clock::now() < end);
-  }
-  sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  while (word_.load(std::memory_order_seq_cst) == seen)
+void Event::sleep_past(uint32_t seen) {
+  while (word_.load(std::memory_order_seq_cst) == seen) {
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
     syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
-  sleepers_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void Barrier::wait() {
-  if (size_ == 1)
-    return;
-  const uint32_t seen = released_.value();
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    released_.advance();
-  } else {
-    released_.wait_past(seen, SPIN_MICROSECONDS);
   }
 }
 
-Team::Team(int num_threads) : barrier_(num_threads) {
+Team::Team(int num_threads) {
   for (int thread = 1; thread < num_threads; thread++)
     workers_.emplace_back([this, thread] { work(thread); });
 }
 
 Team::~Team() {
   is_closing_.store(true);
-  started_.advance();
+  progress_.advance();
   for (std::thread &worker : workers_)
     worker.join();
 }
@@ -78,20 +77,51 @@ void Team::run(Job job, void *context, bool keep_warm) {
   job_ = job;
   context_ = context;
   keep_warm_.store(keep_warm, std::memory_order_relaxed);
-  started_.advance();
+  is_open_.store(true, std::memory_order_seq_cst);
+  progress_.advance();
   job(context, 0);
-  barrier_.wait();
+  is_open_.store(false, std::memory_order_seq_cst);
+  wait_until(left_, [this] { return num_inside_.load(std::memory_order_seq_cst) == 0; });
+}
+
+bool Team::finish(Items &items, int32_t ran, int thread) {
+  if (items.add_done(ran)) {
+    progress_.advance();
+    return true;
+  }
+  const auto are_done = [&] { return items.are_done(); };
+  if (thread > 0)
+    return spin_until(are_done);
+  wait_until(progress_, are_done);
+  return true;
+}
+
+// A worker that finds the job closed has not read what it is about, and does not.
+bool Team::enter() {
+  num_inside_.fetch_add(1, std::memory_order_seq_cst);
+  if (is_open_.load(std::memory_order_seq_cst))
+    return true;
+  leave();
+  return false;
+}
+
+void Team::leave() {
+  num_inside_.fetch_sub(1, std::memory_order_seq_cst);
+  left_.advance();
 }
 
 void Team::work(int thread) {
-  uint32_t seen = 0;
   for (;;) {
-    started_.wait_past(seen, keep_warm_.load(std::memory_order_relaxed) ? SPIN_MICROSECONDS : 0);
+    const uint32_t seen = progress_.value(); // before looking for what it announces
     if (is_closing_.load())
       return;
-    seen = started_.value();
-    job_(context_, thread);
-    barrier_.wait();
+    if (enter()) {
+      job_(context_, thread);
+      leave();
+    }
+    const bool is_warm = keep_warm_.load(std::memory_order_relaxed);
+    if (!is_warm || !spin_until([&] { return progress_.value() != seen; }))
+      progress_.sleep_past(seen);
   }
 }
 

@@ -1,13 +1,17 @@
 // A persistent team of threads that run one function together. The calling thread is member 0.
 //
-// Waiting is a bounded spin, then a futex, also inside a job: two spinning teams on the same cores would slow
-// each other by an order of magnitude, a bounded spin costs nothing when alone. Between jobs the members
-// park.
+// Nobody waits for a thread that has no work of the others in its hands: where a machine is shared, a worker
+// may not be run for milliseconds, and then the rest do its share. It joins again where they are by then.
+//
+// Waiting is a bounded spin, then a futex: two spinning teams on the same cores would slow each other by an
+// order of magnitude, a bounded spin costs nothing when alone. Between jobs the workers park.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
+
+#include "items.h"
 
 namespace octavo {
 
@@ -15,27 +19,17 @@ namespace octavo {
 class alignas(64) Event {
 public:
   uint32_t value() const { return word_.load(std::memory_order_acquire); }
-  void advance();                                       // changes the word and wakes who sleeps on it
-  void wait_past(uint32_t seen, int spin_microseconds); // returns when the word is no longer `seen`
+  void advance();                 // changes the word and wakes who sleeps on it
+  void sleep_past(uint32_t seen); // returns when the word is no longer `seen`
 
 private:
   std::atomic<uint32_t> word_{0};
-  std::atomic<int> sleepers_{0};
-};
-
-class Barrier {
-public:
-  explicit Barrier(int size) : size_(size) {}
-  void wait();
-
-private:
-  const int size_;
-  alignas(64) std::atomic<int> arrived_{0};
-  Event released_;
+  std::atomic<int> sleepers_{0}; // that nobody has woken yet
 };
 
 class Team {
 public:
+  // Of a worker it may return before all is done: it is called again when there is more to do.
   using Job = void (*)(void *context, int thread);
 
   explicit Team(int num_threads);
@@ -44,18 +38,26 @@ public:
   Team &operator=(const Team &) = delete;
 
   int size() const { return (int)workers_.size() + 1; }
-  // Runs job on every member and returns when all are done. With keep_warm the members spin a moment before
-  // they park, because another job follows at once.
+
+  // Runs job on the members and returns when member 0 has ended it and no worker is in it any more. With
+  // keep_warm the workers spin a moment before they park, because another job follows at once.
   void run(Job job, void *context, bool keep_warm);
-  Barrier &barrier() { return barrier_; }
+
+  // Within a job, when no items are left to take, of which `thread` has run `ran`: waits until all `count`
+  // are done. False: a worker has waited long enough; it leaves the job, which goes on without it.
+  bool finish(Items &items, int32_t ran, int thread);
 
 private:
   void work(int thread);
+  bool enter();
+  void leave();
 
-  Barrier barrier_;
-  Event started_;
+  Event progress_; // a job has begun, or items of it are done
+  Event left_;     // a worker has left a job
   Job job_ = nullptr;
   void *context_ = nullptr;
+  std::atomic<bool> is_open_{false}; // workers may enter the job
+  std::atomic<int> num_inside_{0};   // workers that have
   std::atomic<bool> keep_warm_{false};
   std::atomic<bool> is_closing_{false};
   std::vector<std::thread> workers_;
