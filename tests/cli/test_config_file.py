@@ -34,6 +34,8 @@ def test_an_empty_file_sets_nothing(serve: Serve, tmp_path: pathlib.Path) -> Non
         ("12: 1", "there is no option 12."),
         ("- port", "must hold one option per line"),
         ("a: [", "is not valid YAML in line"),
+        ("port: 2026-13-45", "has a value that YAML cannot read: month must be in 1..12."),
+        ("[" * 100_000, "is not valid YAML."),
         ("port: abc", "port is 'abc'; allowed: a whole number."),
         ("port: 99999", "--port is 99999; allowed: 0 to 65535."),
     ),

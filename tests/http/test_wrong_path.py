@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from octavo.http.wrong_path import complaint_about, nearest, public_paths
+from octavo.http.wrong_path import complaint_about, nearest_path, public_paths
 
 KNOWN = ["/", "/v1", "/v1/chat/completions", "/v1/completions", "/v1/models", "/score", "/v1/score", "/livez"]
 
@@ -26,7 +26,7 @@ KNOWN = ["/", "/v1", "/v1/chat/completions", "/v1/completions", "/v1/models", "/
     ],
 )
 def test_what_is_near(path: str, expected: str | None) -> None:
-    assert nearest(path, KNOWN) == expected
+    assert nearest_path(path, KNOWN) == expected
 
 
 async def nothing(request: Request) -> Response:

@@ -1,15 +1,15 @@
 """--config FILE: options from YAML. What the command line says too, the command line decides."""
 
-import difflib
 import pathlib
 from typing import Any
 
 import cyclopts
-import yaml
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from octavo.core.errors import StartError
+from octavo.core.nearest import nearest
+from octavo.core.yaml_text import YamlError, load_yaml
 
 
 class ConfigFile:
@@ -31,13 +31,13 @@ class ConfigFile:
 
 def _read(path: pathlib.Path) -> dict[Any, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"), "valid YAML")
     except OSError as error:
         raise StartError(f"--config {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" in line {mark.line + 1}"
-        raise StartError(f"--config {path} is not valid YAML{where}.") from None
+    except UnicodeDecodeError:
+        raise StartError(f"--config {path} is not valid YAML.") from None
+    except YamlError as error:
+        raise StartError(f"--config {path} {error}.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -49,6 +49,6 @@ def _check_key(key: object, known: set[str], path: pathlib.Path) -> None:
     name = str(key).replace("_", "-")
     if name in known:
         return
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    near = nearest(name, known)
+    hint = f" Did you mean {near}?" if near else ""
     raise StartError(f"--config {path}: there is no option {key}.{hint}")

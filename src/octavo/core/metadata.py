@@ -9,7 +9,7 @@ from typing import Any
 
 from octavo.core.errors import ModelFileError
 
-_LARGEST_NUMBER = 1e30  # products of a few such numbers are finite, in double precision
+LARGEST_NUMBER = 1e30  # products of a few such numbers are finite, in double precision
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class ModelMetadata:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, value, "a number")
-        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
-            raise self.error(key, value, f"a number up to {_LARGEST_NUMBER:g}")
+        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            raise self.error(key, value, f"a number up to {LARGEST_NUMBER:g}")
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:

@@ -5,7 +5,6 @@ told at once.
 """
 
 import dataclasses
-import difflib
 import math
 import pathlib
 import re
@@ -15,6 +14,8 @@ from typing import TypeVar
 import yaml
 
 from octavo.core.errors import StartError
+from octavo.core.nearest import nearest
+from octavo.core.yaml_text import VALUE_ERRORS
 
 MAX_FILE_BYTES = 1 << 20
 _ECHO_LIMIT = 60  # characters of a wrong value repeated
@@ -22,9 +23,6 @@ _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b?)", re.IGNORECASE)
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|h|)")
-
-_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
-"""Raised for a date or a tagged value that is none, and for a node that contains itself."""
 
 DURATIONS = "a time like 30s, 5m or 1h"
 
@@ -215,8 +213,8 @@ class Fields:
     def close(self) -> None:
         """What has not been taken is not a field."""
         for name in self._nodes.keys() - self._taken:
-            nearest = difflib.get_close_matches(name, self._taken, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(sorted(self._taken))}"
+            near = nearest(name, self._taken)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(self._taken))}"
             self.complain(name, f"is not a field; {hint}")
 
     def _take(self, name: str) -> object:
@@ -227,7 +225,7 @@ class Fields:
     def _value(self, node: yaml.Node) -> object:
         try:
             value: object = yaml.SafeLoader("").construct_object(node, deep=True)
-        except _UNREADABLE:
+        except (yaml.YAMLError, *VALUE_ERRORS):  # a node that contains itself, a value that is none
             return str(node.value) if isinstance(node, yaml.ScalarNode) else {}
         return value
 

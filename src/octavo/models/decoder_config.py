@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from octavo.core.errors import ModelFileError
-from octavo.core.metadata import ModelMetadata
+from octavo.core.metadata import LARGEST_NUMBER, ModelMetadata
 from octavo.models.architecture import Activation, Architecture, LayerKind
 from octavo.models.lowering import lower
 from octavo.models.rotary import (
@@ -42,7 +42,6 @@ _LAYER_NAMES = {
     "up": "mlp.up_proj.weight",
     "down": "mlp.down_proj.weight",
 }
-_LARGEST_FACTOR = 1e30  # of those that frequencies are divided by
 _ACTIVATIONS = {
     "silu": Activation.SILU,
     "swish": Activation.SILU,
@@ -211,7 +210,7 @@ def _longrope(settings: ModelMetadata, stretch: float, original: int, dim: int) 
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST_FACTOR
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LARGEST_NUMBER
 
 
 def _activation(config: ModelMetadata) -> Activation:

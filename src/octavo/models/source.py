@@ -1,12 +1,12 @@
 """Where a model comes from: a path, a name of the catalogue, or a hub id. Fetched once, into OCTAVO_HOME."""
 
-import difflib
 import os
 import pathlib
 import re
 import time
 
 from octavo.core.errors import ModelFileError
+from octavo.core.nearest import nearest
 from octavo.core.split_name import model_stem
 from octavo.models import hub, packages
 from octavo.models.catalog import CATALOG, find
@@ -95,8 +95,8 @@ def _no_such(model: str) -> str:
     names = [named.name for named in CATALOG]
     if model.endswith(".gguf") or "/" in model:
         return f"{model}: no such file."
-    nearest = difflib.get_close_matches(model.lower(), names, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known by name: {', '.join(names)};"
+    near = nearest(model.lower(), names)
+    hint = f"did you mean {near}?" if near else f"known by name: {', '.join(names)};"
     return (
         f"There is no model {model!r}; {hint} a GGUF file, a model's folder, or a hub's org/name is one too."
     )

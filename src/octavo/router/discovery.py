@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from octavo.core.errors import OctavoError, StartError
+from octavo.core.yaml_text import YamlError, load_yaml
 from octavo.router.membership import EndpointSpec, Membership
 
 MAX_FILE_BYTES = 1 << 20
 DNS_SCHEME = "dns"
 _FIELDS = ("url", "name", "models", "standby")
-_UNREADABLE = (ValueError, LookupError, AttributeError)  # PyYAML's, of a date or a tagged value that is none
 
 
 class FileWatch:
@@ -79,13 +77,9 @@ class FileWatch:
 def parse_endpoints(text: str) -> list[EndpointSpec]:
     """Raises StartError, naming the entry and the field."""
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" in line {place.line + 1}" if place is not None else ""
-        raise StartError(f"it is not YAML{where}.") from None
-    except _UNREADABLE as error:
-        raise StartError(f"it has a value that YAML cannot read: {error}.") from None
+        document = load_yaml(text)
+    except YamlError as error:
+        raise StartError(f"it {error}.") from None
     if not isinstance(document, dict) or set(document) != {"endpoints"}:
         raise StartError("it must have one field, endpoints.")
     entries = document["endpoints"]

@@ -1,7 +1,6 @@
 """JSON bytes to one kind of request, or an InvalidRequestError that names the field."""
 
 import dataclasses
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ import msgspec
 import msgspec.inspect
 
 from octavo.core.errors import ECHO_LIMIT, InvalidRequestError
+from octavo.core.nearest import nearest
 from octavo.http.body import UNREADABLE, not_json, of_shape
 from octavo.http.errors import HttpError
 from octavo.server.parameters import Kind, Parameter
@@ -121,7 +121,7 @@ def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Param
 
 def _unknown(name: str, known: Collection[str] = ()) -> InvalidRequestError:
     shown = name[:ECHO_LIMIT]
-    near = next(iter(difflib.get_close_matches(shown, known, n=1)), None)
+    near = nearest(shown, known)
     advice = ". No field is ignored: leave it out." if near is None else f"; the nearest is {near}."
     return InvalidRequestError(
         f"{shown} is not a parameter here{advice}",
