@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from octavo.config import Environment, RouterConfig
+from octavo.http import process
 from octavo.http.listener import listen
 from octavo.router import run
 from octavo.router.options import RouteOptions
@@ -25,9 +26,15 @@ def options(*urls: str, **fields: Any) -> RouteOptions:
     return RouteOptions(RouterConfig(**{**defaults, **fields}), environment, is_terminal=False)
 
 
-async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(run, "say", said.append)
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    for module in (process, run):
+        monkeypatch.setattr(module, "say", lines.append)
+    return lines
+
+
+async def test_it_serves_drains_and_stops(said: list[str]) -> None:
     async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
         with listen("127.0.0.1", 0) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
@@ -54,9 +61,9 @@ async def test_it_serves_drains_and_stops(monkeypatch: pytest.MonkeyPatch) -> No
     assert said[-1] == "stopped"
 
 
-async def test_who_is_not_there_at_the_start_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(run, "say", said.append)
+async def test_who_is_not_there_at_the_start_is_named_once(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.2)
     async with fake_servers(1) as (server,):
         with listen("127.0.0.1", 0) as listener:
@@ -73,9 +80,7 @@ async def test_who_is_not_there_at_the_start_is_named_once(monkeypatch: pytest.M
     assert line.startswith(f"endpoint r1 ({absent}) is not ready yet: ")
 
 
-async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(run, "say", said.append)
+async def test_a_second_signal_cuts_answers_off_and_tells_them(said: list[str]) -> None:
     async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
         server.behaviour = fake_server.stall
         with listen("127.0.0.1", 0) as listener:
@@ -96,9 +101,7 @@ async def test_a_second_signal_cuts_answers_off_and_tells_them(monkeypatch: pyte
     assert said[-1] == "stopped: 1 request cut off"
 
 
-async def test_an_operator_manages_endpoints_on_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(run, "say", said.append)
+async def test_an_operator_manages_endpoints_on_another_port(said: list[str]) -> None:
     fields = {"admin_port": 0, "admin_key": "operator", "api_key": "client"}
     async with fake_servers(1) as (server,), httpx2.AsyncClient() as client:
         with listen("127.0.0.1", 0) as listener, listen("127.0.0.1", 0) as admin_listener:

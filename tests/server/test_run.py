@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from octavo.core.errors import StartError
 from octavo.core.request import FinishReason
+from octavo.http import process
 from octavo.http.listener import listen
 from octavo.http.process import StopSignals
 from octavo.server import run
@@ -51,7 +52,8 @@ class Server:
         is_ready = asyncio.Event()
         monkeypatch.setattr(run, "start_replica", start_replica)
         monkeypatch.setattr(run, "_settle", lambda replica: is_ready.set())
-        monkeypatch.setattr(run, "say", self.said.append)
+        for module in (run, process):
+            monkeypatch.setattr(module, "say", self.said.append)
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/completions"
         self.task = asyncio.create_task(serve(Options(self._drain_seconds), listener))

@@ -10,7 +10,7 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from octavo.core.counted import counted
@@ -68,6 +68,17 @@ def drain_notice(seconds: float, num_requests: int) -> str:
 def end_notice(num_requests: int) -> str:
     """What is said at the end, with so many still running."""
     return f"stopped: {counted(num_requests, 'request')} cut off" if num_requests else "stopped"
+
+
+async def drain(
+    draining: Coroutine[Any, Any, Any], signals: "StopSignals", seconds: float, num_running: Callable[[], int]
+) -> None:
+    """Until draining, which takes these seconds at most, has ended, or a second signal; and say so."""
+    say(drain_notice(seconds, num_running()))
+    task = asyncio.create_task(draining)
+    await wait_for_any(task, signals.second.wait())
+    task.cancel()
+    say(end_notice(num_running()))
 
 
 class StopSignals:

@@ -10,15 +10,7 @@ from octavo import __version__
 from octavo.core.counted import counted
 from octavo.http.http_server import HttpServer
 from octavo.http.listener import listen, url_of
-from octavo.http.process import (
-    StopSignals,
-    drain_notice,
-    end_notice,
-    say,
-    set_up,
-    spare_the_collector,
-    wait_for_any,
-)
+from octavo.http.process import StopSignals, drain, say, set_up, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.router.endpoints import EndpointSet
 from octavo.router.options import RouteOptions
@@ -65,11 +57,7 @@ async def serve(
     await wait_for_any(serving[0], signals.first.wait())
     telling.cancel()
     proxy = router.proxy
-    say(drain_notice(drain_seconds, proxy.num_running))
-    draining = asyncio.create_task(proxy.drain(drain_seconds))
-    await wait_for_any(draining, signals.second.wait())
-    draining.cancel()
-    say(end_notice(proxy.num_running))
+    await drain(proxy.drain(drain_seconds), signals, drain_seconds, lambda: proxy.num_running)
     router.stop()
     proxy.cut_off()
     for server, _ in servers:

@@ -13,14 +13,7 @@ from octavo.engine.client import EngineClient
 from octavo.engine.resources import available_cores
 from octavo.http.http_server import HttpServer
 from octavo.http.listener import url_of
-from octavo.http.process import (
-    StopSignals,
-    drain_notice,
-    end_notice,
-    say,
-    spare_the_collector,
-    wait_for_any,
-)
+from octavo.http.process import StopSignals, drain, say, spare_the_collector, wait_for_any
 from octavo.http.tls import Tls
 from octavo.server.boot_report import LABEL_WIDTH, Phases, boot_report
 from octavo.server.options import ServeOptions
@@ -79,9 +72,5 @@ async def _until_end(replica: Replica, signals: StopSignals, drain_seconds: floa
         say(f"octavo: {engine.fatal.result()}")
         return EXIT_ENGINE_GONE
     replica.drain.begin()
-    say(drain_notice(drain_seconds, engine.num_live))
-    draining = asyncio.create_task(engine.drain(drain_seconds))
-    await wait_for_any(draining, signals.second.wait())
-    draining.cancel()
-    say(end_notice(engine.num_live))
+    await drain(engine.drain(drain_seconds), signals, drain_seconds, lambda: engine.num_live)
     return 0
