@@ -13,10 +13,7 @@ namespace {
 // core/step.py, CopyKind
 constexpr int32_t BLOCK_TO_TIER = 0, TIER_TO_BLOCK = 1, BLOCK_TO_BLOCK = 2;
 
-constexpr int ROWS_PER_ITEM = 4;         // of a row-wise op
-constexpr int MIN_QUERIES_PER_TILE = 16; // rows times heads that one attention item computes
-constexpr int MAX_QUERIES_PER_TILE = 128;
-constexpr int TILES_PER_THREAD = 8;
+constexpr int ROWS_PER_ITEM = 4; // of a row-wise op
 
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
@@ -146,30 +143,6 @@ void Executor::make_rows(const StepDesc &step) {
     }
 }
 
-// Long contexts first, so that no thread is left with one at the end.
-void Executor::make_tiles() {
-  tiles_.clear();
-  const auto attention = std::find_if(desc_.ops, desc_.ops + desc_.num_ops,
-                                      [](const OpDesc &op) { return op.kind == OpKind::ATTENTION; });
-  if (attention == desc_.ops + desc_.num_ops)
-    return;
-  const AttentionAttrs &attrs = attention->as<AttentionAttrs>();
-  // Few large tiles read a context less often; several for each thread keep all busy.
-  const int64_t group = attrs.num_heads / attrs.num_kv_heads;
-  const int64_t per_thread =
-      step_.num_tokens * group * attrs.num_kv_heads / (TILES_PER_THREAD * desc_.num_threads);
-  const int64_t queries = std::clamp<int64_t>(per_thread, MIN_QUERIES_PER_TILE, MAX_QUERIES_PER_TILE);
-  const int rows_per_tile = (int)std::max<int64_t>(1, queries / group);
-  for (int r = 0; r < step_.num_requests; r++) {
-    const int rows = step_.query_start[r + 1] - step_.query_start[r];
-    for (int row = 0; row < rows; row += rows_per_tile)
-      tiles_.push_back({r, row, std::min(row + rows_per_tile, rows)});
-  }
-  std::sort(tiles_.begin(), tiles_.end(), [this](const AttentionTile &a, const AttentionTile &b) {
-    return step_.num_computed[a.request] + a.row_end > step_.num_computed[b.request] + b.row_end;
-  });
-}
-
 // Item of the first phase: a fresh block is zeroed, a block copied back from the tier is filled.
 void Executor::clear_and_restore(int item) {
   if (item < step_.num_copies) {
@@ -197,9 +170,8 @@ void Executor::run_phases_of_job(int thread) {
   const Range range = phase_range_;
   int i = front_.load(std::memory_order_acquire);
   if (i < range.begin) {
-    const int count = items_[0].count([&] { return step_.num_copies + step_.num_new_blocks; });
-    const int ran = items_[0].run_in_order(count, [&](int item) { clear_and_restore(item); });
-    if (!team_.finish(items_[0], ran, thread))
+    const auto number = [this] { return step_.num_copies + step_.num_new_blocks; };
+    if (!run_beside_phases(number, [this](int item) { clear_and_restore(item); }, thread))
       return;
     i = range.begin;
   }
@@ -286,93 +258,6 @@ void Executor::run_item(const Phase &phase, int item, int thread) {
     run_rows(desc_.ops[i], begin, end);
 }
 
-Executor::KVTarget Executor::kv_target(const OpDesc &write, int row) {
-  const int32_t position = positions_[row], group = (int32_t)write.as<KVWriteAttrs>().group;
-  const int32_t *table = block_table(group, step_.slot[row_request_[row]]);
-  return {block(table[position / BLOCK_SIZE]), position % BLOCK_SIZE, desc_.kv_groups[group]};
-}
-
-// A step's new tokens each write to many lines that are in no cache: all are asked for at once, before what
-// is to be written is computed.
-void Executor::fetch_kv(const OpDesc &write, int row) {
-  const KVTarget target = kv_target(write, row);
-  kernels_.kv_fetch_row(target.block, target.offset, (int)target.group.num_layers, target.group.format,
-                        write.as<KVWriteAttrs>());
-}
-
-void Executor::run_rows(const OpDesc &op, int begin, int end) {
-  for (int row = begin; row < end; row++)
-    switch (op.kind) {
-    case OpKind::EMBED: {
-      const LinearWeight &table = desc_.weights[op.weight].segments[0];
-      float *target = f32_row(op.output, row);
-      kernels_.unpack_row(table, token_ids_[row], target);
-      kernels_.scale_row_f32(target, target, table.depth, {op.as<EmbedAttrs>().scale, 0.0});
-      break;
-    }
-    case OpKind::NORM:
-      run_norm(op, row);
-      break;
-    case OpKind::SCALE:
-      run_scale(op, row);
-      break;
-    case OpKind::ROPE: {
-      const RopeAttrs &attrs = op.as<RopeAttrs>();
-      const RopeTable *table = attrs.table >= 0 ? &rope_tables_[attrs.table] : nullptr;
-      const int64_t at = table ? positions_[row] * table->num_pairs : 0;
-      kernels_.rope_row(f32_row(op.input, row), bf16_row(op.output, row), table ? table->cos + at : nullptr,
-                        table ? table->sin + at : nullptr, attrs);
-      break;
-    }
-    case OpKind::KV_WRITE: {
-      const KVTarget target = kv_target(op, row);
-      kernels_.kv_write_row(bf16_row(op.input, row), target.block, target.offset,
-                            (int)target.group.num_layers, target.group.format, op.as<KVWriteAttrs>());
-      break;
-    }
-    case OpKind::ACT_MUL:
-      kernels_.act_mul_rows(f32_row(op.input, row), 0, bf16_row(op.output, row), 0, 1, op.as<ActMulAttrs>());
-      break;
-    case OpKind::GATHER:
-      memcpy(f32_row(op.output, row), f32_row(op.input, step_.output_row[head_range_.begin + row]),
-             sizeof(float) * desc_.buffers[op.input].width);
-      break;
-    case OpKind::ROUTE:
-      kernels_.route_row(f32_row(op.input, row), f32_row(op.output, row), op.as<RouteAttrs>());
-      break;
-    case OpKind::DISPATCH:
-      run_dispatch(op, row);
-      break;
-    case OpKind::COMBINE:
-      run_combine(op, row);
-      break;
-    case OpKind::QUANTIZE:
-      kernels_.quantize_groups(bf16_row(op.input, row), digits_row(op.output, row),
-                               (int)num_groups(desc_.buffers[op.input].width));
-      break;
-    case OpKind::LINEAR:
-    case OpKind::EXPERT_LINEAR:
-    case OpKind::ATTENTION:
-      break; // not row-wise
-    }
-}
-
-void Executor::run_norm(const OpDesc &op, int row) {
-  const float *x = f32_row(op.input, row), *weight = desc_.weights[op.weight].vector;
-  if (desc_.buffers[op.output].format == BufferFormat::BF16)
-    kernels_.norm_row(x, weight, bf16_row(op.output, row), op.as<NormAttrs>());
-  else
-    kernels_.norm_row_f32(x, weight, f32_row(op.output, row), op.as<NormAttrs>());
-}
-
-void Executor::run_scale(const OpDesc &op, int row) {
-  const int width = (int)desc_.buffers[op.input].width;
-  if (desc_.buffers[op.output].format == BufferFormat::BF16)
-    kernels_.scale_row(f32_row(op.input, row), bf16_row(op.output, row), width, op.as<ScaleAttrs>());
-  else
-    kernels_.scale_row_f32(f32_row(op.input, row), f32_row(op.output, row), width, op.as<ScaleAttrs>());
-}
-
 LinearArgs Executor::segment_args(const OpDesc &op, int32_t weight, int segment, int64_t column,
                                   Range rows) const {
   LinearArgs args = {};
@@ -420,35 +305,6 @@ void Executor::run_linear_item(const LinearArgs &args, int item, int thread) {
     kernels_.linear_int8_item(args, item);
   else
     kernels_.linear_item(args, item, scratch(thread));
-}
-
-AttentionArgs Executor::attention_args(const OpDesc &op, int item) {
-  const AttentionAttrs &attrs = op.as<AttentionAttrs>();
-  const AttentionTile &tile = tiles_[item / attrs.num_kv_heads];
-  const int32_t group = (int32_t)attrs.group, first_row = step_.query_start[tile.request];
-  return {&attrs,
-          bf16_row(op.input, first_row),
-          stride(op.input),
-          bf16_row(op.output, first_row),
-          stride(op.output),
-          step_.num_computed[tile.request],
-          blocks_.data(),
-          workspace_.block_bytes,
-          (int32_t)desc_.kv_groups[group].num_layers,
-          desc_.kv_groups[group].format,
-          block_table(group, step_.slot[tile.request]),
-          item % (int32_t)attrs.num_kv_heads,
-          tile.row_begin,
-          tile.row_end};
-}
-
-// next: the item that the thread runs after this one, or -1.
-void Executor::run_attention(const OpDesc &op, int item, int next, int thread) {
-  const AttentionArgs args = attention_args(op, item);
-  if (next < 0)
-    return kernels_.attention_rows(args, nullptr, scratch(thread));
-  const AttentionArgs next_args = attention_args(op, next);
-  kernels_.attention_rows(args, &next_args, scratch(thread));
 }
 
 const void *Executor::buffer(int32_t index, int64_t *stride) const {

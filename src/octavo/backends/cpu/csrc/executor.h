@@ -94,6 +94,11 @@ private:
   void run_job(void (*job)(void *, int), Range phases, bool keep_warm);
   void run_phases_of_job(int thread);
   int run_items(const Phase &phase, Items &items, int thread);
+  // Items that belong to no phase: number() says how many. False: see Team::finish.
+  template <class Number, class Run> bool run_beside_phases(Number &&number, Run &&run, int thread) {
+    const int32_t count = items_[0].count(number);
+    return team_.finish(items_[0], items_[0].run_in_order(count, run), thread);
+  }
   static void forward_job(void *self, int thread);
   static void score_job(void *self, int thread);
   static void sample_job(void *self, int thread);

@@ -111,12 +111,11 @@ void Executor::score_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
   const Range range = self.head_range_;
-  const int count = self.items_[0].count([&] { return range.end - range.begin; });
-  const int ran = self.items_[0].run_in_order(count, [&](int row) {
+  const auto score = [&](int row) {
     const int output = range.begin + row;
     self.score(output, row, self.step_.target[output], self.step_.num_logprobs[output]);
-  });
-  self.team_.finish(self.items_[0], ran, thread);
+  };
+  self.run_beside_phases([&] { return range.end - range.begin; }, score, thread);
 }
 
 // Writes a token that is to be reported with its logprobs to the results of an output.
@@ -144,10 +143,8 @@ void Executor::sample(const ResultDesc &results, const uint32_t *masks) {
 void Executor::sample_job(void *context, int thread) {
   Executor &self = *(Executor *)context;
   FloatMode mode;
-  const int count = self.items_[0].count([&] { return (int)self.first_sampled_.size(); });
-  const int ran = self.items_[0].run_in_order(
-      count, [&](int item) { self.sample_slot(self.first_sampled_[item], thread); });
-  self.team_.finish(self.items_[0], ran, thread);
+  const auto sample = [&](int item) { self.sample_slot(self.first_sampled_[item], thread); };
+  self.run_beside_phases([&] { return (int)self.first_sampled_.size(); }, sample, thread);
 }
 
 // A slot's outputs from its first on: a token after each draft that was right, and so long as there is one.

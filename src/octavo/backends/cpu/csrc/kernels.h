@@ -79,8 +79,8 @@ struct LinearArgs {
 //         16 fp32 units of K, 16 of V, V [4 fours of tokens][head_dim][4 tokens]
 enum class KVFormat : int32_t { BF16, INT8 };
 
-// Attention of one request's rows: query row r (from the request's first row) is at first_position + r.
-// Rows of one request for one KV head.
+// Attention of rows [row_begin, row_end) of one request for one KV head: query row r (from the request's
+// first row) is at first_position + r.
 struct AttentionArgs {
   const AttentionAttrs *attrs;
   const bf16 *query;

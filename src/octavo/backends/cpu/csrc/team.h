@@ -43,8 +43,8 @@ public:
   // keep_warm the workers spin a moment before they park, because another job follows at once.
   void run(Job job, void *context, bool keep_warm);
 
-  // Within a job, when no items are left to take, of which `thread` has run `ran`: waits until all `count`
-  // are done. False: a worker has waited long enough; it leaves the job, which goes on without it.
+  // Within a job, when no items are left to take, of which `thread` has run `ran`: waits until all are
+  // done. False: a worker has waited long enough; it leaves the job, which goes on without it.
   bool finish(Items &items, int32_t ran, int thread);
 
 private:
