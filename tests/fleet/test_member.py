@@ -32,6 +32,12 @@ class Watcher:
             clock=lambda: self.now,
         )
 
+    async def run_until_started(self, times: int) -> None:
+        task = asyncio.create_task(self.member.run())
+        await until(lambda: self.member.num_starts == times)
+        self.member.stop()
+        await task
+
     def _note(self, member: Member) -> None:
         self.states.append(member.state)
         self.reasons.append(member.reason)
@@ -54,19 +60,13 @@ async def test_its_lines_are_handed_on_and_it_is_asked_to_end() -> None:
 
 async def test_whatever_signal_it_dies_of_it_is_started_again() -> None:
     watcher = Watcher("import os; os.kill(os.getpid(), 40)")
-    task = asyncio.create_task(watcher.member.run())
-    await until(lambda: watcher.member.num_starts == 2)
-    watcher.member.stop()
-    await task
+    await watcher.run_until_started(2)
     assert any(reason.startswith("was killed by signal 40;") for reason in watcher.reasons)
 
 
 async def test_one_that_dies_is_started_again_and_waits_longer_each_time() -> None:
     watcher = Watcher("print('no such file', flush=True); raise SystemExit(3)")
-    task = asyncio.create_task(watcher.member.run())
-    await until(lambda: watcher.member.num_starts == 4)
-    watcher.member.stop()
-    await task
+    await watcher.run_until_started(4)
     waits = [reason for reason in watcher.reasons if "started again" in reason][:3]
     assert waits == [
         f"ended with exit code 3: no such file; started again in {delay} s"
@@ -133,10 +133,7 @@ async def test_after_a_while_in_good_health_earlier_deaths_are_forgotten(
 
 async def test_one_that_cannot_be_spawned_is_retried() -> None:
     watcher = Watcher("", command=("/no/such/program",))
-    task = asyncio.create_task(watcher.member.run())
-    await until(lambda: watcher.member.num_starts == 3)
-    watcher.member.stop()
-    await task
+    await watcher.run_until_started(3)
     assert "cannot be started: " in watcher.reasons[0]
 
 

@@ -65,6 +65,13 @@ class Opened:
             path, headers={"content-type": "application/json", **headers}, **options
         )
 
+    async def asking(self) -> "asyncio.Task[httpx2.Response]":
+        """What ask() returns later: the engine has the request."""
+        task = asyncio.create_task(self.ask())
+        while not self.replica.engine.streams:
+            await asyncio.sleep(0.001)
+        return task
+
     async def rest(self) -> AsyncIterator[tuple[int, bytes]]:
         """The channel's frames from now on, to its end."""
         async for chunk in self._chunks:
@@ -120,9 +127,7 @@ async def test_what_is_beyond_a_streams_share_comes_by_its_own_connection(
 async def test_a_share_that_is_renewed_in_time_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "CHANNEL_BYTES", 1000)
     async with opened(pace=0.01) as router:
-        asking = asyncio.create_task(router.ask())
-        while not router.replica.engine.streams:
-            await asyncio.sleep(0.001)
+        asking = await router.asking()
         renewal = Renewal(router.ticket.channel, {NUMBER: CHANNEL_BYTES, NUMBER + 1: 1})
         assert await renew(router, msgspec.json.encode(renewal)) == 204
         assert (await asking).content == b"" and text_of(await router.part()) == ANSWER.decode()
@@ -189,9 +194,7 @@ async def test_a_replica_that_ends_waits_for_the_streams_of_a_channel(
 ) -> None:
     monkeypatch.setattr(channels, "SIGN_OF_LIFE_SECONDS", 0.01)
     async with opened(pace=0.01) as router:
-        asking = asyncio.create_task(router.ask())
-        while not router.replica.engine.streams:
-            await asyncio.sleep(0.001)
+        asking = await router.asking()
         router.replica.drain.begin()
         assert text_of(await router.part()) == ANSWER.decode()
         await asking
@@ -229,9 +232,7 @@ async def test_a_router_that_vanishes_takes_its_streams_along(monkeypatch: pytes
     """No power, no network: neither its channel nor a stream's own connection says so."""
     monkeypatch.setattr(channels, "SILENCE_SECONDS", 1)
     async with opened(pace=1000.0) as router:
-        asking = asyncio.create_task(router.ask())
-        while not router.replica.engine.streams:
-            await asyncio.sleep(0.001)
+        asking = await router.asking()
         deafen(router.channel.extensions["network_stream"].get_extra_info("socket"))
         async with asyncio.timeout(20):
             await router.replica.engine.abort_seen.wait()
@@ -240,9 +241,7 @@ async def test_a_router_that_vanishes_takes_its_streams_along(monkeypatch: pytes
 
 async def test_a_number_that_is_another_streams_does_not_count() -> None:
     async with opened(pace=0.01) as router:
-        first = asyncio.create_task(router.ask())
-        while not router.replica.engine.streams:
-            await asyncio.sleep(0.001)
+        first = await router.asking()
         second = await router.ask()
         assert CHANNEL_HEADER.decode() not in second.headers
         assert await router.part() == second.content
@@ -253,9 +252,7 @@ async def test_what_fails_before_its_head_is_not_on_the_channel(monkeypatch: pyt
     monkeypatch.setattr(channels, "SIGN_OF_LIFE_SECONDS", 0.01)
     async with opened() as router:
         router.replica.engine.pace = 1000.0
-        asking = asyncio.create_task(router.ask())
-        while not router.replica.engine.streams:
-            await asyncio.sleep(0.001)
+        asking = await router.asking()
         router.replica.engine.streams[0].fail(EngineError("It died."))
         response = await asking
         assert response.status_code == 500 and CHANNEL_HEADER.decode() not in response.headers
