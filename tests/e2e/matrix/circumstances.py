@@ -22,7 +22,7 @@ from octavo.engine.supervisor import EngineSupervisor
 from octavo.kv.manager import max_blocks_held
 from tests.e2e.matrix.engine import REFERENCE, Engine
 from tests.e2e.matrix.models import MatrixModel
-from tests.e2e.matrix.questions import MIN_TOKENS, Answer, Gathering, Question, fillers
+from tests.e2e.matrix.questions import GRAMMARS, MIN_TOKENS, Answer, Gathering, Question, fillers
 from tests.engine.harness import the_engine
 
 BUILDS = ("portable", "avx2", "avx512", "amx", "amx_emulated")
@@ -68,7 +68,10 @@ def _answers(gathered: Sequence[Gathering]) -> list[Answer]:
 
 def batch(size: int, cell: Cell) -> Outcome:
     """Among so many requests of other people, all at once: an eighth of the largest step goes to prompts,
-    however long steps are found to take, so the last one begins before the first has ended."""
+    however long steps are found to take, and nobody waits for a grammar, so the last one begins before the
+    first has ended."""
+    for spec in GRAMMARS.values():
+        cell.model.grammars.compile(spec)
     engine = cell.engine(max_num_batched_tokens=4096)
     if size == 1:
         answers = [engine.run([question], has_forks=False)[0].answer() for question in cell.questions]
