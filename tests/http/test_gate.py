@@ -96,10 +96,13 @@ async def test_with_the_key_all_is_answered(authorization: str) -> None:
     assert (await get(replica, "/v1/models", authorization=authorization)).status_code == 200
 
 
+@pytest.mark.parametrize("header", ("api_key", "x_api_key"))
 @pytest.mark.parametrize(("key", "status"), (("secret", 200), (" secret ", 200), ("wrong", 401), ("", 401)))
-async def test_azures_header_carries_the_key_too(key: str, status: int) -> None:
+async def test_azures_and_anthropics_headers_carry_the_key_too(header: str, key: str, status: int) -> None:
     replica = fake_replica(FakeEngine(), api_key="secret")
-    assert (await get(replica, "/v1/models", api_key=key)).status_code == status
+    response = await get(replica, "/v1/models", **{header: key})
+    assert response.status_code == status
+    assert status == 200 or "that was sent is not known here" in response.json()["error"]["message"]
 
 
 async def test_a_wrong_bearer_is_not_saved_by_the_other_header() -> None:

@@ -45,11 +45,13 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
         ({"authorization": "bearer k"}, b"k"),
         ({"authorization": "Basic k"}, b""),
         ({"api-key": " k "}, b"k"),
-        ({"authorization": "Bearer k", "api-key": "other"}, b"k"),
+        ({"x-api-key": " k "}, b"k"),
+        ({"authorization": "Bearer k", "api-key": "other", "x-api-key": "third"}, b"k"),
+        ({"authorization": "Basic x", "api-key": "k", "x-api-key": "other"}, b"k"),
         ({"authorization": "Bearer é\x00\xa0"}, b"\xe9\x00\xa0"),
     ),
 )
-def test_a_key_stands_in_one_of_two_headers(headers: dict[str, str], key: bytes) -> None:
+def test_a_key_stands_in_one_of_three_headers(headers: dict[str, str], key: bytes) -> None:
     assert key_of(Headers(headers)) == key
 
 

@@ -61,9 +61,10 @@ async def test_metrics_and_version_and_what_is_not_there() -> None:
 async def test_the_key_is_asked_for_and_passed_on() -> None:
     async with fake_servers(1) as (server,), routed([server.url], api_key="k") as router:
         assert (await router.ask()).status_code == 401
-        router.client.headers["authorization"] = "Bearer k"
-        assert (await router.ask()).status_code == 200
-        assert server.received[0].headers["authorization"] == "Bearer k"
+        for header, key in (("authorization", "Bearer k"), ("api-key", "k"), ("x-api-key", "k")):
+            answer = await router.client.post("/v1/messages", json={"model": "tiny"}, headers={header: key})
+            assert (answer.status_code, server.received[-1].headers[header]) == (200, key)
+        assert len(server.received) == 3
 
 
 async def test_azures_spelling_reaches_endpoints_that_know_openais() -> None:

@@ -65,7 +65,9 @@ ERROR_CODES = {
     ),
     "upgrade_not_supported": ErrorCode(400, "the request has an `Upgrade` header", "send it without"),
     "invalid_api_key": ErrorCode(
-        401, "the key is missing or wrong", "send `Authorization: Bearer KEY` or `api-key: KEY`"
+        401,
+        "the key is missing or wrong",
+        "send `Authorization: Bearer KEY`, `api-key: KEY` or `x-api-key: KEY`",
     ),
     "model_not_found": ErrorCode(404, "no such model is served", "the message lists the names; or `default`"),
     "not_found": ErrorCode(404, "nothing is at this path", "see the endpoints in [api.md](api.md)"),

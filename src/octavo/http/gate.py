@@ -17,6 +17,7 @@ from octavo.http.access import OPEN_PATHS, Access
 from octavo.http.allowance import Allowances
 from octavo.http.errors import HttpError, answer_to
 from octavo.http.headers import Header
+from octavo.http.key_ring import KEY_HEADERS
 from octavo.http.outlet import AnswerOutlet, outlet_of
 from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import send_error
@@ -98,7 +99,7 @@ class Gate:
         if not key_ring.is_open and scope["path"] not in OPEN_PATHS:
             key = key_ring.owner(Headers(scope=scope))
             if key is None:
-                raise _unauthorized(has_sent_one=b"authorization" in fields or b"api-key" in fields)
+                raise _unauthorized(has_sent_one=any(name in fields for name in KEY_HEADERS))
             record.key_id = key.id
             record.allowance = self._allowances.of(key)
         if b"upgrade" in fields:  # the HTTP parser stops at it, and would lose the body
@@ -146,6 +147,6 @@ def _unauthorized(*, has_sent_one: bool) -> HttpError:
     reason = "The API key that was sent is not known here" if has_sent_one else "This server needs an API key"
     return HttpError(
         "invalid_api_key",
-        f"{reason}: send Authorization: Bearer KEY, or api-key: KEY.",
+        f"{reason}: send Authorization: Bearer KEY, api-key: KEY, or x-api-key: KEY.",
         headers=((b"www-authenticate", b"Bearer"),),
     )

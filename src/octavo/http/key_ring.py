@@ -15,6 +15,7 @@ from octavo.http.api_keys import ApiKey, find_key, parse_keys
 
 FLAG_KEY_ID = "default"  # of the key that --api-key or OCTAVO_API_KEY gives
 MAX_FILE_BYTES = 1 << 20
+KEY_HEADERS = (b"authorization", b"api-key", b"x-api-key")
 
 _Version = tuple[int, int, int]
 
@@ -108,8 +109,9 @@ class KeyRing:
 
 
 def key_of(headers: Headers) -> bytes:
-    """Authorization: Bearer KEY, as OpenAI has it, or api-key: KEY, as Azure has it."""
+    """Authorization: Bearer KEY, as OpenAI has it; or api-key: KEY, as Azure has it; or x-api-key: KEY, as
+    Anthropic has it."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        key = headers.get("api-key", "")
+        key = headers.get("api-key") or headers.get("x-api-key", "")
     return key.strip(" \t").encode("latin-1")

@@ -154,9 +154,10 @@ def openapi() -> Json:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
+                "anthropic": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },
-        "security": [{}, {"bearer": []}, {"azure": []}],
+        "security": [{}, {"bearer": []}, {"azure": []}, {"anthropic": []}],
     }
 
 
