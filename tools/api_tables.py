@@ -31,8 +31,11 @@ def refused() -> str:
 
 def errors() -> str:
     codes = sorted(ERROR_CODES.items(), key=lambda item: item[1].status)
-    rows = [(str(c.status), f"`{c.type}`", f"`{name}`", c.meaning, c.remedy) for name, c in codes]
-    return _table(("status", "type", "code", "meaning", "what to do"), rows)
+    rows = [
+        (str(c.status), f"`{c.type}`", f"`{name}`", c.meaning, c.remedy, "yes" if c.is_worth_a_retry else "")
+        for name, c in codes
+    ]
+    return _table(("status", "type", "code", "meaning", "what to do", "retried"), rows)
 
 
 def limits() -> str:

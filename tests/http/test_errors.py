@@ -46,7 +46,13 @@ def test_a_defect_keeps_its_details() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "hint"), ((OverloadedError("m", retry_after_seconds=3), b"true"), (EngineError("m"), b"false"))
+    ("error", "hint"),
+    (
+        (OverloadedError("m", retry_after_seconds=3), b"true"),
+        (HttpError("endpoint_failed", "m"), b"true"),
+        (HttpError("request_failed_repeatedly", "m"), b"false"),
+        (EngineError("m"), b"false"),
+    ),
 )
 def test_clients_are_told_whether_to_try_again(error: Exception, hint: bytes) -> None:
     assert dict(answer_to(error).all_headers)[b"x-should-retry"] == hint

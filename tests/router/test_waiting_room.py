@@ -233,6 +233,7 @@ async def test_an_endpoint_that_is_gone_unnoticed_is_not_asked_without_end() -> 
         await server.stop()
         response = await router.ask()
         assert (response.status_code, response.json()["error"]["code"]) == (502, "endpoint_failed")
+        assert response.headers["x-should-retry"] == "true"
         failures = {"reason": "connect", "outcome": "failed again"}
         tried = router.sample("octavo:router_failovers_total", **failures)
         assert 1 <= tried <= 10  # in a second, with 0.1 s or more between two

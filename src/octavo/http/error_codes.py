@@ -8,9 +8,12 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ErrorCode:
+    """is_worth_a_retry: the same request may succeed in a while. No client has a part of an answer then."""
+
     status: int
     meaning: str
     remedy: str
+    is_worth_a_retry: bool = False
 
     @property
     def type(self) -> str:
@@ -20,11 +23,6 @@ class ErrorCode:
         if self.status == 503:
             return "overloaded_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
-
-    @property
-    def is_worth_a_retry(self) -> bool:
-        """The same request may succeed later."""
-        return self.status in (408, 429, 503)
 
 
 ERROR_CODES = {
@@ -74,7 +72,7 @@ ERROR_CODES = {
     "method_not_allowed": ErrorCode(
         405, "the path does not take this method", "`Allow` lists the right ones"
     ),
-    "request_timeout": ErrorCode(408, "head or body took more than 30 seconds", "send it faster"),
+    "request_timeout": ErrorCode(408, "head or body took more than 30 seconds", "send it faster", True),
     "request_too_large": ErrorCode(
         413, "the body is too long", "send less, or raise `--max-body-bytes` on the server"
     ),
@@ -86,6 +84,7 @@ ERROR_CODES = {
         429,
         "the key's share is used up: requests or tokens per minute, requests at once, places in the queue",
         "wait as long as `Retry-After` says; `x-ratelimit-*` tell what is left",
+        True,
     ),
     "headers_too_large": ErrorCode(
         431, "more than 100 header fields, or more than 32 KiB of them", "send fewer"
@@ -99,7 +98,7 @@ ERROR_CODES = {
         "the message says why; the same request would fail again",
     ),
     "internal_error": ErrorCode(500, "a defect of octavo", "report it; the server's log has the trace"),
-    "endpoint_failed": ErrorCode(502, "a router's endpoint did not answer", "try again"),
+    "endpoint_failed": ErrorCode(502, "a router's endpoint did not answer", "try again", True),
     "endpoint_broke_off": ErrorCode(
         502, "a router's endpoint broke off the stream, and is none that another can go on for", "ask again"
     ),
@@ -115,7 +114,7 @@ ERROR_CODES = {
         504, "an answer took longer than the router allows", "ask for less, or raise its `--total-seconds`"
     ),
     "server_overloaded": ErrorCode(
-        503, "the queue is full, or no endpoint is ready", "wait as long as `Retry-After` says"
+        503, "the queue is full, or no endpoint is ready", "wait as long as `Retry-After` says", True
     ),
-    "shutting_down": ErrorCode(503, "the server drains", "try another replica, or later"),
+    "shutting_down": ErrorCode(503, "the server drains", "try another replica, or later", True),
 }
