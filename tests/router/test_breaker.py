@@ -34,6 +34,29 @@ def test_after_a_while_one_request_may_try() -> None:
     assert breaker.state == "closed"
 
 
+def test_the_first_token_of_the_trial_lets_others_pass_and_a_failure_opens_it_again() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 5.0
+    breaker.begin()
+    breaker.first_token()
+    assert breaker.state == "closed" and breaker.is_passable
+    assert breaker.fail()
+    clock.now = 10.0
+    assert breaker.state == "open"
+    clock.now = 15.0
+    breaker.begin()
+    breaker.first_token()
+    breaker.succeed()
+    assert not breaker.fail()
+
+
+def test_a_first_token_that_was_asked_for_before_it_opened_does_not_close_it() -> None:
+    breaker = opened(Clock())
+    breaker.first_token()
+    assert breaker.state == "open"
+
+
 def test_each_opening_lasts_twice_as_long_up_to_a_limit() -> None:
     clock = Clock()
     breaker = opened(clock)

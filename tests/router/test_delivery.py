@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from octavo.router import recovery
+from octavo.router.breaker import NUM_FAILURES, CircuitBreaker
 from octavo.router.delivery import DeliveryLimits
 from octavo.router.endpoints import OnDemandModels
 from octavo.router.health import NO_SECRET, EndpointProbe, HealthLimits
@@ -127,6 +128,21 @@ async def test_failures_in_a_row_eject_an_endpoint() -> None:
             assert (await router.ask()).status_code == 200
         assert len(servers[0].received) == 3
         assert router.sample("octavo:router_ejections_total", endpoint="r0") == 1
+
+
+async def test_a_stream_that_tries_an_ejected_endpoint_keeps_others_away_until_its_first_token() -> None:
+    async with fake_servers(2) as servers, routed([s.url for s in servers]) as router:
+        breaker = router.endpoints[0].breaker = CircuitBreaker(open_seconds=0.0)
+        for _ in range(NUM_FAILURES):
+            breaker.fail()
+        servers[0].behaviour = fake_server.stall_in_mid_stream
+        body = {"model": "tiny", "prompt": "hi", "stream": True}
+        async with router.client.stream("POST", "/v1/completions", json=body) as trial:
+            assert trial.headers["x-octavo-route"].startswith("endpoint=r0;")
+            servers[0].behaviour = fake_server.answer
+            for _ in range(2):
+                assert (await router.ask()).status_code == 200
+            assert [len(server.received) for server in servers] == [2, 1]
 
 
 async def test_when_every_breaker_is_open_somebody_is_asked_all_the_same() -> None:

@@ -14,7 +14,8 @@ class CircuitBreaker:
 
     closed     requests pass; NUM_FAILURES failures in a row open it
     open       nothing passes for a while
-    half open  the while is over: one request passes, and its outcome closes or opens it
+    half open  the while is over: one request passes. Its first token, or its whole answer, closes it;
+               until an answer has ended well, the next failure opens it again
     """
 
     def __init__(
@@ -42,6 +43,12 @@ class CircuitBreaker:
     def begin(self) -> None:
         """A request goes to the endpoint."""
         self._is_trying = self._opened_at is not None
+
+    def first_token(self) -> None:
+        """Of a stream, which may last for minutes: nobody else needs to wait for its end."""
+        if self._is_trying:
+            self._opened_at = None
+            self._is_trying = False
 
     def succeed(self) -> None:
         self._num_failures = self._num_openings = 0

@@ -240,6 +240,7 @@ class Delivery:
 
     def _first_token(self, asking: Asking, num_cached: int | None) -> None:
         asking.reservation.first_token()
+        asking.endpoint.breaker.first_token()
         seconds = self._clock() - asking.started
         self._router.observe_first_token(asking.route, self._request, seconds)
         asking.attempt.first_token_seconds = round(seconds, 4)
