@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from octavo.bench.percentiles import Percentiles
 from octavo.bench.result import read_report
 from octavo.cli import main as cli
+from octavo.cli.bench_serve_run import told
+from tests.bench.samples import sample_report, sample_result, sample_serving
 from tests.cli.completions_server import CompletionsServer, completions_server
 
 SMALL = ("--num-requests", "4", "--input-tokens", "20", "--output-tokens", "3", "--seed", "1")
@@ -24,7 +27,7 @@ def test_a_sweep_is_printed_and_written(tmp_path: pathlib.Path, capfd: pytest.Ca
         assert bench(server, "--concurrency", "1,2,3", "--label", "A server", *written) == 0
     printed = capfd.readouterr()
     assert printed.err == ""  # no terminal, no progress
-    assert printed.out.startswith("A server: tiny, random workload\nLOAD ")
+    assert printed.out.startswith("A server: tiny, random workload\n")
     assert "knee: " in printed.out and "tokens counted by: usage" in printed.out
     report = read_report(files[0])
     assert [result.serving.load for result in report.results] == ["1 user", "2 users", "3 users"]
@@ -41,16 +44,42 @@ def test_rates_and_targets(capfd: pytest.CaptureFixture[str]) -> None:
             bench(server, "--rate", "50", "--arrivals", "even", "--target-ttft", "30", "--api", "chat") == 0
         )
     out = capfd.readouterr().out
-    assert "50 requests/s" in out and "GOOD" in out and "100%" in out
+    assert "\n50/s " in out and "GOOD" in out and "100%" in out
     assert "the most load with 99% of the requests within the targets: 50 requests/s" in out
     assert set(server.paths) == {"/v1/chat/completions"} and "messages" in server.bodies[0]
+
+
+@pytest.mark.parametrize("request_rate", (None, 0.25, 100.0))
+def test_a_table_with_large_figures_fits_a_terminal(request_rate: float | None) -> None:
+    late = Percentiles.of([98.765, 98.765])
+    serving = sample_serving(
+        load="1000 users" if request_rate is None else f"{request_rate} requests/s",
+        request_rate=request_rate,
+        requests_per_second=1234.5,
+        num_failed=1234,
+        failures={"HTTP 503": 1234},
+        good_share=1.0,
+    )
+    result = sample_result(
+        output_tokens_per_second=123_456.7,
+        ttft_seconds=late,
+        itl_seconds=Percentiles.of([1.234, 1.234]),
+        e2e_seconds=Percentiles.of([1234.5]),
+        num_requests=5000,
+        serving=serving,
+    )
+    report = sample_report(result)
+    report.workload["model"] = "tiny"
+    lines = list(told(report))
+    assert lines[3].split()[-6:] == ["98,765", "1,234", "1,234", "1,234", "1,234", "100%"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_refusals_are_failures_and_an_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     with completions_server(refuse_from=4) as server:
         assert bench(server, "--concurrency", "1", "--target-e2e", "30") == 1
     out = capfd.readouterr().out
-    assert "2 of 4" in out and "1 user: 2 failed: HTTP 429" in out and "50%" in out
+    assert "1 user: 2 of 4 failed: HTTP 429" in out and "50%" in out
     assert "within the targets: none of these loads" in out
 
 

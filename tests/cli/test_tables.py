@@ -1,6 +1,6 @@
 import pytest
 
-from octavo.cli.tables import ago, columns, size
+from octavo.cli.tables import ago, columns, size, three_digits
 
 
 def test_columns_are_aligned() -> None:
@@ -35,3 +35,10 @@ def test_sizes(num_bytes: int, text: str) -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert ago(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.00"), (2.614, "2.61"), (26.14, "26.1"), (261.4, "261"), (2614.0, "2,614")]
+)
+def test_figures_have_three_digits_or_more(value: float, text: str) -> None:
+    assert three_digits(value) == text

@@ -30,13 +30,17 @@ from octavo.bench.workload import (
     Workload,
 )
 from octavo.cli.bench_serve import ServeBenchOptions
-from octavo.cli.tables import columns
+from octavo.cli.tables import columns, three_digits
 from octavo.config import Environment
 from octavo.core.counted import counted
 from octavo.core.errors import OctavoError, StartError
 
 EXIT_FAILURES = 1  # requests failed
 SEED_RANGE = 1_000_000
+HEAD = (
+    ("", "", "OUTPUT", "TTFT ms", "", "ITL ms", "", "E2E s", "", ""),
+    ("LOAD", "REQ/S", "TOK/S", "P50", "P99", "P50", "P99", "P50", "FAILED", "GOOD"),
+)
 
 
 def run_serve(options: ServeBenchOptions) -> int:
@@ -46,7 +50,7 @@ def run_serve(options: ServeBenchOptions) -> int:
     gc.collect()
     gc.freeze()
     report = uvloop.run(_measure(options, workload, seed))
-    print("\n".join(_lines(report)))
+    print("\n".join(told(report)))
     if options.report.json is not None:
         write_report(report, options.report.json)
     if options.report.html is not None:
@@ -137,38 +141,28 @@ def _workload(options: ServeBenchOptions, seed: int) -> Workload:
     return RandomWorkload(kind, input_tokens, output_tokens, seed)
 
 
-def _lines(report: Report) -> Iterator[str]:
+def told(report: Report) -> Iterator[str]:
+    """As lines of at most 80 characters, names of servers and models aside."""
     results = report.results
     yield f"{results[0].engine}: {report.workload['model']}, {report.workload['kind']} workload"
-    header = (
-        "LOAD",
-        "REQ/S",
-        "OUTPUT TOK/S",
-        "TTFT P50",
-        "P99",
-        "ITL P50",
-        "P99",
-        "E2E P50",
-        "FAILED",
-        "GOOD",
-    )
     has_targets = any(result.serving and result.serving.good_share is not None for result in results)
-    rows = [header, *(_row(result) for result in results)]
+    rows = [*HEAD, *(_row(result) for result in results)]
     if not has_targets:
         rows = [row[:-1] for row in rows]
-    yield from columns(rows, right=range(1, len(header)))
+    yield from columns(rows, right=range(1, len(rows[0])))
     yield from _conclusions(results)
 
 
 def _row(result: Result) -> tuple[str, ...]:
     serving = result.serving
     assert serving is not None
+    load = serving.load if serving.request_rate is None else f"{serving.request_rate:g}/s"
     ttft, itl, e2e = result.ttft_seconds, result.itl_seconds, result.e2e_seconds
-    times = [f"{1e3 * seconds:,.1f} ms" for seconds in (ttft.p50, ttft.p99, itl.p50, itl.p99)]
-    rates = (f"{serving.requests_per_second:,.2f}", f"{result.output_tokens_per_second:,.0f}")
-    failed = f"{serving.num_failed} of {result.num_requests}" if serving.num_failed else "none"
+    times = (*(1e3 * seconds for seconds in (ttft.p50, ttft.p99, itl.p50, itl.p99)), e2e.p50)
+    figures = (serving.requests_per_second, result.output_tokens_per_second, *times)
+    failed = f"{serving.num_failed:,}" if serving.num_failed else "none"
     good = "" if serving.good_share is None else f"{serving.good_share:.0%}"
-    return (serving.load, *rates, *times, f"{e2e.p50:,.2f} s", failed, good)
+    return (load, *map(three_digits, figures), failed, good)
 
 
 def _conclusions(results: Sequence[Result]) -> Iterator[str]:
@@ -178,7 +172,7 @@ def _conclusions(results: Sequence[Result]) -> Iterator[str]:
         assert serving is not None
         yield (
             f"knee: {serving.load}, {results[best].output_tokens_per_second:,.0f} output tokens/s;"
-            " beyond it latency grows faster than throughput"
+            " beyond it latency outgrows throughput"
         )
     if results[0].serving is not None and results[0].serving.good_share is not None:
         last = capacity(results)
@@ -188,7 +182,7 @@ def _conclusions(results: Sequence[Result]) -> Iterator[str]:
         serving = result.serving
         assert serving is not None
         for reason, count in serving.failures.items():
-            yield f"{serving.load}: {count} failed: {reason}"
+            yield f"{serving.load}: {count} of {result.num_requests} failed: {reason}"
         if serving.void is not None:
             yield f"{serving.load}: void, {serving.void}"
     counted = sorted({result.serving.tokens_counted_by for result in results if result.serving})

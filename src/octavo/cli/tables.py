@@ -28,6 +28,12 @@ def size(num_bytes: int) -> str:
     return f"{num_bytes} bytes"
 
 
+def three_digits(value: float) -> str:
+    """At least: 2.61, 26.1, 261, 2,610"""
+    num_decimals = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{num_decimals}f}"
+
+
 def ago(seconds: float) -> str:
     """just now, 3 minutes ago, 1 day ago"""
     for unit, name in _AGES:
