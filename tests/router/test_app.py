@@ -54,8 +54,21 @@ async def test_metrics_and_version_and_what_is_not_there() -> None:
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
         assert "No request with the id 'none'" in missing.json()["error"]["message"]
         assert (await router.client.get("/v1/completions")).status_code == 405
+        nothing = await router.client.get("/static/x")
+        assert nothing.json()["error"]["message"] == (
+            "There is nothing at '/static/x'; GET / says what there is."
+        )
         near = await router.client.post("/chat/completions")
         assert "the nearest path is /v1/chat/completions." in near.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ("/", "/docs", "/v1"))
+async def test_who_opens_it_in_a_browser_sees_what_stands_behind_it(path: str) -> None:
+    async with fake_servers(1) as (server,), routed([server.url]) as router:
+        page = await router.client.get(path, follow_redirects=True)
+    assert (page.status_code, page.url.path) == (200, "/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert server.url in page.text and "1 of 1 endpoint ready" in page.text
 
 
 async def test_the_key_is_asked_for_and_passed_on() -> None:

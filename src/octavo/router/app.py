@@ -6,20 +6,23 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo import __version__
 from octavo.core.errors import ECHO_LIMIT, ModelNotFoundError
 from octavo.http.access import Access
-from octavo.http.errors import HttpError
+from octavo.http.errors import ErrorAnswer, HttpError
 from octavo.http.gate import Gate
+from octavo.http.page import page_response
 from octavo.http.request_log import RequestLog, RequestRecord
-from octavo.http.responses import EXCEPTION_HANDLERS, json_response
+from octavo.http.responses import EXCEPTION_HANDLERS, error_response, json_response
+from octavo.http.wrong_path import complaint_about
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.decisions import MAX_DECISIONS
 from octavo.router.explanation import explain
+from octavo.router.overview import overview
 from octavo.router.proxy import Proxy
 from octavo.router.routing import Router
 
@@ -85,13 +88,20 @@ def build_app(
             Route("/health", surface.readyz),
             Route("/version", surface.version),
             Route("/metrics", surface.render_metrics),
+            Route("/", surface.overview),
+            *(Route(path, surface.way) for path in ("/docs", "/v1")),
             Route("/debug/endpoints", surface.endpoints),
             Route("/debug/route/{request_id}", surface.decision),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(Shortcut(proxy, app), access, log, counts_tokens=False))
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    message = complaint_about(request.scope["path"], request.app.routes, "GET / says what there is.")
+    return error_response(ErrorAnswer("not_found", message))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +111,13 @@ class Surface:
     router: Router
     proxy: Proxy
     metrics: RouterMetrics
+
+    async def overview(self, request: Request) -> Response:
+        return page_response(overview(self.router.endpoints, sorted(ROUTED_PATHS)))
+
+    async def way(self, request: Request) -> Response:
+        """To the overview, for who opens the API's address, or looks where servers have a page."""
+        return RedirectResponse(".")
 
     async def models(self, request: Request) -> Response:
         return json_response({"object": "list", "data": list(self.router.endpoints.models.values())})

@@ -1,7 +1,4 @@
-"""GET /openapi.json and GET /docs: the API described by the server itself, for programs and for people.
-
-The page is one file without scripts, and asks nobody for anything: it works where there is no internet.
-"""
+"""GET /openapi.json and GET /docs: the API described by the server itself, for programs and for people."""
 
 import functools
 import html
@@ -15,32 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from octavo import __version__
 from octavo.core.limits import LIMITS
 from octavo.http.error_codes import ERROR_CODES
+from octavo.http.page import chat_example, page, page_response, table
 from octavo.server.openapi import OPERATIONS, Operation, openapi
 from octavo.server.parameters import PARAMETERS, Kind
 
-_STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 6rem; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { margin: 2.5rem 0 .5rem; font-size: 1.15rem; }
-nav a { margin-right: 1rem; } a { color: inherit; }
-code, pre { font: 13px/1.45 ui-monospace, monospace; }
-pre { border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: left; font-weight: 600; }
-th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; vertical-align: top; }
-td:first-child { white-space: nowrap; }
-@media (max-width: 48rem) {
-  td { overflow-wrap: anywhere; }
-  td:first-child { min-width: 9rem; white-space: normal; }
-}
-"""
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "X-Content-Type-Options": "nosniff",
-}
-_EXAMPLE = """curl $URL/v1/chat/completions -H "Authorization: Bearer $KEY" \\
-  -H "Content-Type: application/json" \\
-  -d '{"model": "default", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'"""
 _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")  # to pages that are not here
 _CODE = re.compile(r"`([^`]*)`")
 
@@ -52,7 +27,7 @@ class Documentation:
         return Response(self._openapi, media_type="application/json")
 
     async def docs(self, request: Request) -> Response:
-        return Response(self._page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+        return page_response(self._page)
 
     async def way(self, request: Request) -> Response:
         """To the page, for who opens the server's address, or the API's, in a browser."""
@@ -64,10 +39,10 @@ class Documentation:
 
     @functools.cached_property
     def _page(self) -> str:
-        return page()
+        return documentation()
 
 
-def page() -> str:
+def documentation() -> str:
     limits = ((item.what, item.limit, f"{item.beyond} {item.flag}") for item in LIMITS)
     errors = ((f"{item.status} `{code}`", item.meaning, item.remedy) for code, item in ERROR_CODES.items())
     sections = {
@@ -80,12 +55,8 @@ def page() -> str:
     }
     links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
     bodies = "".join(f'<h2 id="{_anchor(title)}">{title}</h2>{body}' for title, body in sections.items())
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>octavo</title><style>{_STYLE}</style>'
-        f'<meta name="viewport" content="width=device-width"><h1>octavo {__version__}</h1>'
-        '<p>OpenAI\'s API. For programs: <a href="openapi.json">openapi.json</a>.</p>'
-        f"<nav>{links}</nav><pre>{html.escape(_EXAMPLE)}</pre>{bodies}</html>"
-    )
+    about = '<p>OpenAI\'s API. For programs: <a href="openapi.json">openapi.json</a>.</p>'
+    return page(f"octavo {__version__}", f"{about}<nav>{links}</nav>{chat_example('default')}{bodies}")
 
 
 def _endpoint(operation: Operation) -> tuple[str, str]:
@@ -101,9 +72,7 @@ def _parameters(kind: Kind) -> Iterable[tuple[str, str, str]]:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    lines = ("".join(f"<td>{_inline(cell)}</td>" for cell in row) for row in rows)
-    return f"<table><tr>{titles}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return table(head, (map(_inline, row) for row in rows))
 
 
 def _inline(text: str) -> str:
