@@ -15,7 +15,6 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture(autouse=True)
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "NUM_EVENTS", 5)
     monkeypatch.setattr(engine, "EVENTS_PER_SECOND", 1000.0)
     monkeypatch.setattr(load, "START_SECONDS", 0.01)
 
@@ -35,7 +34,7 @@ async def test_everything_is_counted_through_a_router_and_without(
             assert (found.num_asked, found.num_answered, found.num_delays) == (20, 20, 20)
             saturated = await Load(target).saturate(4, seconds=0.05, num_characters=100)
             assert saturated.num_answered == saturated.num_asked == saturated.num_delays > 4
-            streamed = await Load(target).streams(3)
+            streamed = await Load(target).streams(3, num_events=5)
             assert (streamed.num_asked, streamed.num_answered, streamed.num_delays) == (3, 3, 15)
             channel = router.endpoints[0].upstream.channel
             num_pieces = 0 if channel is None else channel.num_pieces

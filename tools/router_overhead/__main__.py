@@ -1,10 +1,12 @@
 """What a router adds: delay and CPU time, beside no router, nginx, and LiteLLM. Engines cost next to nothing.
 
 .venv/bin/python -m tools.router_overhead [--litellm PATH]
-Delays are those added to no router's. CPU is the router's for one request, for one relayed event, for one
-request where they come as fast as they are answered, and for 1,000 tokens of prompt more. The router under
-test has a core of its own; client and engines share the next one, or have one each. LiteLLM wants an
-environment of its own: python -m venv V, V/bin/pip install 'litellm[proxy]', then --litellm V/bin/litellm.
+Delays are those added to no router's. CPU is the router's: for a request where nothing else comes, for an
+event with its share of what streams cost to begin and to end, for a request where they come as fast as they
+are answered; then, while streams are under way, for an event, and for a request beside them, which is what
+both cost more than the streams alone; and for 1,000 tokens of prompt more. The router under test has a core
+of its own; client and engines share the next one, or have one each. LiteLLM wants an environment of its own:
+python -m venv V, V/bin/pip install 'litellm[proxy]', then --litellm V/bin/litellm.
 """
 
 import argparse
@@ -15,17 +17,23 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import msgspec
 
-from tools.router_overhead.engine import EVENTS_PER_SECOND
-from tools.router_overhead.load import STREAM_SECONDS, Found
+from tools.router_overhead.engine import EVENTS_PER_SECOND, NUM_EVENTS
+from tools.router_overhead.load import Found
 from tools.router_overhead.proxies import NotReadyError, Proxy, Running, free_port, proxies
 
+Result = TypeVar("Result")
 LONG, SHORT = 16_000, 200  # characters of a prompt: 4,000 tokens and 50
 NUM_ENGINES = 2
 LIGHT = 25  # times less load, for who cannot bear it all
+BEGIN_SECONDS = 2.5  # until all streams are under way: the client's start and load.START_SECONDS
+STEADY_SECONDS = BESIDE_SECONDS = 5.0  # of them alone, and with requests beside them
+LONG_STREAM = int(EVENTS_PER_SECOND * (BEGIN_SECONDS + STEADY_SECONDS + BESIDE_SECONDS + 2))  # events
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +58,14 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """saturated: short requests, as many as are answered. long: with 4,000 tokens; None: no router's."""
+    """saturated: short requests, as many as are answered. event_seconds: CPU for one, between the streams'
+    beginnings and ends. beside: short requests meanwhile. long: with 4,000 tokens; None: no router's."""
 
     short: Row
     streams: Row
     saturated: Row
+    event_seconds: float
+    beside: Row
     long: Row | None
 
 
@@ -83,7 +94,8 @@ class Bench:
         print(
             f"router on core {cores.router}, client on {cores.client}, {NUM_ENGINES} engines in one process "
             f"on {cores.engines}\n{options.rate:g} requests/s for {options.seconds:g} s; "
-            f"{options.streams} streams of {EVENTS_PER_SECOND:g} events/s for {STREAM_SECONDS:g} s; "
+            f"{options.streams} streams of {EVENTS_PER_SECOND:g} events/s for "
+            f"{NUM_EVENTS / EVENTS_PER_SECOND:g} s; "
             f"{options.connections} connections of requests as they are answered; "
             f"LiteLLM gets a 25th of the others; load average {os.getloadavg()[0]:.2f} at the start"
         )
@@ -94,6 +106,7 @@ class Bench:
             self._short(port, None, 1, SHORT),
             self._streams(port, None, 1),
             self._saturated(port, None),
+            *self._together(port, None, 1),
             None,
         )
 
@@ -111,6 +124,7 @@ class Bench:
                 self._short(port, running, share, SHORT),
                 self._streams(port, running, share),
                 self._saturated(port, running),
+                *self._together(port, running, share),
                 self._short(port, running, 2 * share, LONG),
             )
         finally:
@@ -130,47 +144,96 @@ class Bench:
         )  # fmt: skip
 
     def _streams(self, port: int, running: Running | None, share: int) -> Row:
-        return self._measured(port, running, "--streams", str(max(1, self._options.streams // share)))
+        return self._measured(port, running, "--streams", str(self._num_streams(share)))
+
+    def _num_streams(self, share: int) -> int:
+        return max(1, self._options.streams // share)
+
+    def _together(self, port: int, running: Running | None, share: int) -> tuple[float, Row]:
+        """CPU for an event while streams are under way, and for requests beside them."""
+        count, rate = self._num_streams(share), self._options.rate / share
+        streams = self._begin_load(port, "--streams", str(count), "--events", str(LONG_STREAM))
+        time.sleep(BEGIN_SECONDS)
+        _, steady, seconds = self._watched(running, lambda: time.sleep(STEADY_SECONDS))
+        per_second = steady / seconds
+        found, both, seconds = self._watched(
+            running, lambda: self._load(port, "--rate", str(rate), "--seconds", str(BESIDE_SECONDS))
+        )
+        streamed = _end_load(streams)
+        if streamed.num_delays != count * LONG_STREAM:
+            raise RuntimeError(f"{streamed.num_delays} events came of {count} streams of {LONG_STREAM}")
+        return per_second / (count * EVENTS_PER_SECOND), Row(found, both - per_second * seconds)
 
     def _measured(self, port: int, running: Running | None, *arguments: str) -> Row:
-        before = running.cpu_seconds() if running else 0.0
-        found = self._load(port, *arguments)
-        return Row(found, (running.cpu_seconds() if running else 0.0) - before)
+        found, cpu_seconds, _ = self._watched(running, lambda: self._load(port, *arguments))
+        return Row(found, cpu_seconds)
+
+    def _watched(self, running: Running | None, do: Callable[[], Result]) -> tuple[Result, float, float]:
+        """What it returns, the CPU seconds that running took meanwhile, and seconds."""
+        start, before = time.monotonic(), running.cpu_seconds() if running else 0.0
+        result = do()
+        after = running.cpu_seconds() if running else 0.0
+        return result, after - before, time.monotonic() - start
 
     def _load(self, port: int, *arguments: str) -> Found:
+        return _end_load(self._begin_load(port, *arguments))
+
+    def _begin_load(self, port: int, *arguments: str) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "tools.router_overhead.load", str(port), *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         os.sched_setaffinity(process.pid, {self._cores.client})
-        output, _ = process.communicate()
-        return msgspec.json.decode(output, type=Found)
+        return process
+
+
+def _end_load(process: "subprocess.Popen[bytes]") -> Found:
+    output, _ = process.communicate()
+    return msgspec.json.decode(output, type=Found)
 
 
 HEADING = (
     f"{'':25} {'requests':>15} {'p50':>9} {'p99':>9} {'CPU':>7}  "
-    f" {'events':>15} {'p50':>9} {'p99':>9} {'CPU':>8}   {'requests/s':>10} {'CPU':>7}   {'1,000 tokens':>12}"
+    f" {'events':>15} {'p50':>9} {'p99':>9} {'CPU':>8}   {'requests/s':>10} {'CPU':>7}  "
+    f" {'event':>8}   {'requests beside':>15} {'p50':>9} {'p99':>9} {'CPU':>7}   {'1,000 tokens':>12}"
 )
 
 
 def line(name: str, rows: Rows, direct: Rows | None) -> str:
     """Delays are those added to direct's."""
-    requests, events, saturated = rows.short.found, rows.streams.found, rows.saturated.found
-    per_request = 1e6 * rows.short.cpu_seconds / max(1, requests.num_answered)
+    events, saturated = rows.streams.found, rows.saturated.found
     per_event = 1e6 * rows.streams.cpu_seconds / max(1, events.num_delays)
-    floor = (direct.short.found.delays, direct.streams.found.delays) if direct else (None, None)
     cells = [
-        f"{name:25} {requests.num_answered:>7}/{requests.num_asked:<7}",
-        *(milliseconds(requests.delays, floor[0], which) for which in ("p50", "p99")),
-        f"{per_request:5.0f} us  ",
+        f"{name:25}",
+        *request_cells(rows.short, direct and direct.short),
         f"{events.num_delays:>7} {events.num_answered:>3}/{events.num_asked:<3}",
-        *(milliseconds(events.delays, floor[1], which) for which in ("p50", "p99")),
+        *delay_cells(events, direct and direct.streams.found),
         f"{per_event:5.1f} us  ",
         f"{saturated.num_answered / saturated.seconds:9.0f}",
-        f"{1e6 * rows.saturated.cpu_seconds / max(1, saturated.num_answered):5.0f} us ",
+        f"{microseconds(rows.saturated):5.0f} us  ",
+        f"{1e6 * rows.event_seconds:5.1f} us  ",
+        *request_cells(rows.beside, direct and direct.beside),
     ]
     if rows.long is not None:
-        more = 1e6 * rows.long.cpu_seconds / max(1, rows.long.found.num_answered) - per_request
+        more = microseconds(rows.long) - microseconds(rows.short)
         cells.append(f"{1000 * more / ((LONG - SHORT) / 4):9.1f} us")
     return " ".join(cells)
+
+
+def request_cells(row: Row, floor: Row | None) -> list[str]:
+    requests = row.found
+    return [
+        f"{requests.num_answered:>7}/{requests.num_asked:<7}",
+        *delay_cells(requests, floor and floor.found),
+        f"{microseconds(row):5.0f} us  ",
+    ]
+
+
+def microseconds(row: Row) -> float:
+    """Of CPU, for a request."""
+    return 1e6 * row.cpu_seconds / max(1, row.found.num_answered)
+
+
+def delay_cells(found: Found, floor: Found | None) -> list[str]:
+    return [milliseconds(found.delays, floor and floor.delays, which) for which in ("p50", "p99")]
 
 
 def milliseconds(delays: object, floor: object | None, which: str) -> str:

@@ -7,6 +7,7 @@ several ports, as so many replicas: python -m tools.router_overhead.engine [--no
 import argparse
 import asyncio
 import functools
+import re
 import secrets
 import time
 from typing import cast
@@ -18,7 +19,7 @@ from octavo.core.channel import SIGN_OF_LIFE, Ticket, frame
 from octavo.core.relay import CHANNEL_HEADER, CacheEvent, Mark, ReplicaCard
 
 EVENTS_PER_SECOND = 20.0
-NUM_EVENTS = 160  # of a stream
+NUM_EVENTS = 160  # of a stream, unless its request says max_tokens
 CARD = ReplicaCard("0123456789abcdef", 8192)
 WHOLE = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"tiny","choices":[{"index":0,"message":'
@@ -35,6 +36,7 @@ LAST = (
 )
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n%b\r\n"
 END = b"0\r\n\r\n"  # of chunks
+_MAX_TOKENS = re.compile(rb'"max_tokens": ?(\d+)')
 
 
 class Replica:
@@ -82,12 +84,18 @@ class Stream:
     """channel: by which its events leave; None: its own connection."""
 
     def __init__(
-        self, connection: "Connection", channel: "Connection | None", number: int, *, is_marked: bool
+        self,
+        connection: "Connection",
+        channel: "Connection | None",
+        number: int,
+        num_events: int,
+        *,
+        is_marked: bool,
     ) -> None:
         self.connection = connection
         self.channel = channel
         self.number = number
-        self.num_left = NUM_EVENTS  # events, before the last one
+        self.num_left = self._num_events = num_events  # before the last one
         self._is_marked = is_marked
 
     def next_event(self) -> bytes:
@@ -97,7 +105,7 @@ class Stream:
         if not self._is_marked:
             return event
         reason = None if num_left else "stop"
-        return Mark(len(event), 0, 18 * (NUM_EVENTS - num_left), 0, reason, [num_left]).encode() + event
+        return Mark(len(event), 0, 18 * (self._num_events - num_left), 0, reason, [num_left]).encode() + event
 
 
 class Connection(asyncio.Protocol):
@@ -136,7 +144,7 @@ class Connection(asyncio.Protocol):
         path = head.split(b" ", 2)[1]
         if head.startswith(b"post"):
             if b'"stream":true' in body.replace(b" ", b""):
-                self._stream(head)
+                self._stream(head, body)
             else:
                 self._whole(WHOLE)
         elif path == b"/octavo/v1/model":
@@ -158,13 +166,15 @@ class Connection(asyncio.Protocol):
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         self.write(head + body)
 
-    def _stream(self, head: bytes) -> None:
+    def _stream(self, head: bytes, body: bytes) -> None:
         ticket = Ticket.parse(_header(head, CHANNEL_HEADER).decode())
         channel = None if ticket is None else self._replica.channels.get(ticket.channel)
         number = 0 if ticket is None else ticket.number
         self.write(STREAM_HEAD % (b"" if channel is None else _line(b"%d" % number)))
+        asked = _MAX_TOKENS.search(body)
+        num_events = int(asked[1]) if asked else NUM_EVENTS
         is_marked = b"x-octavo-identity:" in head
-        self._replica.begin(Stream(self, channel, number, is_marked=is_marked))
+        self._replica.begin(Stream(self, channel, number, num_events, is_marked=is_marked))
 
     def _later(self, seconds: float, call: functools.partial[None]) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, call)

@@ -22,7 +22,6 @@ TICK_SECONDS = 0.001
 TAIL_SECONDS = 10.0  # for the last answers
 CLIENT_KEY = "sk-overhead-6f1e0c5a9b7d43288e1f"  # who asks for none gets it too
 START_SECONDS = 1.0  # of all streams
-STREAM_SECONDS = NUM_EVENTS / EVENTS_PER_SECOND
 _STAMP = re.compile(rb"t(\d{12,20}) ")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 Kind = TypeVar("Kind", bound="Client")
@@ -39,12 +38,12 @@ class Found(msgspec.Struct):
     seconds: float
 
 
-def request_bytes(port: int, num_characters: int, *, is_stream: bool) -> bytes:
+def request_bytes(port: int, num_characters: int, *, num_events: int = 0) -> bytes:
+    """num_events: of the stream that is asked for; 0: a whole answer is."""
     content = ("What is asked here has been asked before. " * (1 + num_characters // 42))[:num_characters]
     message = {"role": "user", "content": content}
-    body = json.dumps(
-        {"model": "tiny", "messages": [message], "max_tokens": 16, "stream": is_stream}
-    ).encode()
+    length = {"max_tokens": num_events or 16, "stream": num_events > 0}
+    body = json.dumps({"model": "tiny", "messages": [message], **length}).encode()
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
         f"authorization: Bearer {CLIENT_KEY}\r\ncontent-type: application/json\r\n"
@@ -107,7 +106,7 @@ class Load:
 
     async def short(self, rate: float, seconds: float, num_characters: int) -> Found:
         loop = asyncio.get_running_loop()
-        request = request_bytes(self._port, num_characters, is_stream=False)
+        request = request_bytes(self._port, num_characters)
         self._idle = [await self._connect(Client) for _ in range(32)]
         start, total = loop.time(), int(rate * seconds)
         self._start = start
@@ -132,7 +131,7 @@ class Load:
     async def saturate(self, num_connections: int, seconds: float, num_characters: int) -> Found:
         """On each connection a request as soon as the one before is answered."""
         loop = asyncio.get_running_loop()
-        request = request_bytes(self._port, num_characters, is_stream=False)
+        request = request_bytes(self._port, num_characters)
         clients = [await self._connect(Client) for _ in range(num_connections)]
         self._start = loop.time()
         for client in clients:
@@ -153,10 +152,10 @@ class Load:
 
             client.on_end = next_one
 
-    async def streams(self, count: int) -> Found:
+    async def streams(self, count: int, num_events: int) -> Found:
         """All of them at once."""
         self._start = asyncio.get_running_loop().time()
-        request = request_bytes(self._port, 200, is_stream=True)
+        request = request_bytes(self._port, 200, num_events=num_events)
         clients = []
         for _ in range(count):
             client = await self._connect(StreamClient)
@@ -165,7 +164,7 @@ class Load:
             self._num_asked += 1
             clients.append(client)
             await asyncio.sleep(START_SECONDS / count)
-        await self._until_answered(STREAM_SECONDS + TAIL_SECONDS)
+        await self._until_answered(num_events / EVENTS_PER_SECOND + TAIL_SECONDS)
         return self._found([delay for client in clients for delay in client.delays])
 
     def _count_answer(self) -> None:
@@ -191,7 +190,7 @@ class Load:
 async def run(options: argparse.Namespace) -> Found:
     load = Load(options.port)
     if options.streams:
-        return await load.streams(options.streams)
+        return await load.streams(options.streams, options.events)
     if options.connections:
         return await load.saturate(options.connections, options.seconds, options.characters)
     return await load.short(options.rate, options.seconds, options.characters)
@@ -204,6 +203,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--characters", type=int, default=200)
     parser.add_argument("--streams", type=int, default=0)
+    parser.add_argument("--events", type=int, default=NUM_EVENTS, help="of each stream")
     parser.add_argument("--connections", type=int, default=0)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
