@@ -108,7 +108,7 @@ def test_a_replica_dies_then_the_supervisor(up: Up) -> None:
 
     assert not differences(asked, asyncio.run(run(url, asked, disturb)), undisturbed)
     up.until(r"^r0 was killed by SIGKILL; started again in 0.2 s$")
-    up.until(r"^r0 is ready$[\s\S]*^r0 is ready$")
+    up.until(r"^r0 is ready: [\s\S]*^r0 is ready: ")
     pids = up.pids
     assert len(pids) == 5 and replica not in pids
     up.process.kill()
@@ -127,7 +127,7 @@ def test_the_first_request_starts_a_model_its_standby_takes_over_and_nobody_is_l
     asked = mixed(per_kind=1, max_tokens=24)
     undisturbed = asyncio.run(run(url, asked))
     assert not [error for answer in undisturbed if (error := answer.error)]
-    up.until(r"^r0 is ready$")  # the standby may have been sooner, and stood in for it
+    up.until(r"^r0 is ready: ")  # the standby may have been sooner, and stood in for it
     replica, standby = up.pids[1:3]
     num_before = num_decisions(url, "r1")
     killed: list[int] = []

@@ -34,10 +34,11 @@ def shown(is_terminal: bool, width: int = 100) -> tuple[Display, io.StringIO]:
 @pytest.mark.parametrize(
     ("state", "reason", "line"),
     [
-        ("ready", "", "r0 is ready\n"),
+        ("ready", "", "r0 is ready: http://r0\n"),
         ("unready", "too full", "r0 is not ready: too full\n"),
         ("waiting", "was killed", "r0 was killed\n"),
-        ("ended", "", "r0 has ended\n"),
+        ("ended", "", ""),
+        ("ended", "was killed by SIGKILL", "r0 was killed by SIGKILL\n"),
         ("starting", "", ""),
     ],
 )

@@ -69,9 +69,31 @@ async def test_one_that_dies_is_started_again_and_waits_longer_each_time() -> No
     await watcher.run_until_started(4)
     waits = [reason for reason in watcher.reasons if "started again" in reason][:3]
     assert waits == [
-        f"ended with exit code 3: no such file; started again in {delay} s"
+        f"ended with exit code 3 (no such file); started again in {delay} s"
         for delay in ("0.01", "0.02", "0.04")
     ]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(0, ""), (3, "ended with exit code 3 (it did not work)")])
+async def test_one_that_ends_badly_says_why(code: int, reason: str) -> None:
+    watcher = Watcher(
+        "import signal, sys; signal.signal(15, lambda *_: print('octavo: it did not work.') or sys.exit("
+        f"{code})); print('up', flush=True); signal.pause()"
+    )
+    task = asyncio.create_task(watcher.member.run())
+    await until(lambda: bool(watcher.lines))
+    watcher.member.stop()
+    await task
+    assert (watcher.states[-1], watcher.reasons[-1]) == ("ended", reason)
+
+
+async def test_one_that_waits_to_be_started_again_has_said_why_when_it_ends() -> None:
+    watcher = Watcher("raise SystemExit(3)", Backoff(first=1e6, longest=1e6))
+    task = asyncio.create_task(watcher.member.run())
+    await until(lambda: watcher.member.state == "waiting")
+    watcher.member.stop()
+    await task
+    assert watcher.reasons[-2:] == ["ended with exit code 3; started again in 1e+06 s", ""]
 
 
 async def test_one_that_sleeps_has_no_process_until_it_is_woken() -> None:

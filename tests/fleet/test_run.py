@@ -94,7 +94,8 @@ async def test_it_starts_serves_and_ends(folder: pathlib.Path) -> None:
     async with fleet(folder) as started:
         await started.until_said("ready in ")
     for name in ("router", "r0", "r1"):
-        assert f"{name} is ready" in started.said and f"{name} has ended" in started.said
+        assert f"{name} is ready: http://127.0.0.1:" in started.said
+    assert " | " not in started.said  # what they say while all goes well is in their logs
     (log,) = (folder / "home" / "logs").iterdir()
     assert "serve at " in (log / "r0.log").read_text()
     serve, route = (folder / "serve.log").read_text(), (folder / "route.log").read_text()
@@ -143,16 +144,18 @@ async def test_what_was_asked_wrongly_is_not_retried_for_ever(folder: pathlib.Pa
     async with fleet(folder) as started:
         with pytest.raises(StartError, match=r"^the fake refuses\.$"):
             await started.task
+    assert "ended with exit code 2 (the fake refuses); started again in 0.02 s" in started.said
+    assert " | " not in started.said
 
 
 async def test_the_end_says_how_many_requests_are_left_and_a_second_signal_does_not_wait(
     folder: pathlib.Path,
 ) -> None:
+    (folder / "requests").write_text("2")
     async with fleet(folder) as started:
         await started.until_said("ready in ")
-        (folder / "requests").write_text("2")
         os.kill(os.getpid(), signal.SIGINT)
-        await started.until_said("shutting down: up to 30 s for ")
+        await started.until_said("shutting down: up to 30 s for 4 requests; Ctrl-C again stops at once")
         (folder / "requests").write_text("1")
         await started.until_said("left")
         assert not started.task.done()

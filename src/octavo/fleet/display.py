@@ -93,11 +93,11 @@ class Display:
         """A member's new state: a line, unless there is nothing to say of it."""
         reason = f": {member.reason}" if member.reason else ""
         text = {
-            "ready": "is ready",
+            "ready": f"is ready: {self._url_of(member.name)}",
             "unready": f"is not ready{reason}",
             "waiting": member.reason,
             "asleep": f"sleeps: {member.reason}",
-            "ended": "has ended",
+            "ended": member.reason or None,
         }.get(member.state)
         if text is not None:
             self.say(f"{member.name} {text}")

@@ -91,7 +91,8 @@ class Member:
         finally:
             self.kill()
             self.ended.set()
-        self.become("ended", "")
+        is_told = self.state == "waiting" or self.exit_code in (None, 0, -signal.SIGTERM)
+        self.become("ended", "" if is_told else self._obituary())
 
     async def _wait(self) -> None:
         delay = self._backoff.delay(self._num_deaths)
@@ -159,7 +160,8 @@ class Member:
             return f"cannot be started: {self.last_line}"
         if code < 0:
             return f"was killed by {_signal_name(-code)}"
-        return f"ended with exit code {code}" + (f": {self.last_line}" if self.last_line else "")
+        last_words = self.last_line.removeprefix("octavo: ").removesuffix(".")
+        return f"ended with exit code {code}" + (f" ({last_words})" if last_words else "")
 
     def become(self, state: str, reason: str) -> None:
         if (state, reason) == (self.state, self.reason):

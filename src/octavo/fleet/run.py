@@ -15,6 +15,7 @@ from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.engine.resources import available_cores, available_memory_bytes
 from octavo.fleet.display import Display
+from octavo.fleet.held_lines import HeldLines
 from octavo.fleet.logs import LogFolder
 from octavo.fleet.member import COMMAND, Backoff, Member
 from octavo.fleet.on_demand import OnDemand
@@ -86,7 +87,7 @@ class FleetStart:
         except OSError as error:
             raise StartError(f"{logs.path}: {error.strerror}; OCTAVO_HOME says where logs go.") from None
         display = Display(self.console, list(ports), url_of=lambda name: f"{ports[name].url}/v1")
-        display.say(f"logs in {logs.path}")
+        display.say(f"  logs    {logs.path}, a file each")
         fleet = Fleet(self, ports, display, logs)
         try:
             with display.show(lambda: fleet.supervisor.watched):
@@ -111,6 +112,7 @@ class Fleet:
         self._ports = ports
         self._display = display
         self._logs = logs
+        self._lines = HeldLines(display.line, ROUTER_NAME)
         self._began = time.monotonic()
         self._has_been_whole = False
         self._secret = start.environment.secret or secrets.token_hex(16)
@@ -169,10 +171,11 @@ class Fleet:
 
     def _take_line(self, name: str, text: str) -> None:
         self._logs.write(name, text)
-        self._display.line(name, text)
+        self._lines.take(name, text)
 
     def _take_change(self, member: Member) -> None:
         self.supervisor.change(member)
+        self._lines.observe(member)
         self._display.change(member)
         if self.supervisor.is_whole and not self._has_been_whole:
             self._has_been_whole = True

@@ -14,7 +14,7 @@ from octavo.fleet.member import EXIT_USER_ERROR, Member
 from octavo.fleet.on_demand import OnDemand
 from octavo.fleet.router_view import RouterView, Row
 from octavo.http.background import in_background
-from octavo.http.process import StopSignals, wait_for_any
+from octavo.http.process import StopSignals, drain_notice, wait_for_any
 from octavo.router.endpoints import Endpoint
 from octavo.router.health import HealthMonitor
 
@@ -153,8 +153,7 @@ class Supervisor:
 
     async def _drain(self, signals: StopSignals) -> None:
         """The router takes no more requests and ends after the last; a second signal, and it ends at once."""
-        limit = f"up to {self._drain_seconds:g} s for {counted(self.num_requests, 'request')}"
-        self._say(f"shutting down: {limit}; Ctrl-C again stops at once")
+        self._say(drain_notice(self._drain_seconds, self.num_requests))
         first = self._replicas if self._router is None else [self._router]
         for watched in first:
             watched.member.stop()
