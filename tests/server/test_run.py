@@ -67,6 +67,8 @@ class Server:
 class Options:
     """What run.serve reads of ServeOptions."""
 
+    names = ("tiny",)
+
     def __init__(self, drain_seconds: float) -> None:
         self.server = type("Server", (), {"drain_seconds": drain_seconds})
 
@@ -151,6 +153,23 @@ async def test_a_signal_during_the_start_ends_it(monkeypatch: pytest.MonkeyPatch
         kill(signal.SIGTERM)
         assert await task == 0
     assert was_cancelled.is_set()
+
+
+async def test_a_start_that_takes_its_time_says_what_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def start_replica(options: object, engine: object, phases: Phases) -> Replica:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(run, "start_replica", start_replica)
+    monkeypatch.setattr(run, "say", said.put_nowait)
+    monkeypatch.setattr(run, "SILENCE_SECONDS", 0.01)
+    with listen("127.0.0.1", 0) as listener:
+        task = asyncio.create_task(serve(Options(1), listener))
+        assert (await said.get()).startswith("loading tiny ... ")
+        kill(signal.SIGTERM)
+        assert await task == 0
 
 
 async def test_a_start_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from octavo.server.replica import Replica, start_replica
 
 EXIT_ENGINE_GONE = 1
 LOWER_PRIORITY = 5  # added to the niceness
+SILENCE_SECONDS = 1.0  # of a start, until it says what it is at
 
 
 async def serve(
@@ -33,7 +34,9 @@ async def serve(
 ) -> int:
     """engine: it is being started. Returns the exit code; raises StartError."""
     starting = asyncio.create_task(start_replica(options, engine, phases))
+    telling = asyncio.get_running_loop().call_later(SILENCE_SECONDS, say, _loading(options.names[0]))
     await wait_for_any(starting, signals.first.wait())
+    telling.cancel()
     if not starting.done():
         starting.cancel()
         await asyncio.wait((starting,))
@@ -56,6 +59,10 @@ async def serve(
         await replica.engine.close()
         server.should_exit = True
         await serving
+
+
+def _loading(name: str) -> str:
+    return f"loading {name} ... (a first start packs its weights)"
 
 
 def _settle(replica: Replica) -> None:
