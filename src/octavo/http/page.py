@@ -12,7 +12,7 @@ _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 6rem; }
 h1 { font-size: 1.6rem; margin: 0; } h2 { margin: 2.5rem 0 .5rem; font-size: 1.15rem; }
-nav a { margin-right: 1rem; } a { color: inherit; }
+nav { display: flex; flex-wrap: wrap; gap: 0 1rem; } a { color: inherit; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
@@ -20,7 +20,8 @@ th { text-align: left; font-weight: 600; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; vertical-align: top; }
 td:first-child { white-space: nowrap; }
 @media (max-width: 48rem) {
-  td { overflow-wrap: anywhere; }
+  table { display: block; overflow-x: auto; }
+  td { min-width: 6rem; overflow-wrap: anywhere; }
   td:first-child { min-width: 9rem; white-space: normal; }
 }
 """

@@ -27,10 +27,11 @@ from octavo.router.proxy import Proxy
 from octavo.router.routing import Router
 
 # JSON in, JSON or events out, and the model is named in the body: all that routing needs to know.
-ROUTED_PATHS = frozenset((
+PATHS = (
     "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings",
     "/v1/rerank", "/v2/rerank", "/v1/score", "/rerank", "/score", "/tokenize", "/detokenize",
-))  # fmt: skip
+)  # fmt: skip
+ROUTED_PATHS = frozenset(PATHS)
 
 GENERATION_PATHS = ("/chat/completions", "/completions", "/embeddings")  # that Azure has, too
 AZURE_PREFIXES = ("/openai/v1", "/openai/deployments/{deployment}")
@@ -113,7 +114,7 @@ class Surface:
     metrics: RouterMetrics
 
     async def overview(self, request: Request) -> Response:
-        return page_response(overview(self.router.endpoints, sorted(ROUTED_PATHS)))
+        return page_response(overview(self.router.endpoints, PATHS))
 
     async def way(self, request: Request) -> Response:
         """To the overview, for who opens the API's address, or looks where servers have a page."""

@@ -17,7 +17,7 @@ def overview(endpoints: EndpointSet, paths: Iterable[str]) -> str:
     num_ready = sum(endpoint.is_available for endpoint in endpoints.endpoints)
     about = (
         f"<p>{num_ready} of {counted(len(endpoints.endpoints), 'endpoint')} ready. Clients use this address "
-        "as they would a single server's. What a request may hold endpoints say, octavo's at /docs.</p>"
+        "as they would a single server's. Each octavo server describes its requests at /docs.</p>"
     )
     links = "".join(f'<a href="{link}">/{link}</a>' for link in LINKS)
     head = ("endpoint", "address", "state", "models", "requests")
