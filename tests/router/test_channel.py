@@ -10,7 +10,8 @@ from octavo.core.channel import SIGN_OF_LIFE, FrameError, Ticket, frame
 from octavo.router import channel
 from octavo.router.address import Address
 from octavo.router.channel import Channel
-from octavo.router.upstream import Answer, Question, Upstream, UpstreamError
+from octavo.router.upstream import Question, Upstream
+from octavo.router.upstream_connection import Answer, UpstreamError
 from tests.router.fake_server import FakeServer, Received, fake_servers
 
 pytestmark = pytest.mark.asyncio

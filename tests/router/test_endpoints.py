@@ -6,7 +6,7 @@ from octavo.router.aliases import Aliases
 from octavo.router.breaker import NUM_FAILURES
 from octavo.router.endpoints import Endpoint, EndpointSet, OnDemandModels
 from octavo.router.load import ANSWERING_TOKENS
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 
 
 def ready(count: int, model: str = "m") -> list[Endpoint]:

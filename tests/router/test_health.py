@@ -7,7 +7,7 @@ import pytest
 
 from octavo.router.endpoints import Endpoint
 from octavo.router.health import EndpointProbe, HealthLimits, HealthMonitor
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 from tests.router.fake_server import FakeServer, fake_servers
 
 pytestmark = pytest.mark.asyncio

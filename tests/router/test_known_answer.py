@@ -10,7 +10,7 @@ import pytest
 from octavo.core.relay import ReplicaCard
 from octavo.router.endpoints import WRONG, Endpoint
 from octavo.router.known_answer import KnownAnswer
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 from tests.fakes import FakeEngine
 from tests.server.serving import serving
 

@@ -32,7 +32,7 @@ from octavo.router.retry_budget import RetryBudget
 from octavo.router.routed_request import RequestReader
 from octavo.router.routing import Route
 from octavo.router.transcript import DONE, Transcript
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 from tests.fakes import READY, FakeReplica, PacedEngine
 from tests.router import fake_server
 from tests.router.fake_server import Received, fake_servers

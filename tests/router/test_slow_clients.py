@@ -11,8 +11,8 @@ import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from octavo.engine.client import EngineClient
-from octavo.router import channel, upstream
-from octavo.router.upstream import Connection
+from octavo.router import channel, upstream_connection
+from octavo.router.upstream_connection import Connection
 from octavo.server import channels
 from tests.fakes import fake_replica
 from tests.over_socket import Served, over_socket
@@ -90,7 +90,7 @@ async def quick_client(port: int, number: int) -> None:
 
 
 def held(connection: Connection) -> int:
-    return sum(map(len, connection._pieces)) + sum(map(len, connection._later))
+    return sum(map(len, connection._pieces or ())) + sum(map(len, connection._later))
 
 
 async def test_who_reads_a_byte_now_and_then_slows_nobody_and_gets_every_byte(
@@ -98,7 +98,7 @@ async def test_who_reads_a_byte_now_and_then_slows_nobody_and_gets_every_byte(
 ) -> None:
     for module in (channel, channels):
         monkeypatch.setattr(module, "CHANNEL_BYTES", CHANNEL_BYTES)
-    monkeypatch.setattr(upstream, "MAX_BUFFERED_BYTES", CHANNEL_BYTES)
+    monkeypatch.setattr(upstream_connection, "MAX_BUFFERED_BYTES", CHANNEL_BYTES)
     async with fleet() as (engine, served, routing, router):
         (alone,) = await exchange(routing.port, request("/v1/completions", json.dumps(BODY).encode()))
         slow = SlowClient()

@@ -176,6 +176,8 @@ class ErrorMark(msgspec.Struct, array_like=True):
 class MarkReader:
     """A relayed stream's bytes in, in whatever pieces; marks with their whole payloads out."""
 
+    __slots__ = ("_data", "_mark")
+
     def __init__(self) -> None:
         self._data = b""
         self._mark: Mark | ErrorMark | None = None

@@ -7,7 +7,8 @@ import msgspec
 from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.address import Address
-from octavo.router.upstream import Upstream, UpstreamError
+from octavo.router.upstream import Upstream
+from octavo.router.upstream_connection import UpstreamError
 
 MAX_ANSWER_BYTES = 1 << 20
 

@@ -128,7 +128,7 @@ class HttpConnection(HttpToolsProtocol):
             self._answering.message_event.set()
         super().connection_lost(exc)
         if self._outlet is not None:
-            self._outlet.on_gone()
+            self._outlet.lose()
 
     # The request
 

@@ -62,6 +62,14 @@ class Outlet(Protocol):
 class AnswerOutlet:
     """Of one request on uvicorn's connection, in place of uvicorn's own."""
 
+    # With hundreds of streams under way nothing of one is in the processor's caches when its event comes: to
+    # fetch an object costs more than what is done with it. So what an event needs is here, and not where it
+    # came from.
+    __slots__ = (
+        "_cycle", "_ends_with_connection", "_has_chunks", "_head", "_run", "_transport", "_write",
+        "is_behind", "is_gone", "on_end", "on_gone", "on_room", "page_headers",
+    )  # fmt: skip
+
     # The cycle has its request's scope, which has this outlet, and so may have who is called back: at the end
     # of the answer these rings are opened.
     def __init__(self, cycle: RequestResponseCycle, run: Callable[[RequestResponseCycle, Any], None]) -> None:
@@ -70,16 +78,15 @@ class AnswerOutlet:
         self.on_gone: Callable[[], None] = _nobody_waits
         self.on_end: Callable[[], None] = _nobody_waits
         self.is_behind = cycle.flow.write_paused  # kept by the connection
+        self.is_gone = cycle.disconnected  # or the answer has ended
         self.page_headers: Headers = ()  # that let a web page read what start() begins; send's are given them
         self._cycle: RequestResponseCycle | None = cycle  # None: the answer has ended
         self._run = run
         self._transport = cycle.transport
+        self._write = cycle.transport.write
         self._head = b""  # until it leaves
+        self._has_chunks = False
         self._ends_with_connection = False
-
-    @property
-    def is_gone(self) -> bool:
-        return self._cycle is None or self._cycle.disconnected
 
     @property
     def has_whole_request(self) -> bool:
@@ -89,13 +96,13 @@ class AnswerOutlet:
         """ASGI's. Raises RuntimeError: what is sent is no answer in HTTP. Without effect once the client is
         gone, also for an answer that begins then."""
         cycle, kind = self._cycle, message["type"]
-        if cycle is not None and cycle.disconnected:
+        if cycle is not None and self.is_gone:
             return
         if cycle is None or (kind == "http.response.start") == cycle.response_started:
             raise RuntimeError(f"{kind} is out of order.")
         if self.is_behind:
             await cycle.flow.drain()
-            if cycle.disconnected:
+            if self.is_gone:
                 return
         if kind == "http.response.start":
             self._start(cycle, message["status"], message.get("headers", ()))
@@ -113,17 +120,17 @@ class AnswerOutlet:
         if self.page_headers:
             others = [header for header in headers if not header[0].startswith(b"access-control-")]
             headers = (*others, *self.page_headers)
-        if self._cycle is not None and not self._cycle.disconnected:
+        if self._cycle is not None and not self.is_gone:
             self._start(self._cycle, status, headers)
 
     def end(self, data: bytes = b"") -> None:
         """The last piece of the body, or all of it. Raises RuntimeError: that is not its content-length."""
-        if self._cycle is not None and not self._cycle.disconnected:
+        if self._cycle is not None and not self.is_gone:
             self._send_body(self._cycle, data, has_more=False)
 
     def open(self) -> None:
         if self._head and not self.is_gone:
-            self._transport.write(self._head)
+            self._write(self._head)
             self._head = b""
 
     def limit_silence(self, seconds: int) -> None:
@@ -131,18 +138,23 @@ class AnswerOutlet:
             limit_silence(self._transport.get_extra_info("socket"), seconds)
 
     def write(self, data: bytes) -> None:
-        if self._cycle is None or self._cycle.disconnected:
+        if self.is_gone:
             return
-        if self._ends_with_connection:
-            self._transport.write(self._head + data)
+        if self._has_chunks:
+            self._write(_CHUNK % (self._head, len(data), data))
         else:
-            assert self._cycle.chunked_encoding, "a stream has no content-length"
-            self._transport.write(_CHUNK % (self._head, len(data), data))
+            assert self._ends_with_connection, "a stream has no content-length"
+            self._write(self._head + data)
         self._head = b""
 
     def abort(self) -> None:
         if self._cycle is not None:
             self._transport.abort()
+
+    def lose(self) -> None:
+        """The connection has ended."""
+        self.is_gone = True
+        self.on_gone()
 
     def _start(self, cycle: RequestResponseCycle, status: int, headers: Iterable[Header]) -> None:
         cycle.response_started = True
@@ -169,25 +181,26 @@ class AnswerOutlet:
         head = b"".join([b"%b: %b\r\n" % line for line in lines])
         if not head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n") == len(lines) or b"\0" in head:
             raise RuntimeError("A header's name or value has more than one line.")
+        self._has_chunks = bool(cycle.chunked_encoding)
         self._head = b"%b%b\r\n" % (STATUS_LINE[status], head)
 
     def _send_body(self, cycle: RequestResponseCycle, body: bytes, *, has_more: bool) -> None:
         if cycle.scope["method"] == "HEAD":
             body, cycle.expected_content_length = b"", 0
-        elif cycle.chunked_encoding:
+        elif self._has_chunks:
             chunk = _CHUNK % (b"", len(body), body) if body else b""
             body = chunk if has_more else chunk + _LAST_CHUNK
         elif not self._ends_with_connection:
             cycle.expected_content_length -= len(body)
             if cycle.expected_content_length < 0 or (cycle.expected_content_length and not has_more):
                 raise RuntimeError("The body's length is not its content-length.")
-        self._transport.write(self._head + body)
+        self._write(self._head + body)
         self._head = b""
         if not has_more:
             self._end(cycle)
 
     def _end(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = None
+        self._cycle, self.is_gone = None, True
         on_end = self.on_end
         self.on_room = self.on_gone = self.on_end = _nobody_waits
         if on_end is not _nobody_waits:  # a call less for each request

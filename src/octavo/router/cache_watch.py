@@ -9,7 +9,7 @@ from octavo.core.relay import EVENTS_PATH, SECRET_HEADER, CacheEvent
 from octavo.http.body import UNREADABLE
 from octavo.router.endpoints import FULL_USAGE, Endpoint
 from octavo.router.prefix_index import CachedPrefixes
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 
 RETRY_SECONDS = 0.5
 SILENCE_SECONDS = 10.0  # a replica gives a sign of life every second

@@ -3,6 +3,7 @@
 upstream.py sends by what is to be answered there, channel_watch.py keeps it open. In the router's event loop.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Protocol
@@ -15,9 +16,9 @@ from octavo.core.channel import CHANNEL_BYTES, FrameError, FrameReader, Ticket
 class Receiver(Protocol):
     """Of one stream."""
 
-    def on_piece(self, data: bytes) -> bool:
-        """Some of its body; b"": whatever else it has comes on its own connection. Returns whether all of it
-        that has come so far has been passed on, and more is wanted."""
+    def on_piece(self, data: bytes, now: float) -> bool:
+        """Some of its body, now on the loop's clock; b"": whatever else it has comes on its own connection.
+        Returns whether all of it that has come so far has been passed on, and more is wanted."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -37,6 +38,7 @@ class Channel:
         """renew: is told of which stream how many bytes more may come."""
         self.num_pieces = 0
         self._renew = renew
+        self._now = asyncio.get_running_loop().time
         self._id = id
         self._reader = FrameReader()
         self._numbers = itertools.count(1)
@@ -59,15 +61,16 @@ class Channel:
     def feed(self, data: bytes) -> bool:
         """Give everybody what has come. Returns True: there is always room, since a stream that its client
         does not read has only so much here (CHANNEL_BYTES). Raises FrameError, also for one that has more."""
+        now = self._now()
         for number, piece in self._reader.feed(data):
-            if number not in self._parts:
+            part = self._parts.get(number)
+            if part is None:
                 continue
-            part = self._parts[number]
             self.num_pieces += 1
             part.num_left -= len(piece)
             if part.num_left < 0:
                 raise FrameError(f"stream {number} has {-part.num_left} bytes too many under way")
-            if part.receiver.on_piece(piece) and part.num_left < CHANNEL_BYTES // 2:
+            if part.receiver.on_piece(piece, now) and part.num_left < CHANNEL_BYTES // 2:
                 self._renew(number, CHANNEL_BYTES - part.num_left)
                 part.num_left = CHANNEL_BYTES
         return True

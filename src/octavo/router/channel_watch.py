@@ -17,7 +17,8 @@ from octavo.core.relay import CHANNEL_HEADER, CHANNEL_PATH, SECRET_HEADER
 from octavo.http.headers import Headers
 from octavo.router.channel import Channel
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import Answer, Upstream, UpstreamError
+from octavo.router.upstream import Upstream
+from octavo.router.upstream_connection import Answer, UpstreamError
 
 RETRY_SECONDS = 0.5
 ABSENCE_SECONDS = 30.0  # at most, until a replica that serves without a channel is asked again

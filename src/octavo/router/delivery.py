@@ -27,7 +27,8 @@ from octavo.router.load import Reservation
 from octavo.router.recovery import BUSY, AttemptFailed, Recovery
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.routing import Route, Router
-from octavo.router.upstream import Answer, Connection, Question, UpstreamError
+from octavo.router.upstream import Question
+from octavo.router.upstream_connection import Answer, Connection, UpstreamError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from octavo.router.address import Address
 from octavo.router.aliases import Aliases
 from octavo.router.breaker import CircuitBreaker
 from octavo.router.load import Load, Reservation
-from octavo.router.upstream import Upstream, UpstreamError
+from octavo.router.upstream import Upstream
+from octavo.router.upstream_connection import UpstreamError
 
 WRONG = "it answers a known question otherwise than replicas of the same model and numerics do"
 FULL_USAGE = 0.95  # of the KV memory: with requests that wait, more of them would only wait there

@@ -11,7 +11,7 @@ import re
 
 from octavo.http.headers import Headers
 from octavo.router.endpoints import FULL_USAGE, Endpoint
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 
 PATH = "/metrics"
 LOOK_SECONDS = 2.0

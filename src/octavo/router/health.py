@@ -14,7 +14,7 @@ from octavo.core.relay import MODEL_PATH, SECRET_HEADER, ReplicaCard
 from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.endpoints import Endpoint
-from octavo.router.upstream import Answer, UpstreamError
+from octavo.router.upstream_connection import Answer, UpstreamError
 
 NO_SECRET = "the router has no OCTAVO_SECRET"
 NO_REPLICA = "it is no octavo replica, or has another OCTAVO_SECRET than the router"

@@ -17,7 +17,7 @@ from octavo.core.relay import KNOWN_ANSWER_PATH, SECRET_HEADER, ReplicaCard
 from octavo.http.body import UNREADABLE
 from octavo.http.headers import Headers
 from octavo.router.endpoints import WRONG, Endpoint
-from octavo.router.upstream import UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 
 PROMPT = "The capital of France is"
 MAX_TOKENS = 8

@@ -13,7 +13,8 @@ from octavo.router.endpoints import Endpoint
 from octavo.router.recovery import AttemptFailed, WholeAnswer
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.stream_end import StreamEnd
-from octavo.router.upstream import Answer, Question, UpstreamError
+from octavo.router.upstream import Question
+from octavo.router.upstream_connection import Answer, UpstreamError
 from octavo.router.usage import cached_tokens
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed
@@ -83,15 +84,11 @@ class PlainRelay:
         asking.attempt.has_progressed = True
         asking.on_first_token(None)
         end = StreamEnd(self._request.path)
-
-        def take(data: bytes) -> bool:
-            end.see(data)
-            return client.write(data)
-
-        take(first)
+        stream = PassedStream(client, end)
+        stream.take(first)
         await client.room()
         try:
-            while await answer.pass_on(take, self._limits.inter_token):
+            while await answer.pass_on(stream.take, self._limits.inter_token):
                 await client.room()
         except UpstreamError:
             if not end.has_last_words:
@@ -121,6 +118,23 @@ class PlainRelay:
         self._client.end(body)
         if answer.status == 200:
             asking.observe_whole(asking, cached_tokens(body))
+
+
+class PassedStream:
+    """Pieces in, as they come, and out to the client."""
+
+    __slots__ = ("_end", "_outlet")
+
+    def __init__(self, client: ClientAnswer, end: StreamEnd) -> None:
+        self._outlet = client.outlet
+        self._end = end
+
+    def take(self, data: bytes) -> bool:
+        """Returns whether the client keeps up."""
+        self._end.see(data)
+        outlet = self._outlet
+        outlet.write(data)
+        return not outlet.is_behind
 
 
 def _is_json(body: bytes) -> bool:

@@ -26,7 +26,8 @@ from octavo.router.prefix_index import known_as
 from octavo.router.recovery import AttemptFailed
 from octavo.router.routed_request import RoutedRequest
 from octavo.router.transcript import Transcript
-from octavo.router.upstream import Answer, Question, UpstreamError
+from octavo.router.upstream import Question
+from octavo.router.upstream_connection import Answer, UpstreamError
 
 INEXACT = b": octavo: from here on another model\n\n"
 RESUMABLE_PATHS = frozenset(("/v1/chat/completions", "/v1/completions"))
@@ -149,11 +150,14 @@ class ResumableRelay:
 class MarkedStream:
     """One replica's answer: pieces in, as they come, payloads out to the client."""
 
+    __slots__ = ("_asking", "_has_progressed", "_held", "_outlet", "_reader", "_transcript", "last_words")
+
     def __init__(self, client: ClientAnswer, transcript: Transcript, asking: Asking) -> None:
         self.last_words: bytes | None = None  # an error that ends the answer; nothing is taken after it
-        self._client = client
+        self._outlet = client.outlet
         self._transcript = transcript
         self._asking = asking
+        self._has_progressed = False
         self._reader = MarkReader()
         self._held: list[tuple[Mark | ErrorMark, bytes]] = []
 
@@ -187,18 +191,23 @@ class MarkedStream:
                     break
                 payloads.append(payload)
                 self._transcript.add(mark, payload)
-                if mark.token_ids and not self._asking.attempt.has_progressed:
-                    self._asking.attempt.has_progressed = True
-                    self._asking.on_first_token(mark.num_cached_tokens)
+                if mark.token_ids and not self._has_progressed:
+                    self._progress(mark)
         finally:  # an end that is raised comes after what came before it
-            keeps_up = self._client.write(b"".join(payloads))
-        return keeps_up
+            data = b"".join(payloads)
+            if data:
+                self._outlet.write(data)
+        return not self._outlet.is_behind
+
+    def _progress(self, mark: Mark) -> None:
+        self._has_progressed = self._asking.attempt.has_progressed = True
+        self._asking.on_first_token(mark.num_cached_tokens)
 
     def _end(self, mark: ErrorMark, payload: bytes) -> None:
         if mark.is_resumable:
             raise AttemptFailed(
                 "draining",
                 f"{self._asking.endpoint.name} ended before the answer did",
-                has_progressed=self._asking.attempt.has_progressed,
+                has_progressed=self._has_progressed,
             )
         self.last_words = payload

@@ -7,12 +7,15 @@ that lost its server may end one properly. Knows nothing of routing.
 _SPLIT_BYTES = 64  # of what has been seen: what is looked for may come in two pieces
 _FINISH = b'"finish_reason"'
 _FINISH_BYTES = len(_FINISH)
-# Inside of a JSON string there is neither a line's beginning nor a plain quotation mark.
+# Inside of a JSON string there is neither a line's beginning nor a plain quotation mark. First what must be
+# there, which is looked for at each event.
+_DONE = (b"[DONE]", (b"\ndata: [DONE]", b"\ndata:[DONE]"))
+_RESPONSE = (b'"response.completed"', b'"response.failed"', b'"response.incomplete"')
 _LAST_WORDS = {
-    "/v1/responses": (b'"response.completed"', b'"response.failed"', b'"response.incomplete"'),
-    "/v1/messages": (b'"message_stop"',),
-    "/v1/chat/completions": (b"\ndata: [DONE]", b"\ndata:[DONE]"),
-    "/v1/completions": (b"\ndata: [DONE]", b"\ndata:[DONE]"),
+    "/v1/responses": (b'"response.', _RESPONSE),
+    "/v1/messages": (b'"message_stop"', (b'"message_stop"',)),
+    "/v1/chat/completions": _DONE,
+    "/v1/completions": _DONE,
 }
 _ERRORS = (b'\ndata: {"error"', b'\ndata:{"error"', b"\nevent: error", b"\nevent:error", b"\nerror:")
 
@@ -21,9 +24,11 @@ class StreamEnd:
     """Of one stream. OpenAI's end with [DONE]; of servers that leave it out the last choice has to have a
     finish reason. An error event is an end, too."""
 
+    __slots__ = ("_hint", "_is_finished", "_last_words", "_seen", "has_last_words", "is_error")
+
     def __init__(self, path: str) -> None:
         """path: of the request. Of one that is not known any end is right."""
-        self._last_words = _LAST_WORDS.get(path, ())
+        self._hint, self._last_words = _LAST_WORDS.get(path, (b"[DONE]", ()))
         self._seen = b"\n"
         self.has_last_words = False  # nothing can follow
         self._is_finished = False
@@ -37,10 +42,9 @@ class StreamEnd:
     def see(self, data: bytes) -> None:
         """The next piece of it. Called for each; find() takes a third of what `in` does."""
         seen = self._seen + data
-        self._seen = seen[-_SPLIT_BYTES:]
-        for words in self._last_words:
-            if seen.find(words) >= 0:
-                self.has_last_words = True
+        self._seen = b"\n" if seen[-2:] == b"\n\n" else seen[-_SPLIT_BYTES:]  # nothing is in two events
+        if seen.find(self._hint) >= 0:
+            self.has_last_words = self.has_last_words or any(words in seen for words in self._last_words)
         if seen.find(b"error") >= 0:
             self.is_error = self.is_error or any(words in seen for words in _ERRORS)
         at = seen.rfind(_FINISH)

@@ -7,22 +7,27 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Transcript:
+    __slots__ = ("_choices", "_newest", "is_complete")
+
     def __init__(self) -> None:
         self._choices: dict[int, ChoiceProgress] = {}
-        self.num_tokens = 0
+        self._newest = ChoiceProgress(-1)  # of them: most often the only one
         self.is_complete = False
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(len(choice.token_ids) for choice in self._choices.values())
 
     def add(self, mark: Mark, payload: bytes) -> None:
         """The client has got this payload."""
-        choice = self._choices.get(mark.index)
-        if choice is None:
-            choice = self._choices[mark.index] = ChoiceProgress(mark.index)
+        choice = self._newest
+        if choice.index != mark.index:
+            choice = self._newest = self._choices.setdefault(mark.index, ChoiceProgress(mark.index))
         choice.token_ids.extend(mark.token_ids)
         choice.num_characters = mark.num_characters
         choice.num_cached_tokens = mark.num_cached_tokens
         choice.finish_reason = mark.finish_reason
         choice.held_logprobs = mark.held_logprobs
-        self.num_tokens += len(mark.token_ids)
         self.is_complete = payload.endswith(DONE)
 
     def resumption(

@@ -2,7 +2,7 @@
 
 from octavo.router.delivery import Delivery
 from octavo.router.endpoints import Endpoint, Reservation
-from octavo.router.upstream import Connection
+from octavo.router.upstream_connection import Connection
 from octavo.router.waiting_room import Waiter
 from tests.soak import counted
 
