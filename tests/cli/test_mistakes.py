@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from octavo.cli import main as cli
-from octavo.cli.mistakes import COMMANDS_ELSEWHERE, OPTIONS_ELSEWHERE
+from octavo.cli.mistakes import COMMANDS_ELSEWHERE, OPTIONS_ELSEWHERE, WITHOUT_COUNTERPART
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -28,6 +28,15 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("serve", "--ctx-size", "1"), "`octavo serve` has no --ctx-size; its name here is --max-model-len."),
         (("serve", "-t=2"), "`octavo serve` has no -t; its name here is --threads."),
         (("route", "--ctx-size", "1"), "Unknown option: --ctx-size."),
+        (("serve", "--n-gpu-layers", "9"), "`octavo serve` has no --n-gpu-layers: it computes on CPUs."),
+        (
+            ("serve", "-hf", "org/name"),
+            "`octavo serve` has no -hf: MODEL may be org/name[:file][@revision].",
+        ),
+        (
+            ("up", "--dtype=half"),
+            "`octavo up` has no --dtype: weights stay in the format of the model's file.",
+        ),
         (("serve", "--port", "many"), "--port is 'many'; allowed: a whole number."),
         (("serve", "--threads", "1.5"), "--threads is '1.5'; allowed: a whole number."),
         (("serve", "--drain-seconds", "long"), "--drain-seconds is 'long'; allowed: a number."),
@@ -63,6 +72,7 @@ def test_an_unknown_command_is_told_its_neighbour(capsys: pytest.CaptureFixture[
 
 
 def test_names_from_elsewhere_are_none_of_octavos_own() -> None:
+    assert not OPTIONS_ELSEWHERE.keys() & WITHOUT_COUNTERPART.keys()
     assert not COMMANDS_ELSEWHERE.keys() & cli.COMMANDS.keys()
     assert {name for name in COMMANDS_ELSEWHERE.values() if not name.startswith("-")} <= cli.COMMANDS.keys()
 
@@ -75,3 +85,10 @@ def test_what_is_advised_exists(capsys: pytest.CaptureFixture[str], own: str) ->
         helps.append(capsys.readouterr().out)
     assert any(f"  {own} " in text for text in helps)
     assert not any(f"  {name} " in text for name in OPTIONS_ELSEWHERE for text in helps)
+
+
+@pytest.mark.parametrize("command", ["serve", "up", "route"])
+def test_what_octavo_does_without_it_has_not(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert cli.main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert not any(f"  {name} " in text for name in WITHOUT_COUNTERPART)

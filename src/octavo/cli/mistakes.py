@@ -48,6 +48,9 @@ OPTIONS_ELSEWHERE = {  # llama.cpp's, vLLM's and SGLang's
     "--gpu-memory-utilization": "--kv-cache-memory",
     "--mem-fraction-static": "--kv-cache-memory",
     "-t": "--threads",
+    "--speculative-config": "--num-speculative-tokens",
+    "--draft-max": "--num-speculative-tokens",
+    "--draft": "--num-speculative-tokens",
     "-n": "--max-tokens",
     "--predict": "--max-tokens",
     "--n-predict": "--max-tokens",
@@ -55,6 +58,47 @@ OPTIONS_ELSEWHERE = {  # llama.cpp's, vLLM's and SGLang's
     "--temp": "--temperature",
     "-sys": "--system",
     "--system-prompt": "--system",
+}
+_CPUS = "it computes on CPUs"
+_ONE_MACHINE = "an engine has one machine's cores (--threads), and `octavo up` runs several engines"
+_ALWAYS = "that is always on"
+_FROM_THE_MODEL = "it goes by the model's own files"
+_FORMAT = "weights stay in the format of the model's file"
+_LOG_LEVEL = "OCTAVO_LOG is debug, info, warning or error"
+_MODEL_ARGUMENT = "MODEL may be org/name[:file][@revision]"
+WITHOUT_COUNTERPART = {  # theirs, and why octavo has none
+    "--tensor-parallel-size": _ONE_MACHINE,
+    "-tp": _ONE_MACHINE,
+    "--tp": _ONE_MACHINE,
+    "--pipeline-parallel-size": _ONE_MACHINE,
+    "--data-parallel-size": _ONE_MACHINE,
+    "--n-gpu-layers": _CPUS,
+    "--gpu-layers": _CPUS,
+    "-ngl": _CPUS,
+    "--device": _CPUS,
+    "--enforce-eager": _CPUS,
+    "--enable-auto-tool-choice": _ALWAYS,
+    "--enable-chunked-prefill": _ALWAYS,
+    "--cont-batching": _ALWAYS,
+    "-cb": _ALWAYS,
+    "--metrics": _ALWAYS,
+    "--embeddings": _ALWAYS,
+    "--jinja": _FROM_THE_MODEL,
+    "--chat-template": _FROM_THE_MODEL,
+    "--reasoning-parser": _FROM_THE_MODEL,
+    "--tokenizer": _FROM_THE_MODEL,
+    "--quantization": _FORMAT,
+    "--dtype": _FORMAT,
+    "--load-format": _FORMAT,
+    "--hf-repo": _MODEL_ARGUMENT,
+    "-hf": _MODEL_ARGUMENT,
+    "--revision": _MODEL_ARGUMENT,
+    "--download-dir": "OCTAVO_HOME says where models are",
+    "--trust-remote-code": "no code of a model is ever run",
+    "--log-level": _LOG_LEVEL,
+    "--uvicorn-log-level": _LOG_LEVEL,
+    "--verbose": _LOG_LEVEL,
+    "-v": _LOG_LEVEL,
 }
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -71,6 +115,8 @@ def sentence_of(error: CycloptsError) -> str:
             return f"There is no command {token!r}; `octavo {COMMANDS_ELSEWHERE[token]}` does that."
         case UnknownOptionError() if own := _own_option(error):
             return f"`{command}` has no {_typed(error)}; its name here is {own}."
+        case UnknownOptionError() if _typed(error) in WITHOUT_COUNTERPART:
+            return f"`{command}` has no {_typed(error)}: {WITHOUT_COUNTERPART[_typed(error)]}."
         case CoercionError(token=cyclopts.Token() as token) if error.target_type in _KINDS:
             return f"{_name(token)} is {token.value!r}; allowed: {_KINDS[error.target_type]}."
         case MissingArgumentError():
