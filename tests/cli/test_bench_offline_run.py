@@ -30,9 +30,10 @@ def test_a_table_a_profile_and_a_file(
         assert f"{result.output_tokens_per_second:,.0f}" in printed.out
         assert result.start_seconds and result.peak_memory_bytes and result.step_time_error is not None
     assert report.workload["input_tokens"] == 20 and report.machine["threads"]
-    assert report.workload["kv_dtype"] == "int8" and "KV cache of int8" in printed.out
-    assert report.workload["activation_dtype"] == "int8" and "activations of int8" in printed.out
+    assert report.workload["kv_dtype"] == "int8" and "KV cache int8" in printed.out
+    assert report.workload["activation_dtype"] == "int8" and "activations int8" in printed.out
     assert "step-time model: mean error" in printed.out
+    assert max(map(len, printed.out.splitlines())) <= 80
     assert "3 at once: 6 steps that only decode" in printed.out
     assert "linear layers" in printed.out and "schedule and update" in printed.out
 

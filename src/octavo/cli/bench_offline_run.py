@@ -18,14 +18,19 @@ from octavo.bench.result import Report, Result, write_report
 from octavo.bench.step_profile import Row, Traffic, profile_rows, read_bytes_per_second
 from octavo.cli.bench_offline import OfflineOptions
 from octavo.cli.run import LoadOptions
-from octavo.cli.tables import columns, size
+from octavo.cli.tables import columns, size, three_digits
 from octavo.config import EngineConfig, Environment
+from octavo.core.counted import counted
 from octavo.core.errors import StartError
 from octavo.core.messages import Ready
 from octavo.engine.loader import LoadedEngine, load_engine
 from octavo.models.source import resolve, served_name
 
 GB = 1e9
+HEAD = (
+    ("", "OUTPUT", "ALL", "TOTAL", "TTFT ms", "", "ITL ms", ""),
+    ("AT ONCE", "TOK/S", "RUNS", "TOK/S", "P50", "P99", "P50", "P99"),
+)
 
 
 def run_offline(model: str, options: OfflineOptions, load: LoadOptions) -> int:
@@ -95,23 +100,22 @@ def _run_in_turns(
 def _lines(
     name: str, ready: Ready, options: OfflineOptions, results: Sequence[Result], steps: Sequence[Step]
 ) -> Iterator[str]:
+    yield f"{name}: {counted(ready.threads, 'thread')}, {ready.isa}, {processor_name()}"
     yield (
-        f"{name}: {ready.threads} threads, {ready.isa}, {processor_name()}, KV cache of {ready.kv_dtype},"
-        f" activations of {ready.activation_dtype}; {options.input_tokens} tokens in,"
-        f" {options.output_tokens} out, {options.runs} runs"
+        f"KV cache {ready.kv_dtype}, activations {ready.activation_dtype}; {options.input_tokens} tokens in,"
+        f" {options.output_tokens} out, {counted(options.runs, 'run')}"
     )
     resident = size(results[0].peak_memory_bytes or 0)
     yield f"start {results[0].start_seconds:.2f} s, at most {resident} resident"
-    header = ("AT ONCE", "OUTPUT TOK/S", "ALL RUNS", "TOTAL TOK/S", "TTFT P50", "P99", "ITL P50", "P99")
-    rows = [header, *(_row(result) for result in results)]
-    yield from columns(rows, right=range(len(header)))
+    rows = [*HEAD, *(_row(result) for result in results)]
+    yield from columns(rows, right=range(len(rows[0])))
     error = Percentiles.of(step.relative_error for step in steps).mean
     yield f"step-time model: mean error {error:.1%} over {len(steps):,} steps"
 
 
 def _row(result: Result) -> tuple[str, ...]:
     ttft, itl = result.ttft_seconds, result.itl_seconds
-    times = [f"{1e3 * seconds:,.1f} ms" for seconds in (ttft.p50, ttft.p99, itl.p50, itl.p99)]
+    times = [three_digits(1e3 * seconds) for seconds in (ttft.p50, ttft.p99, itl.p50, itl.p99)]
     rates = f"{min(result.runs):,.0f}-{max(result.runs):,.0f}"
     output, total = result.output_tokens_per_second, result.total_tokens_per_second
     return (str(result.concurrency), f"{output:,.0f}", rates, f"{total:,.0f}", *times)
