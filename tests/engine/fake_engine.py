@@ -40,10 +40,16 @@ def answer(prompt: Sequence[int], seed: int, num_tokens: int) -> list[int]:
 
 
 class FakeCore:
-    """One token per request and step; a suspect has a step to itself until it has a new token."""
+    """One token per request and step; a suspect has a step to itself until it has a new token.
 
-    def __init__(self, record: Callable[[int, Sequence[str], Sequence[str]], None]) -> None:
+    num_idle_works: how much idle work there is at first.
+    """
+
+    def __init__(
+        self, record: Callable[[int, Sequence[str], Sequence[str]], None], num_idle_works: int = 0
+    ) -> None:
         self._record = record
+        self.num_idle_works = num_idle_works
         self._requests: dict[str, Submit] = {}
         self._fresh: set[str] = set()
         self._num_steps = 0
@@ -57,6 +63,10 @@ class FakeCore:
             raise OctavoError("The fake core takes no such token.")
         self._requests[message.request_id] = message
         self._fresh.add(message.request_id)
+
+    def do_idle_work(self) -> bool:
+        self.num_idle_works -= 1
+        return self.num_idle_works >= 0
 
     def abort(self, request_ids: Sequence[str]) -> None:
         for request_id in request_ids:

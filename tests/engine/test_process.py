@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -43,14 +44,14 @@ def socket_pair() -> Iterator[tuple[Parent, Channel]]:
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[tuple[Parent, JournalReader]]:
+def running_engine(core: FakeCore | None = None) -> Iterator[tuple[Parent, JournalReader]]:
     reader = JournalReader(max_num_seqs=8)
     with socket_pair() as (parent, channel):
         journal = Journal(reader.fd)
 
         def run() -> None:
             with contextlib.suppress(ChannelEnd):
-                EngineProcess(FakeCore(journal.record), channel, journal, epoch=3).run()
+                EngineProcess(core or FakeCore(journal.record), channel, journal, epoch=3).run()
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -118,6 +119,41 @@ def test_an_abort_of_the_last_request_still_brings_a_frame_with_the_gauges() -> 
             if last.stats.num_running == 0:
                 break
         assert last.outputs == []
+
+
+class Patient(FakeCore):
+    """Has idle work without end."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda *_: None)
+        self.works: list[bool] = []  # whether there was a request meanwhile
+
+    def do_idle_work(self) -> bool:
+        self.works.append(self.has_work)
+        return True
+
+
+def test_idle_work_is_done_while_nobody_asks_and_makes_nobody_wait() -> None:
+    core = Patient()
+    with running_engine(core) as (parent, _):
+        while len(core.works) < 3:
+            time.sleep(0.001)
+        parent.send(request("a", 1, max_tokens=20))
+        assert len(outputs_of("a", frames_until(parent, "a"))) == 20
+        count = len(core.works)
+        while len(core.works) < count + 3:
+            time.sleep(0.001)
+    assert not any(core.works)
+
+
+def test_an_engine_with_no_idle_work_left_sleeps() -> None:
+    core = FakeCore(lambda *_: None, num_idle_works=2)
+    with running_engine(core) as (parent, _):
+        parent.send(request("a", 1))
+        frames_until(parent, "a")
+        parent.send(request("b", 1))
+        frames_until(parent, "b")
+    assert -3 <= core.num_idle_works < 0  # asked once more each time that nothing was there to do
 
 
 def test_the_channel_takes_what_is_there_and_waits_only_when_asked() -> None:

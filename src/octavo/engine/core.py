@@ -61,7 +61,8 @@ class EngineCore:
 
     Without prefix caching requests have unrelated identities, so each finds only its own blocks, after a
     preemption, and its forks'. new_drafter: guesses ahead for each request, if the scheduler takes guesses.
-    clock is that of Submit.arrival.
+    idle_work does a little of what makes later steps faster, and returns whether it did. clock is that of
+    Submit.arrival.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EngineCore:
         grammars: Grammars | None = None,
         journal: Journal | None = None,
         new_drafter: Callable[[], Drafter] | None = None,
+        idle_work: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scheduler = scheduler
@@ -88,6 +90,7 @@ class EngineCore:
         self._enable_prefix_caching = enable_prefix_caching
         self._journal = journal or NullJournal()
         self._new_drafter = new_drafter
+        self.do_idle_work = idle_work
         self._clock = clock
         grammars = grammars or NoGrammars()
         self._compiling = Compiling(grammars, note=self._journal.note_compile, clock=clock)

@@ -104,6 +104,7 @@ def load_engine(
         grammars=_grammars(model, path),
         journal=journal,
         new_drafter=PromptLookup if config.num_speculative_tokens else None,
+        idle_work=backend.touch_ahead,
     )
     compute_first_token(core)
     clock.lap("first token")

@@ -42,7 +42,8 @@ EXIT_CRASHED = 70
 class Core(Protocol):
     """What the loop needs of engine/core.py. It records every step in the journal before submitting it.
 
-    step without work does nothing, but still reports the gauges: an abort may have changed them.
+    step without work does nothing, but still reports the gauges: an abort may have changed them. do_idle_work
+    takes milliseconds, and returns whether there was any.
     """
 
     @property
@@ -53,6 +54,8 @@ class Core(Protocol):
     def abort(self, request_ids: Sequence[str]) -> None: ...
 
     def step(self) -> tuple[list[RequestOutput], EngineStats]: ...
+
+    def do_idle_work(self) -> bool: ...
 
 
 class LoadedEngine(Protocol):
@@ -144,11 +147,17 @@ class EngineProcess:
     def run(self) -> None:
         """Sleeps in the kernel while there is no work. Ends with ChannelEnd, or with what a step raises."""
         while True:
-            messages = self._channel.receive(is_waiting=not self._core.has_work)
-            refused = self._take(messages)
+            refused = self._take(self._receive())
             outputs, stats = self._core.step()
             self._journal.finish()
             self._send(refused + outputs, stats)
+
+    def _receive(self) -> list[ClientMessage]:
+        """Until somebody asks for something, idle work is done, and then nothing."""
+        messages = self._channel.receive(is_waiting=False)
+        while not messages and not self._core.has_work:
+            messages = self._channel.receive(is_waiting=not self._core.do_idle_work())
+        return messages
 
     def _take(self, messages: list[ClientMessage]) -> list[RequestOutput]:
         """Hand messages to the core. A request that it cannot take fails alone: its output is returned."""

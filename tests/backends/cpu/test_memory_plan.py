@@ -20,11 +20,13 @@ from octavo.core.sampling_params import (
     SamplingParams,
 )
 from octavo.core.step import Admission, StepInput
+from octavo.engine.resources import resident_bytes
 from octavo.models.architecture import Architecture
 from tests.backends.tiny import EXPERTS, NUM_BLOCKS, SANDWICH, TINY, StepMaker, model_of, tiny_model
 
 VOCAB = 4096
 LIMITS = StepLimits(max_num_seqs=8, max_num_batched_tokens=512, max_model_len=128)
+HUGE_PAGE = 2 << 20
 BOOKKEEPING = 32 << 10  # of the objects themselves, and of lists rounded up by the allocator
 
 
@@ -149,4 +151,28 @@ def test_a_request_that_does_not_fit_its_slot_is_refused(change: dict[str, objec
     admission = dataclasses.replace(step.admitted[0], **change)
     with pytest.raises(ValueError, match=problem):
         backend.submit(dataclasses.replace(step, admitted=(admission,)))
+    backend.close()
+
+
+def touched_ahead(backend: CpuBackend) -> int:
+    """Bytes that become resident by it."""
+    before = resident_bytes()
+    while backend.touch_ahead():
+        pass
+    return resident_bytes() - before
+
+
+def test_memory_of_blocks_is_taken_ahead_of_their_use_as_much_as_has_been_used() -> None:
+    program, tensors = model_of(TINY)
+    block_bytes = program.kv_groups[0].block_bytes
+    backend = CpuBackend(program, tensors, LIMITS, (160 << 20) // block_bytes)
+    assert touched_ahead(backend) == pytest.approx(64 << 20, abs=HUGE_PAGE)
+    assert touched_ahead(backend) == pytest.approx(0, abs=HUGE_PAGE)
+    step = StepMaker({0: [1, 2, 3]}, SamplingParams(temperature=0)).step({0: 3})
+    step.new_blocks[:, 3] = (70 << 20) // block_bytes
+    backend.collect(backend.submit(step))
+    assert touched_ahead(backend) == pytest.approx(70 << 20, abs=2 * HUGE_PAGE)
+    step.new_blocks[:, 3] = (100 << 20) // block_bytes
+    backend.collect(backend.submit(step))
+    assert touched_ahead(backend) == pytest.approx(20 << 20, abs=2 * HUGE_PAGE)  # there are no more
     backend.close()

@@ -99,6 +99,11 @@ class CpuBackend:
         self._library.octavo_executor_sample(self._executor, results.desc, address)
         return results.output(step_id, time.perf_counter() - started)
 
+    def touch_ahead(self) -> bool:
+        """Take some megabytes of memory for KV blocks that have not been used yet, so that no step waits for
+        the kernel's zeroed pages. False: as much is taken as has been used, and 64 MiB at least."""
+        return bool(self._library.octavo_executor_touch_ahead(self._executor))
+
     def close(self) -> None:
         """Ends the team and frees the KV cache; the back end cannot be used afterwards."""
         if self._executor:

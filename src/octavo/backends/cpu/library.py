@@ -188,6 +188,7 @@ _SIGNATURES: tuple[tuple[str, object, tuple[object, ...]], ...] = (
         ),
     ),
     ("octavo_executor_sample", None, (Pointer, ctypes.POINTER(ResultDesc), Pointer)),
+    ("octavo_executor_touch_ahead", Int, (Pointer,)),
     ("octavo_executor_buffer", Pointer, (Pointer, Int, ctypes.POINTER(Long))),
 )
 

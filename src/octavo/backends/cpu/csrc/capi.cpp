@@ -70,6 +70,10 @@ OCTAVO_API void octavo_executor_sample(void *executor, const octavo::ResultDesc 
   ((octavo::Executor *)executor)->sample(*results, masks);
 }
 
+OCTAVO_API int octavo_executor_touch_ahead(void *executor) {
+  return ((octavo::Executor *)executor)->touch_ahead();
+}
+
 OCTAVO_API const void *octavo_executor_buffer(void *executor, int32_t buffer, int64_t *stride) {
   return ((octavo::Executor *)executor)->buffer(buffer, stride);
 }

@@ -150,5 +150,7 @@ OCTAVO_API int octavo_executor_forward(void *executor, const octavo::StepDesc *,
                                        char *error, size_t error_size);
 // Samples the outputs of the last forward pass. masks: the rows that mask_row names, or null.
 OCTAVO_API void octavo_executor_sample(void *executor, const octavo::ResultDesc *, const uint32_t *masks);
+// Between steps: takes some memory for KV blocks that have not been used yet. 0: enough is taken.
+OCTAVO_API int octavo_executor_touch_ahead(void *executor);
 // A buffer of the last step, for tests and inspection: its rows start here, `stride` elements apart.
 OCTAVO_API const void *octavo_executor_buffer(void *executor, int32_t buffer, int64_t *stride);

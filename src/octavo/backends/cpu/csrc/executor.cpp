@@ -15,6 +15,9 @@ constexpr int32_t BLOCK_TO_TIER = 0, TIER_TO_BLOCK = 1, BLOCK_TO_BLOCK = 2;
 
 constexpr int ROWS_PER_ITEM = 4; // of a row-wise op
 
+constexpr size_t LEAST_AHEAD = 64 << 20; // bytes of KV blocks
+constexpr size_t TOUCHED_AT_ONCE = 2 << 20;
+
 bool is_rowwise(OpKind kind) {
   return kind == OpKind::EMBED || kind == OpKind::NORM || kind == OpKind::ROPE || kind == OpKind::KV_WRITE ||
          kind == OpKind::ACT_MUL || kind == OpKind::GATHER || kind == OpKind::SCALE ||
@@ -130,7 +133,20 @@ void Executor::apply_changes(const StepDesc &step) {
   for (int i = 0; i < step.num_new_blocks; i++) {
     const int32_t *entry = step.new_blocks + 4 * i;
     block_table(entry[1], entry[0])[entry[2]] = entry[3];
+    num_used_blocks_ = std::max(num_used_blocks_, entry[3] + 1);
   }
+}
+
+bool Executor::touch_ahead() {
+  const size_t used = num_used_blocks_ * workspace_.block_bytes;
+  const size_t wanted = std::min(blocks_.size(), used + std::max(used, LEAST_AHEAD));
+  touched_bytes_ = std::max(touched_bytes_, used);
+  if (touched_bytes_ >= wanted)
+    return false;
+  const size_t end = std::min(touched_bytes_ + TOUCHED_AT_ONCE, wanted);
+  blocks_.touch(touched_bytes_, end);
+  touched_bytes_ = end;
+  return true;
 }
 
 void Executor::make_rows(const StepDesc &step) {

@@ -24,6 +24,9 @@ public:
   std::string check(const StepDesc &step) const;
   void forward(const StepDesc &step, const ResultDesc &results);
   void sample(const ResultDesc &results, const uint32_t *masks);
+  // Between steps: takes some memory for blocks that have not been used. False: as much is taken as has been
+  // used, and LEAST_AHEAD at least.
+  bool touch_ahead();
   const void *buffer(int32_t index, int64_t *stride) const;
 
 private:
@@ -118,7 +121,9 @@ private:
   const Workspace workspace_;
   std::vector<int32_t> block_tables_; // [group][slot][max blocks of a sequence]
   Memory buffers_, scratch_;
-  Memory blocks_, tier_; // of all KV groups; a page is taken when a block is first used
+  Memory blocks_, tier_; // of all KV groups; a page is taken when a block is first used, or by touch_ahead
+  int32_t num_used_blocks_ = 0; // ever; the others have higher numbers
+  size_t touched_bytes_ = 0;    // of blocks_, from its beginning
   std::vector<RopeTable> rope_tables_;
 
   Sampler sampler_;

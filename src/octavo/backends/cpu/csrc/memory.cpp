@@ -60,10 +60,11 @@ Memory &Memory::operator=(Memory &&other) noexcept {
   return *this;
 }
 
-void Memory::touch() {
-  if (madvise(data_, bytes_, POPULATE_WRITE) == 0)
+void Memory::touch(size_t begin, size_t end) {
+  begin = round_up(begin, PAGE);
+  if (begin >= end || madvise(data_ + begin, end - begin, POPULATE_WRITE) == 0)
     return;
-  for (size_t offset = 0; offset < bytes_; offset += PAGE)
+  for (size_t offset = begin; offset < end; offset += PAGE)
     ((volatile uint8_t *)data_)[offset] = 0;
 }
 

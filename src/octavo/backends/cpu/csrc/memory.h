@@ -24,7 +24,9 @@ public:
   Memory(Memory &&other) noexcept;
   Memory &operator=(Memory &&other) noexcept;
   uint8_t *data() const { return data_; }
-  void touch(); // takes all pages now
+  size_t size() const { return bytes_; }
+  void touch() { touch(0, bytes_); }    // takes all pages now
+  void touch(size_t begin, size_t end); // those that begin there; what they hold is lost
 
 private:
   uint8_t *data_ = nullptr;
