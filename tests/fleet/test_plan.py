@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from octavo.cli import main as cli
 from octavo.config import GIB
 from octavo.core.errors import StartError
 from octavo.fleet.plan import FleetPlan, Machine, plan_fleet
@@ -98,11 +99,37 @@ def test_aliases_and_their_shares_are_the_routers() -> None:
 
 
 def test_the_router_is_told_of_models_with_policies_of_their_own() -> None:
-    made = plan(ModelValues("x.gguf", 1, ("x", "y"), policy="prefix"), ModelValues("z.gguf"))
-    assert made.router_arguments(1, ["u", "v"])[-3:] == [
+    model = ModelValues("x.gguf", 1, ("x", "y"), policy="prefix")
+    made = plan(model)  # whose replicas tell what it is called
+    assert made.router_arguments(1, ["u"])[-3:] == [
         "--model-policies=default=prefix", "--model-policies=x=prefix", "--model-policies=y=prefix",
     ]  # fmt: skip
     assert made.replicas[0].description.endswith(", policy prefix")
+    assert plan(model, ModelValues("z.gguf")).router_arguments(1, ["u", "v"])[-3:] == [
+        "--static-aliases=default:x", "--static-aliases=y:x", "--model-policies=x=prefix",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("models", "aliases"),
+    [
+        ([ModelValues("x.gguf", 2, ("x", "y"), policy="prefix")], [("nick", "x", 1)]),
+        ([ModelValues("x.gguf", 2, ("x", "y"), policy="prefix", starts_on_first_request=True)], []),
+        ([ModelValues("x.gguf", policy="prefix"), ModelValues("z.gguf", policy="least-load")], []),
+        (
+            [ModelValues("x.gguf", policy="prefix", num_standbys=1), ModelValues("z.gguf")],
+            [("x", "x", 90), ("x", "z", 10), ("default", "z", 1)],
+        ),
+        ([ModelValues("x.gguf", policy="prefix"), ModelValues("z.gguf")], [("x", "z", 1)]),
+    ],
+)
+def test_a_router_starts_with_what_it_is_told(
+    models: list[ModelValues], aliases: list[tuple[str, str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(*models, router=RouterValues(aliases=tuple(aliases)))
+    monkeypatch.setattr("pkgutil.resolve_name", lambda name: lambda options: 7)
+    urls = [f"http://127.0.0.1:{number}" for number in range(1, len(made.replicas) + 1)]
+    assert cli.main(made.router_arguments(81, urls)) == 7
 
 
 def test_a_standby_takes_memory_and_no_cores_and_comes_last() -> None:

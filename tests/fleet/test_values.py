@@ -1,6 +1,7 @@
 """The Helm chart's values: what they make of a fleet, what is listed without effect, what is a mistake."""
 
 import pathlib
+import re
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_the_charts_values_pass_and_what_has_no_effect_is_listed(tmp_path: pathl
         ["line 3", " resources.limits.nvidia.com/gpu"],
         ["line 5", " observability.grafana"],
     ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_the_documentation_shows_is_valid(tmp_path: pathlib.Path, number: int) -> None:
+    page = pathlib.Path(__file__).parents[2] / "docs" / "fleet.md"
+    examples = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    assert read(tmp_path, examples[number]).not_honoured == ()
 
 
 def test_an_empty_file_is_one_replica_of_the_built_in_model(tmp_path: pathlib.Path) -> None:
@@ -93,6 +102,7 @@ def test_without_prefix_awareness_load_decides(tmp_path: pathlib.Path) -> None:
     [
         ("replicaCount: 0", "line 1: replicaCount is '0'; allowed: a whole number from 1 to 64."),
         ("\nmodel:\n  nmae: x", "line 3: model.nmae is not a field; did you mean name?"),
+        ("model: {threds: 1}", "model.threds is not a field; did you mean threads?"),
         ("replicas: 2", "replicas is not a field; did you mean replicaCount?"),
         ("model: {name: x}\nmodels: [{name: y}]", "line 1: model is for a fleet of one model"),
         ("models: []", "models is empty."),

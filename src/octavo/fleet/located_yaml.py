@@ -153,6 +153,7 @@ class Fields:
         return value
 
     def whole_or_none(self, name: str, minimum: int, maximum: int) -> int | None:
+        self._taken.add(name)
         return self.whole(name, minimum, minimum, maximum) if self.has(name) else None
 
     def size(self, name: str) -> int | None:

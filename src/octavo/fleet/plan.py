@@ -112,30 +112,42 @@ class FleetPlan:
 
     @property
     def _policies(self) -> dict[str, str]:
-        """By what clients call a model that has its own; `default` is the first of them."""
+        """By what clients call a model that has its own, aliases aside; `default` is the first of them."""
         models = list(dict.fromkeys(replica.model for replica in self.replicas))
         names = {"default": models[0].policy} if models else {}
         names |= {name: model.policy for model in models for name in model.client_names}
-        return {name: policy for name, policy in names.items() if policy is not None}
+        aliases = self._aliases.keys() | {alias for alias, _, _ in self.router.aliases}
+        aliases -= {alias for alias, model, _ in self.router.aliases if alias == model}  # which keep a share
+        return {name: policy for name, policy in names.items() if policy is not None and name not in aliases}
 
     @property
     def _on_demand(self) -> list[str]:
         """What clients call the models that may have to be started first."""
         return list(dict.fromkeys(one.model_name for one in self.replicas if one.model.is_on_demand))
 
-    def _naming(self) -> list[str]:
-        """With several models `default` is the first: each replica would claim it for its own. What a model
-        that has not been started is called nobody can be asked."""
-        firsts = [replica.model_name for replica in self.replicas]
-        if len(set(firsts)) == 1 and not self._on_demand:
-            return []
+    @property
+    def _is_naming(self) -> bool:
+        """Whether the router has to be told what models are called: with several each replica would claim
+        `default` for its own, and what one is called that has not been started nobody can be asked."""
+        return len({replica.model_name for replica in self.replicas}) > 1 or bool(self._on_demand)
+
+    @property
+    def _aliases(self) -> dict[str, str]:
+        """Of the models' own names, where the router is told of them. `default` is the first."""
+        if not self._is_naming:
+            return {}
         is_default_taken = any(alias == "default" for alias, _, _ in self.router.aliases)
-        aliases = [] if is_default_taken else [f"default:{firsts[0]}"]
-        for name, replica in {replica.model_name: replica for replica in self.replicas}.items():
-            aliases += [f"{alias}:{name}" for alias in replica.model.served_names[1:]]
+        aliases = {} if is_default_taken else {"default": self.replicas[0].model_name}
+        for replica in self.replicas:
+            aliases |= dict.fromkeys(replica.model.served_names[1:], replica.model_name)
+        return aliases
+
+    def _naming(self) -> list[str]:
+        if not self._is_naming:
+            return []
         return [
-            *(f"--static-models={name}" for name in firsts),
-            *(f"--static-aliases={alias}" for alias in aliases),
+            *(f"--static-models={replica.model_name}" for replica in self.replicas),
+            *(f"--static-aliases={alias}:{name}" for alias, name in self._aliases.items()),
         ]
 
     def lines(self) -> list[str]:
