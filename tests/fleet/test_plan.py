@@ -29,6 +29,7 @@ def test_nobody_computes_on_less_than_a_core_and_it_is_said() -> None:
     crowded = plan(ModelValues(replicas=4), machine=Machine(2, GIB))
     assert [replica.threads for replica in crowded.replicas] == [1] * 4
     assert crowded.lines()[-1] == "warning 4 threads on 2 cores: replicas wait for each other"
+    assert crowded.lines()[-2] == "r0-r3   smollm2-135m-instruct, 1 thread, KV cache 64.0 MiB each"
     assert not any("warning" in line for line in plan(ModelValues(replicas=5)).lines())
 
 

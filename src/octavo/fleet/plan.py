@@ -1,6 +1,7 @@
 """How one machine is divided among a fleet's replicas: cores, KV memory, and the command of each process."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -158,7 +159,10 @@ class FleetPlan:
                 "streams outlive their replica" if len(self.replicas) > 1 else "one replica, no failover"
             )
             lines.append(f"router  policy {self.router.policy}; {resumes}")
-        lines += [f"{replica.name:7} {replica.description}" for replica in self.replicas]
+        for description, alike in itertools.groupby(self.replicas, lambda replica: replica.description):
+            first, *others = (replica.name for replica in alike)
+            name, each = (f"{first}-{others[-1]}", " each") if others else (first, "")
+            lines.append(f"{name:7} {description}{each}")
         num_threads = sum(replica.threads for replica in self.replicas if not replica.is_standby)
         if num_threads > self.machine.cores:
             cores = counted(self.machine.cores, "core")
