@@ -39,6 +39,7 @@ class RecordingServer(Server):
 @pytest.fixture(autouse=True)
 def servers(monkeypatch: pytest.MonkeyPatch) -> list[RecordingServer]:
     monkeypatch.setattr(comparison, "Server", RecordingServer)
+    monkeypatch.setattr(comparison, "IDLE_SECONDS", 0.0)
     monkeypatch.setattr(RecordingServer, "all", [])
     return RecordingServer.all
 

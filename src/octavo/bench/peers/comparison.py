@@ -23,6 +23,7 @@ from octavo.core.errors import StartError
 
 READY_SECONDS = 600.0
 REQUEST_SECONDS = 600.0
+IDLE_SECONDS = 1.0  # that an engine has after a start, and after a burst, for what it does when nobody asks
 T = TypeVar("T")
 
 
@@ -108,6 +109,7 @@ class Runner:
             result = self._run(self._burst(key, loaded.server))
             result.start_seconds = loaded.start_seconds
             result.peak_memory_bytes = loaded.server.memory_bytes()
+            time.sleep(IDLE_SECONDS)
         finally:
             loaded.server.pause()
         self._complain(key.engine, result)
@@ -143,6 +145,7 @@ class Runner:
         server.wait_until_ready(peer.ready_path, READY_SECONDS)
         self._run(self._first_token(server))
         self._loaded[name] = Loaded(server, time.perf_counter() - server.started)
+        time.sleep(IDLE_SECONDS)
         return self._loaded[name]
 
     async def _first_token(self, server: Server) -> None:
