@@ -136,12 +136,16 @@ async def test_a_stream_is_passed_on_whole_and_its_connection_kept(
     assert server.num_connections == 1
 
 
-async def test_who_has_enough_is_given_nothing_more(server: FakeServer, client: Upstream) -> None:
+@pytest.mark.parametrize("comes_at_once", (True, False))
+async def test_who_has_enough_is_given_nothing_more(
+    server: FakeServer, client: Upstream, comes_at_once: bool
+) -> None:
     async def behave(request: object, writer: asyncio.StreamWriter) -> None:
         await fake_server.stream(writer, EVENTS[:1])
-        for event in EVENTS[1:]:
+        chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in EVENTS[1:]]
+        for part in [b"".join(chunks)] if comes_at_once else chunks:
             await asyncio.sleep(0.005)
-            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            writer.write(part)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
@@ -185,14 +189,17 @@ async def test_a_stream_that_goes_on_is_not_late(server: FakeServer, client: Ups
     assert await passed_on(await post(client, STREAM), 0.3) == EVENTS[0] + b"x" * 20
 
 
+@pytest.mark.parametrize("rest", (b"1\r\nx\r\n", b"1\r\nx\r\n1\r\ny\r\n0\r\n\r\n"))
 @pytest.mark.parametrize("is_first", (True, False))
-async def test_what_the_taker_raises_is_raised(server: FakeServer, client: Upstream, is_first: bool) -> None:
+async def test_what_the_taker_raises_is_raised(
+    server: FakeServer, client: Upstream, is_first: bool, rest: bytes
+) -> None:
     num_taken = 0
 
     async def behave(request: object, writer: asyncio.StreamWriter) -> None:
         await fake_server.stream(writer, EVENTS[:1])
         await asyncio.sleep(0.01)
-        writer.write(b"1\r\nx\r\n")
+        writer.write(rest)
 
     def take(data: bytes) -> bool:
         nonlocal num_taken
@@ -205,4 +212,5 @@ async def test_what_the_taker_raises_is_raised(server: FakeServer, client: Upstr
     answer = await post(client, STREAM)
     with pytest.raises(KeyError):
         await answer.pass_on(take, 5.0)
+    assert num_taken == (1 if is_first else 2)
     answer.close()

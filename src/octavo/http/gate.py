@@ -5,6 +5,7 @@ Pure ASGI. Nothing behind it sees a request without the key, whatever its path.
 """
 
 import functools
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def _check_size(scope: Scope) -> None:
     fields: list[Header] = scope["headers"]
     if len(fields) > MAX_HEADERS:
         raise HttpError("headers_too_large", f"More than {MAX_HEADERS} header fields.")
-    if sum([len(name) + len(value) for name, value in fields]) > MAX_HEAD_BYTES:
+    if sum(map(len, itertools.chain.from_iterable(fields))) > MAX_HEAD_BYTES:
         raise HttpError("headers_too_large", f"The header fields are longer than {MAX_HEAD_BYTES} bytes.")
 
 

@@ -49,5 +49,10 @@ class StreamEnd:
             self.is_error = self.is_error or any(words in seen for words in _ERRORS)
         at = seen.rfind(_FINISH)
         if at >= 0:
-            reason = seen[at + _FINISH_BYTES : at + _FINISH_BYTES + 8].lstrip(b" :")
-            self._is_finished = reason[:1] == b'"' and reason[1:2].isalpha()  # some say "" for null
+            reason = seen[at + _FINISH_BYTES : at + _FINISH_BYTES + 8]
+            self._is_finished = reason[:5] != b":null" and _is_reason(reason.lstrip(b" :"))
+
+
+def _is_reason(value: bytes) -> bool:
+    """Its beginning. Some servers say "" for null."""
+    return value[:1] == b'"' and value[1:2].isalpha()

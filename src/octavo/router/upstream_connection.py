@@ -311,24 +311,21 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.fail(UpstreamError("garbage", f"what came is not HTTP: {error}"))
             return
-        self._hand_over()
+        self._tell()
 
-    def _hand_over(self) -> bool:
-        """What has come, to who waits for it. Returns whether it is taken, and more is wanted."""
-        take = self._take
-        if take is not None and self._pieces is not None and not self.is_complete:
-            self._heard = self._loop.time()
-            return self._give(take, self.pull())
-        self._wake()
-        return False
+    def _tell(self) -> None:
+        """Whoever waits, that something has happened, unless it was passed on to him."""
+        if self._take is None or self.is_complete:
+            self._wake()
 
-    def _give(self, take: Callable[[bytes], bool], data: bytes) -> bool:
+    def _give(self, take: Callable[[bytes], bool], data: bytes, now: float) -> bool:
+        """Returns whether more is wanted."""
+        self._heard = now
         try:
             if take(data):
                 return True
         except Exception as error:  # whoever waits is to hear of it, not the event loop
             self.fail(error)
-            return False
         self._take = None
         self._wake()
         return False
@@ -362,8 +359,12 @@ class Connection(asyncio.Protocol):
                 self._leave_channel()
 
     def on_body(self, body: bytes) -> None:
+        take = self._take
         if self._channel is not None:
             self._later.append(body)
+        elif take is not None:  # who has taken all that came before
+            self._give(take, body, self._loop.time())
+            return
         else:
             self._add(body)
         self._num_buffered += len(body)
@@ -380,19 +381,24 @@ class Connection(asyncio.Protocol):
 
     def on_piece(self, data: bytes, now: float) -> bool:
         take = self._take
-        if data and take is not None:  # who has taken all that came before
-            self._heard = now
-            return self._give(take, data)
+        if data and take is not None:
+            return self._give(take, data, now)
         if data:
             self._add(data)
-            return self._hand_over()
+        else:
+            self._end_of_channel(now)
+        self._tell()
+        return False
+
+    def _end_of_channel(self, now: float) -> None:
         self._leave_channel()
         later, self._later = self._later, []
         for piece in later:
-            self._add(piece)
+            if self._take is not None:
+                self._give(self._take, piece, now)
+            else:
+                self._add(piece)
         self.is_complete = self._has_own_end
-        self._hand_over()
-        return False
 
     def _add(self, piece: bytes) -> None:
         if self._pieces is None:
