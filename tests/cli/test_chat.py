@@ -21,7 +21,7 @@ from octavo.engine.llm import Completion
 class EchoModel:
     """Answers `echo:` and what it was asked; prompts is all it saw, token by token as text."""
 
-    info = types.SimpleNamespace(threads=2, isa="portable", max_model_len=512)
+    info = types.SimpleNamespace(threads=1, isa="portable", max_model_len=512)
 
     def __init__(self, *, has_chat_template: bool = True, interrupt_after: int | None = None) -> None:
         self.has_chat_template = has_chat_template
@@ -107,7 +107,7 @@ def test_the_answer_is_on_stdout_and_all_else_on_stderr(
         captured.out == "echo: one two\n\n\n"
     )  # the answer, the line between, and the end of the prompt's line
     lines = captured.err.splitlines()
-    assert lines[0] == "echo: 2 threads, portable, context 512 tokens. /help"
+    assert lines[0] == "echo: 1 thread, portable, context 512 tokens. /help"
     assert lines[1].startswith("2 prompt tokens (1 cached), 3 answer tokens; first after ")
     assert lines.count("/clear      forget the conversation") == 2
     assert "There is no command /nonsense." in lines

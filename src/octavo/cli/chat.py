@@ -18,6 +18,7 @@ from octavo.cli.line_reader import LineReader
 from octavo.cli.run import ChatOptions, LoadOptions
 from octavo.cli.wrap import WordWrap
 from octavo.config import Environment
+from octavo.core.counted import counted
 from octavo.core.errors import EngineError, InvalidRequestError
 from octavo.core.fitting import fitted
 from octavo.core.request import FinishReason
@@ -144,7 +145,8 @@ class Console:
 
     def converse(self, name: str) -> int:
         info = self._chat.llm.info
-        self._say(f"{name}: {info.threads} threads, {info.isa}, context {info.max_model_len:,} tokens. /help")
+        threads = counted(info.threads, "thread")
+        self._say(f"{name}: {threads}, {info.isa}, context {info.max_model_len:,} tokens. /help")
         if not self._chat.llm.has_chat_template:
             self._say("This model has no chat template: it continues what you type.")
         reader = LineReader(self._say)
