@@ -48,7 +48,7 @@ class Endpoint:
         self.is_ready = False
         self.is_draining = False
         self.is_wrong = False  # known_answer.py: it computes something else than its like
-        self.complaint = "not asked yet"
+        self.complaint = "it has not answered yet"
         self.card: ReplicaCard | None = None  # None: not an octavo replica, or we do not share its secret
         self.why_foreign = "not asked yet"  # why it has no card
         self.cached_blocks: set[bytes] | None = None  # short_hashes; None: it does not tell
