@@ -26,8 +26,27 @@ def chat(**fields: Any) -> Decoded[ChatRequest]:
     ("fields", "message"),
     (
         ({"functions": [1]}, "functions is not supported: deprecated by OpenAI; send `tools`. Leave it out."),
-        ({"best_of": 1}, "best_of is not a parameter here. No field is ignored: leave it out."),
-        ({"messages": [{"role": "a", "content": "", "x": 1}]}, "messages[0].x is not a parameter here."),
+        ({"best_of": 1}, "best_of is not a parameter here; no field is ignored: leave it out."),
+        (
+            {"messages": [{"role": "a", "content": "", "x": 1}]},
+            "messages[0].x is not a parameter here; there",
+        ),
+        (
+            {"messages": [{"role": "a", "contnet": ""}]},
+            "messages[0].contnet is not a parameter here; the nearest is content.",
+        ),
+        (
+            {"tools": [{"type": "function", "name": "f"}]},
+            "tools[0].name is not a parameter here; there are type, function.",
+        ),
+        (
+            {"tools": [{"function": {"name": "f", "x": 1}}]},
+            "tools[0].function.x is not a parameter here; there are name, description, parameters, strict.",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "schema": {}}},
+            "response_format.schema is not a parameter here; the nearest is json_schema.",
+        ),
         ({"temprature": 1}, "temprature is not a parameter here; the nearest is temperature."),
         ({"max_output_tokens": 1}, "max_output_tokens is not a parameter here; the nearest is max_tokens."),
         ({"model": 1}, "model: expected a string, got an integer."),

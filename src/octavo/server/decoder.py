@@ -19,6 +19,7 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _CHOICE = re.compile(rf"^Invalid (?:enum )?value '(?P<value>.{{0,{ECHO_LIMIT}}}).*'$", re.DOTALL)
+_INDEX = re.compile(r"\[\d+\]")
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<field>.*?)`", re.DOTALL)
 MAX_UNKNOWN_FIELDS = 32  # that a body may have where they are let pass
 MAX_MARKS = 1 << 20  # of structure in a body: each may take 100 ns, while nobody else is served
@@ -45,6 +46,7 @@ class BodyDecoder(Generic[Body]):
         self._decoder = msgspec.json.Decoder(kind)
         self._fields = frozenset(kind.__struct_fields__)
         self._choices = dict(_choices(kind))
+        self._inner_fields = _inner_fields(kind)
         self._refused = _of_kind(parameters, Kind.REFUSED)
         self._recorded = _of_kind(parameters, Kind.RECORDED)
         self._allows_unknown = allows_unknown
@@ -94,7 +96,7 @@ class BodyDecoder(Generic[Body]):
         if choice is not None and path in self._choices:
             allowed = ", ".join(self._choices[path])
             return InvalidRequestError(f"{path} is '{choice['value']}'; allowed: {allowed}.", param=path)
-        return _misshapen(path, reason)
+        return _misshapen(path, reason, self._inner_fields.get(_INDEX.sub("[]", path), ()))
 
     def _sift(self, fields: dict[str, Any]) -> tuple[str, ...]:
         """Take out what does not matter; returns unknown names. Raises InvalidRequestError for the rest."""
@@ -119,14 +121,16 @@ def _of_kind(parameters: Mapping[str, Parameter], kind: Kind) -> dict[str, Param
     return {name: parameter for name, parameter in parameters.items() if parameter.kind is kind}
 
 
-def _unknown(name: str, known: Collection[str] = ()) -> InvalidRequestError:
+def _unknown(name: str, known: Collection[str]) -> InvalidRequestError:
     shown = name[:ECHO_LIMIT]
     near = nearest(shown, known)
-    advice = ". No field is ignored: leave it out." if near is None else f"; the nearest is {near}."
+    advice = "no field is ignored: leave it out" if near is None else f"the nearest is {near}"
+    return _unknown_parameter(shown, advice)
+
+
+def _unknown_parameter(name: str, advice: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{shown} is not a parameter here{advice}",
-        param=shown,
-        code="unknown_parameter",
+        f"{name} is not a parameter here; {advice}.", param=name, code="unknown_parameter"
     )
 
 
@@ -186,7 +190,29 @@ def _choices(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Sequence[str]]]:
             yield f"{field.name}.{tagged[0].tag_field}", [str(one.tag) for one in tagged]
 
 
-def _misshapen(path: str, reason: str) -> InvalidRequestError:
+def _inner_fields(kind: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
+    """The fields of the objects inside, by where they stand: {"tools[].function": ("name", ...)}."""
+    found: dict[str, dict[str, None]] = {}
+
+    def visit(info: msgspec.inspect.Type, path: str) -> None:
+        match info:
+            case msgspec.inspect.UnionType(types=types):
+                for one in types:
+                    visit(one, path)
+            case msgspec.inspect.ListType(item_type=item):
+                visit(item, f"{path}[]")
+            case msgspec.inspect.StructType(fields=fields, tag_field=tag):
+                names = [*([] if tag is None else [tag]), *(field.encode_name for field in fields)]
+                found.setdefault(path, {}).update(dict.fromkeys(names))
+                for field in fields:
+                    visit(field.type, f"{path}.{field.encode_name}" if path else field.encode_name)
+
+    visit(msgspec.inspect.type_info(kind), "")
+    return {path: tuple(names) for path, names in found.items() if path}
+
+
+def _misshapen(path: str, reason: str, known: Sequence[str]) -> InvalidRequestError:
+    """known: fields of the object at path, if it is an inner one."""
     unnamed = _FIELD.match(reason)
     if unnamed is None:
         param = path or None
@@ -195,4 +221,6 @@ def _misshapen(path: str, reason: str) -> InvalidRequestError:
     param = f"{path}.{field}" if path else field
     if reason.startswith("Object missing"):
         return InvalidRequestError(f"{param} is missing.", param=param, code="missing_required_parameter")
-    return _unknown(param)
+    near = nearest(field, known)
+    advice = f"there are {', '.join(known)}" if near is None else f"the nearest is {near}"
+    return _unknown_parameter(param, advice)
