@@ -93,3 +93,10 @@ def test_a_stream_that_ended_with_an_error_says_so_beside_its_status() -> None:
 def test_a_path_cannot_write_to_the_terminal() -> None:
     assert "\033" not in line(path="/\033[2J\n" + "x" * 10_000)
     assert line(path="/\n").count("\n") == 1
+
+
+def test_of_many_attempts_the_first_and_the_last_are_shown() -> None:
+    assert "  a > b > c > d > e > f  " in line(endpoints=tuple("abcdef"))
+    many = ("r0", "r1") * 29
+    assert "  r0 > r1 > r0 > r1 > r0 > ... > r1 (58 attempts)  " in line(endpoints=many)
+    assert json.loads(line(is_json=True, endpoints=many))["endpoints"] == list(many)

@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import msgspec
@@ -28,6 +28,7 @@ _QUIET_PATHS = frozenset(
         "/debug/endpoints",
     )
 )  # polled: only their failures are logged
+MAX_SHOWN_ENDPOINTS = 6  # in a line of text
 MAX_IGNORED_NAMES = 32  # in the header x-octavo-ignored
 MAX_IGNORED_NAME = 64  # characters of each
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
@@ -173,7 +174,7 @@ class RequestLog:
         if record.key_id is not None:
             parts.append(f"key {record.key_id}")
         if record.endpoints:
-            parts.append(" > ".join(record.endpoints))
+            parts.append(_way(record.endpoints))
         if record.error is not None:
             parts.append(f"error {_printable(record.error)}")
         if record.completion_id is not None:
@@ -209,6 +210,14 @@ def _rate(record: RequestRecord, total: float) -> float | None:
     if record.first_token_seconds is None or record.num_output_tokens < 2:
         return None
     return round((record.num_output_tokens - 1) / max(total - record.first_token_seconds, 1e-9), 1)
+
+
+def _way(endpoints: Sequence[str]) -> str:
+    """Who was asked, in order; of many the first ones and the last."""
+    if len(endpoints) <= MAX_SHOWN_ENDPOINTS:
+        return " > ".join(endpoints)
+    *first, last = *endpoints[: MAX_SHOWN_ENDPOINTS - 1], endpoints[-1]
+    return f"{' > '.join(first)} > ... > {last} ({len(endpoints)} attempts)"
 
 
 def _printable(text: str) -> str:
