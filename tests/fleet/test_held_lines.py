@@ -2,14 +2,17 @@
 
 import pytest
 
-from octavo.fleet.held_lines import MAX_HELD_LINES, HeldLines
+from octavo.fleet.held_lines import LATE_SECONDS, MAX_HELD_LINES, HeldLines
 from octavo.fleet.member import Member
 
 
 class Shown:
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.held = HeldLines(lambda name, text: self.lines.append(f"{name} {text}"), "router")
+        self.now = 0.0
+        self.held = HeldLines(
+            lambda name, text: self.lines.append(f"{name} {text}"), "router", clock=lambda: self.now
+        )
         self.members = {name: self._member(name) for name in ("router", "r0", "r1")}
 
     def _member(self, name: str) -> Member:
@@ -20,6 +23,8 @@ class Shown:
             self.members[name].become(state, reason)
 
     def say(self, text: str) -> None:
+        """Each of them, some time later."""
+        self.now += LATE_SECONDS
         for name in self.members:
             self.held.take(name, text)
 
@@ -35,6 +40,26 @@ def test_what_is_said_at_a_good_start_is_not_shown_what_is_said_later_is() -> No
     assert shown.lines == ["r0 here"]
     shown.say("again")
     assert shown.lines[1:] == ["router again", "r0 again", "r1 again"]
+
+
+def test_what_was_said_before_and_comes_late_is_not_shown() -> None:
+    shown = Shown()
+    shown.become("starting", "r0")
+    shown.become("ready", "r0")
+    shown.held.take("r0", "boot")
+    shown.say("here")
+    assert shown.lines == ["router here", "r0 here", "r1 here"]
+
+
+def test_a_router_is_shown_when_a_replica_cannot_start() -> None:
+    shown = Shown()
+    shown.become("starting", "router", "r0", "r1")
+    shown.become("ready", "router", "r0")
+    shown.say("one")
+    shown.become("waiting", "r1", reason="was killed")
+    shown.become("starting", "r1")
+    shown.say("two")
+    assert shown.lines == ["r0 one", "r1 one", "router two", "r0 two"]
 
 
 def test_a_router_that_starts_last_or_again_is_shown_from_then_on() -> None:
@@ -84,6 +109,15 @@ def test_warnings_are_shown_at_once() -> None:
     shown.become("starting", "r0")
     shown.held.take("r0", "WARNING: look")
     assert shown.lines == ["r0 WARNING: look"]
+
+
+def test_a_note_that_all_make_is_shown_once() -> None:
+    shown = Shown()
+    shown.become("starting", "r0", "r1")
+    for text in ("  note      not kept", "  memory    much", "  note      rounded"):
+        shown.held.take("r0", text)
+        shown.held.take("r1", text)
+    assert shown.lines == ["r0   note      not kept", "r0   note      rounded"]
 
 
 def test_no_more_lines_are_held_than_one_reads() -> None:

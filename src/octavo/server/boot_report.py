@@ -11,6 +11,7 @@ from octavo.core.messages import Ready
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 LABEL_WIDTH = 12
+NOTE = "  note      "
 _START_TIME_FIELD = 19  # of /proc/self/stat, counted after the command's closing parenthesis
 
 
@@ -49,7 +50,7 @@ def boot_report(info: Ready, phases: Phases, *, names: Sequence[str], chat: str,
             f"  reserved  {_sizes(_reserved(info.memory))}; taken when used",
             f"  KV cache  {_kv_cache(info)}; context {info.max_model_len:,} tokens",
             f"  chat      {chat}",
-            *(f"  note      {notice}" for notice in info.notices),
+            *(f"{NOTE}{notice}" for notice in info.notices),
             f"ready in {sum(phases.seconds.values()):.1f} s: {url} (model {', '.join(names)})",
         )
     )
