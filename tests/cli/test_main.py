@@ -138,3 +138,12 @@ def test_a_defect_is_not_hidden(run_probe: Callable[..., int]) -> None:
 
     with pytest.raises(RuntimeError, match="a defect"):
         run_probe(probe)
+
+
+def test_a_long_complaint_is_cut_between_words_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["serve", "--threads", "0.5"]) == 2
+    assert capsys.readouterr().err == "octavo: --threads is '0.5'; allowed: a whole\n        number.\n"

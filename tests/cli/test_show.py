@@ -1,4 +1,5 @@
 import pathlib
+import sys
 
 import pytest
 
@@ -34,3 +35,13 @@ def test_a_model_of_ours_has_a_licence(
         "licence        mit",
         f"on disk        {size(len(content))}, GGUF F32",
     ]
+
+
+def test_a_terminal_gets_no_line_that_is_too_long(
+    smollm2_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show(str(smollm2_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if str(smollm2_path) not in line) < 60

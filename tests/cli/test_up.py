@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -82,6 +83,20 @@ def test_check_says_what_would_be_and_starts_nothing(
     assert ": 2 replicas on " in out and re.search(r"^  r0(-r1)? +org/tiny, ", out, re.MULTILINE)
     assert "without effect on one machine:\n  line 2: model.tensorParallelism: 4: " in out
     assert out.splitlines()[-1].startswith("org/tiny is not on this disk yet")
+
+
+def test_what_would_be_fits_a_terminal(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(
+        "model: {startOnFirstRequest: true, idleTimeout: 5m, kvDtype: int8, activationDtype: int8}"
+    )
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert cli.main(["up", str(path), "--check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 60 and any(line.startswith(" " * 10) for line in lines)
 
 
 @pytest.mark.parametrize(

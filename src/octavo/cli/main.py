@@ -19,9 +19,11 @@ from octavo.cli.entry import EXIT_INTERRUPTED
 from octavo.cli.help import ColumnFormatter
 from octavo.cli.mistakes import sentence_of
 from octavo.core.errors import OctavoError
+from octavo.core.fitting import fitted
 
 EXIT_USER_ERROR = 2
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+_SPEAKER = "octavo: "
 
 # Name: where it is, its arguments (None: it says so itself), and what it does. In the order of --help.
 COMMANDS = {
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (OctavoError, CycloptsError) as error:
         text = sentence_of(error) if isinstance(error, CycloptsError) else str(error)
-        print(f"octavo: {text}", file=sys.stderr)
+        print(fitted(f"{_SPEAKER}{text}", len(_SPEAKER), sys.stderr), file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -1,11 +1,13 @@
 """`octavo show`: what a model is, where it lies, under which licence, and the memory it takes."""
 
 import pkgutil
+import sys
 from collections.abc import Iterable
 
 from octavo.cli.tables import size
 from octavo.config import Environment
 from octavo.core.errors import ModelFileError
+from octavo.core.fitting import fitted
 from octavo.models.catalog import SMOLLM2
 from octavo.models.store import stored_model
 
@@ -21,7 +23,8 @@ def show(model: str = SMOLLM2.name, /) -> None:
         As `octavo serve` takes it.
     """
     describe = pkgutil.resolve_name("octavo.cli.description:describe")
-    print("\n".join((*describe(model, has_program=False), *_stored_lines(model))))
+    text = "\n".join((*describe(model, has_program=False), *_stored_lines(model)))
+    print(fitted(text, _LABEL_WIDTH + 1, sys.stdout))
 
 
 def _stored_lines(model: str) -> Iterable[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import pkgutil
+import sys
 from typing import Annotated, Any
 
 import cyclopts
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 from octavo.config import ROUTING_POLICIES, Environment
 from octavo.core.errors import StartError
+from octavo.core.fitting import fitted
 from octavo.fleet.located_yaml import DURATIONS, read_duration
 from octavo.fleet.values import MAX_REPLICAS, FleetValues, ModelValues, RouterValues, read_values
 from octavo.models.source import complaint_of
@@ -135,7 +137,7 @@ def run(
         fleet = pkgutil.resolve_name("octavo.fleet.run")
         missing = fleet.missing_models(values, Environment.read().home)
         _, lines = fleet.describe_fleet(values)
-        print("\n".join([*lines, *missing]))
+        print("\n".join([fitted("\n".join(lines), fleet.LABEL_WIDTH, sys.stdout), *missing]))
         return 0
     exit_code: int = pkgutil.resolve_name("octavo.fleet.run:run_fleet")(values, Environment.read())
     return exit_code

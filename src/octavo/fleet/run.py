@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import pathlib
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from octavo import __version__
 from octavo.config import Environment
 from octavo.core.counted import counted
 from octavo.core.errors import StartError
+from octavo.core.fitting import fitted
 from octavo.engine.resources import available_cores, available_memory_bytes
 from octavo.fleet.display import Display
 from octavo.fleet.held_lines import HeldLines
@@ -30,6 +32,7 @@ from octavo.router.endpoints import Endpoint
 from octavo.router.health import HealthLimits, HealthMonitor
 
 ROUTER_NAME = "router"
+LABEL_WIDTH = 10  # of the plan's lines
 HEALTH_LIMITS = HealthLimits(interval_seconds=HEALTH_INTERVAL_SECONDS)
 
 
@@ -56,7 +59,7 @@ def run_fleet(values: FleetValues, environment: Environment) -> int:
     console = Console(stderr=True, no_color=environment.no_color or None)
     plan, lines = describe_fleet(values)
     paths = {name: resolve(name, environment.home) for name in {model.name for model in values.models}}
-    for line in lines:
+    for line in fitted("\n".join(lines), LABEL_WIDTH, sys.stderr).splitlines():
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
     fleet = FleetStart(plan, paths, environment, console)
     return asyncio.run(fleet.run())
