@@ -98,6 +98,34 @@ def test_luck_is_no_speed() -> None:
     assert len({times.rates(endpoint, "m") for endpoint in everybody}) == 1
 
 
+def test_what_is_usual_does_not_run_away_from_the_formula() -> None:
+    """Of times that are noisy the mean of the logarithms lies below the logarithm of the mean."""
+    clock = Clock()
+    times, everybody = FirstTokenTimes(clock), endpoints(3)
+    lots, work = random.Random(0), Work(1000, 0, 1, 0)
+    for number in range(20_000):
+        clock.now += 0.05
+        seconds = seconds_of(work) * lots.lognormvariate(0, 0.6)
+        times.observe(everybody[number % 3], "m", work, seconds)
+    quick, *others = everybody
+    for number in range(600):
+        clock.now += 0.05
+        endpoint = everybody[number % 3]
+        seconds = seconds_of(work) * lots.lognormvariate(0, 0.6) / (3 if endpoint is quick else 1)
+        times.observe(endpoint, "m", work, seconds)
+    of_quick, *of_others = (times.rates(endpoint, "m").predict(work) for endpoint in (quick, *others))
+    assert of_quick < 0.7 * min(of_others)
+
+
+def test_a_model_that_is_new_begins_as_any_other_does() -> None:
+    times, (one,) = FirstTokenTimes(Clock()), endpoints(1)
+    before = times.rates(one, "other")
+    lots = random.Random(0)
+    for _ in range(2000):
+        times.observe(one, "m", Work(1000, 0, 1, 0), lots.lognormvariate(0, 0.6))
+    assert times.rates(one, "other") == pytest.approx(before, rel=0.1)
+
+
 def test_many_short_prompts_in_a_moment_do_not_make_it_forget_what_long_ones_take() -> None:
     """Their numbers of tokens are estimates: in truth they are equally long."""
     clock = Clock()

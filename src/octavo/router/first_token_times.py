@@ -16,6 +16,7 @@ from octavo.router.endpoints import Endpoint
 
 START = (0.01, 4e-4, 1e-4, 1e-2, 2e-3)  # Rates before anything was observed
 RELATIVE_NOISE = 0.5
+COMMON_DRIFT = 0.1  # of all endpoints' speed in a second: work changes that the formula does not see
 SLOWNESS_WEIGHT = 0.1  # of one observation
 SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
 MAX_SLOWNESS = 16.0
@@ -73,7 +74,7 @@ class FirstTokenTimes:
         self._slowness: weakref.WeakKeyDictionary[Endpoint, tuple[float, float]] = (
             weakref.WeakKeyDictionary()
         )  # logarithm, and when it was learned
-        self._usual_log_slowness = 0.0  # of those observed of late: the formula is not alone in learning
+        self._usual_log_slowness = 0.0  # of those observed of late; below 0, as means lie above most times
         self._rates: dict[tuple[Endpoint, str], Rates] = {}  # by model, too; all as of one time
         self._rates_as_of = -math.inf
 
@@ -85,7 +86,7 @@ class FirstTokenTimes:
         key = (endpoint, model)
         rates = self._rates.get(key)
         if rates is None:
-            slowness = math.exp(self._significant(self._log_slowness(endpoint)))
+            slowness = math.exp(self._significant(self._beside_usual(endpoint)))
             rates = self._rates[key] = Rates(*[value * slowness for value in self._fit(model).coefficients])
         return rates
 
@@ -107,7 +108,7 @@ class FirstTokenTimes:
 
     def observe(self, endpoint: Endpoint, model: str, work: Work, seconds: float) -> None:
         """It took so long."""
-        log_slowness, fit = self._log_slowness(endpoint), self._fit(model)
+        log_slowness, fit = self._usual_log_slowness + self._beside_usual(endpoint), self._fit(model)
         usual = Rates(*fit.coefficients).predict(work)
         limit = math.log(MAX_SLOWNESS)
         log_ratio = min(max(math.log(max(seconds, 1e-6) / max(usual, 1e-6)), -limit), limit)
@@ -115,7 +116,8 @@ class FirstTokenTimes:
         log_slowness += SLOWNESS_WEIGHT * (log_ratio - log_slowness)
         self._slowness[endpoint] = (log_slowness, self._clock())
         self._usual_log_slowness += SLOWNESS_WEIGHT * (log_slowness - self._usual_log_slowness)
-        fit.observe((1.0, *work), seconds / math.exp(log_slowness), elapsed=self._elapsed(model))
+        slowness = math.exp(log_slowness - self._usual_log_slowness)
+        fit.observe((1.0, *work), seconds / slowness, elapsed=self._elapsed(model))
 
     def forget(self, endpoint: Endpoint) -> None:
         """It is gone, and may be forgotten by everybody."""
@@ -133,22 +135,25 @@ class FirstTokenTimes:
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)
         if fit is None:
-            fit = self._fits[model] = LinearFit(START, relative_noise=RELATIVE_NOISE)
+            fit = self._fits[model] = LinearFit(
+                START, relative_noise=RELATIVE_NOISE, common_drift=COMMON_DRIFT
+            )
         return fit
 
-    def _significant(self, log_slowness: float) -> float:
+    def _significant(self, deviation: float) -> float:
         """Shrunk to the usual one as far as it may be noise (James and Stein, "Estimation with quadratic
         loss", 1961, the positive part), or of many that are alike the luckiest would get most.
         """
-        deviation = log_slowness - self._usual_log_slowness
         if abs(deviation) <= SLOWNESS_NOISE:
-            return self._usual_log_slowness
-        return self._usual_log_slowness + deviation * (1 - (SLOWNESS_NOISE / deviation) ** 2)
+            return 0.0
+        return deviation * (1 - (SLOWNESS_NOISE / deviation) ** 2)
 
-    def _log_slowness(self, endpoint: Endpoint) -> float:
-        usual, known = self._usual_log_slowness, self._slowness.get(endpoint)
+    def _beside_usual(self, endpoint: Endpoint) -> float:
+        """The logarithm of how slow it is beside the others. What is usual is no part of it: times lie below
+        their mean more often than above, so a formula that followed it would run away from them."""
+        known = self._slowness.get(endpoint)
         if known is None:
-            return usual
+            return 0.0
         log_slowness, learned = known
         remembered: float = 0.5 ** ((self._clock() - learned) / HALF_LIFE_SECONDS)
-        return usual + (log_slowness - usual) * remembered
+        return (log_slowness - self._usual_log_slowness) * remembered
