@@ -15,6 +15,7 @@ PERCENTILES: dict[str, Measure] = {"p50": lambda one: one.p50, "p99": lambda one
 MEASURES: dict[str, Measure] = {
     **PERCENTILES,
     "mean": lambda one: statistics.mean(one.first_token_seconds),
+    "last answer": lambda one: one.end_seconds,  # what throughput goes by: all have the same requests
 }
 
 
@@ -34,7 +35,7 @@ def hits_and_speed(by_workload: Mapping[str, Compared]) -> Iterable[str]:
 def beside_others(by_size: Mapping[int, Mapping[str, Compared]]) -> Iterable[str]:
     """`cost` beside the best of the others, and beside round robin."""
     workloads = next(iter(by_size.values()))
-    yield from _head("replicas, first token", workloads)
+    yield from _head("replicas, seconds", workloads)
     for num_replicas, by_workload in by_size.items():
         for name, of in MEASURES.items():
             best = [_beside_best(compared, of) for compared in by_workload.values()]
