@@ -71,8 +71,9 @@ def test_the_time_of_use_is_kept(built_in: pathlib.Path, tmp_path: pathlib.Path)
         ("none.gguf", r"none\.gguf: no such file"),
         ("folder/none.gguf", r"folder/none\.gguf: no such file"),
         ("./org/name", "no such file"),
-        ("gema3-270m", "did you mean gemma3-270m"),
-        ("nonsense", "known by name: smollm2-135m-instruct"),
+        ("gema3-270m", "Did you mean gemma3-270m"),
+        ("Qwen", "Did you mean qwen2.5-coder-1.5b"),
+        ("nonsense", "Known by name: smollm2-135m-instruct"),
     ],
 )
 def test_what_is_no_model_is_told(model: str, complaint: str, tmp_path: pathlib.Path) -> None:

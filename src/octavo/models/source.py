@@ -95,8 +95,7 @@ def _no_such(model: str) -> str:
     names = [named.name for named in CATALOG]
     if model.endswith(".gguf") or "/" in model:
         return f"{model}: no such file."
-    near = nearest(model.lower(), names)
-    hint = f"did you mean {near}?" if near else f"known by name: {', '.join(names)};"
-    return (
-        f"There is no model {model!r}; {hint} a GGUF file, a model's folder, or a hub's org/name is one too."
-    )
+    typed = model.lower()
+    near = next((name for name in names if name.startswith(typed)), None) or nearest(typed, names)
+    hint = f"Did you mean {near}?" if near else f"Known by name: {', '.join(names)}."
+    return f"There is no model {model!r}. {hint} A GGUF file, a model's folder, or a hub's org/name will do."
