@@ -51,6 +51,16 @@ def test_what_was_said_before_and_comes_late_is_not_shown() -> None:
     assert shown.lines == ["router here", "r0 here", "r1 here"]
 
 
+def test_what_was_said_at_a_good_start_is_not_shown_when_it_dies_later() -> None:
+    shown = Shown()
+    shown.become("starting", "r0")
+    shown.held.take("r0", "boot")
+    shown.become("ready", "r0")
+    shown.say("here")
+    shown.become("waiting", "r0", reason="was killed")
+    assert "r0 boot" not in shown.lines
+
+
 def test_a_router_is_shown_when_a_replica_cannot_start() -> None:
     shown = Shown()
     shown.become("starting", "router", "r0", "r1")

@@ -72,7 +72,7 @@ class HeldLines:
             elif held is not None and name != self._router:
                 held.until = self._clock() + LATE_SECONDS
             self._let_go_of_the_router()
-        if is_bad and held is not None:
+        if is_bad and held is not None and self._clock() < held.until:
             self._show_all(member, held)
 
     def _let_go_of_the_router(self) -> None:
