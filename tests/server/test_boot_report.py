@@ -20,7 +20,7 @@ def test_the_report_says_time_memory_and_address() -> None:
         "  server    python 200 ms, engine 600 ms, text 100 ms",
         "  engine    open model 10 ms, pack weights 250 ms",
         "  memory    weights 100.0 MiB, workspace 5.0 MiB, Python 40.0 MiB",
-        "  reserved  KV cache 1.5 GiB, checkpoint store 192.0 MiB, sampling 3.0 MiB; taken when used",
+        "  reserved  KV cache 1.5 GiB, checkpoint store 192.0 MiB, sampling 3.0 MiB; taken as needed",
         "  KV cache  bf16, 4,096 blocks, 65,536 tokens, 1.5 GiB; context 8,192 tokens",
         "  chat      tool calls",
         "ready in 0.9 s: http://x/v1 (model tiny, default)",
