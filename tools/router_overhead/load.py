@@ -105,13 +105,12 @@ class Load:
         self._start = 0.0
 
     async def short(self, rate: float, seconds: float, num_characters: int) -> Found:
-        loop = asyncio.get_running_loop()
         request = request_bytes(self._port, num_characters)
         self._idle = [await self._connect(Client) for _ in range(32)]
-        start, total = loop.time(), int(rate * seconds)
+        start, total = time.monotonic(), int(rate * seconds)
         self._start = start
         while self._num_asked < total:
-            while self._num_asked < total and start + self._num_asked / rate <= loop.time():
+            while self._num_asked < total and start + self._num_asked / rate <= time.monotonic():
                 client = self._idle.pop() if self._idle else await self._connect(Client)
                 self._ask(client, request, start + self._num_asked / rate)
             await asyncio.sleep(TICK_SECONDS)
@@ -120,7 +119,7 @@ class Load:
 
     def _ask(self, client: Client, request: bytes, due: float) -> None:
         def end() -> None:
-            self._delays.append(asyncio.get_running_loop().time() - due)
+            self._delays.append(time.monotonic() - due)
             self._num_answered += 1
             self._idle.append(client)
 
@@ -130,10 +129,9 @@ class Load:
 
     async def saturate(self, num_connections: int, seconds: float, num_characters: int) -> Found:
         """On each connection a request as soon as the one before is answered."""
-        loop = asyncio.get_running_loop()
         request = request_bytes(self._port, num_characters)
         clients = [await self._connect(Client) for _ in range(num_connections)]
-        self._start = loop.time()
+        self._start = time.monotonic()
         for client in clients:
             self._ask_again(client, request, self._start + seconds)
         await asyncio.sleep(seconds)
@@ -141,7 +139,7 @@ class Load:
         return self._found(self._delays)
 
     def _ask_again(self, client: Client, request: bytes, end: float) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now < end:
             self._ask(client, request, now)
             count = client.on_end
@@ -154,7 +152,7 @@ class Load:
 
     async def streams(self, count: int, num_events: int) -> Found:
         """All of them at once."""
-        self._start = asyncio.get_running_loop().time()
+        self._start = time.monotonic()
         request = request_bytes(self._port, 200, num_events=num_events)
         clients = []
         for _ in range(count):
@@ -176,14 +174,14 @@ class Load:
         return client
 
     async def _until_answered(self, seconds: float) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self._num_answered < self._num_asked and asyncio.get_running_loop().time() < deadline:
+        deadline = time.monotonic() + seconds
+        while self._num_answered < self._num_asked and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     def _found(self, delays: list[float]) -> Found:
         for client in self._clients:
             client.close()
-        seconds = asyncio.get_running_loop().time() - self._start
+        seconds = time.monotonic() - self._start
         return Found(self._num_asked, self._num_answered, len(delays), Percentiles.of(delays), seconds)
 
 
