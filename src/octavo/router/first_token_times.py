@@ -16,7 +16,6 @@ from octavo.router.endpoints import Endpoint
 
 START = (0.01, 4e-4, 1e-4, 1e-2, 2e-3)  # Rates before anything was observed
 RELATIVE_NOISE = 0.5
-COMMON_DRIFT = 0.1  # of all endpoints' speed in a second: work changes that the formula does not see
 SLOWNESS_WEIGHT = 0.1  # of one observation
 SLOWNESS_NOISE = 0.2  # of its logarithm, with that weight: less is no difference
 MAX_SLOWNESS = 16.0
@@ -135,9 +134,7 @@ class FirstTokenTimes:
     def _fit(self, model: str) -> LinearFit:
         fit = self._fits.get(model)
         if fit is None:
-            fit = self._fits[model] = LinearFit(
-                START, relative_noise=RELATIVE_NOISE, common_drift=COMMON_DRIFT
-            )
+            fit = self._fits[model] = LinearFit(START, relative_noise=RELATIVE_NOISE)
         return fit
 
     def _significant(self, deviation: float) -> float:
