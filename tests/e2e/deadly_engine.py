@@ -7,6 +7,14 @@ from tests.engine.deadly import DeadlyBackend
 
 KILLER = 40_000
 
+
+class DeadlyCpuBackend(DeadlyBackend):
+    def __init__(self, *arguments: object, **options: object) -> None:
+        inner = CpuBackend(*arguments, **options)  # type: ignore[arg-type]
+        super().__init__(inner, KILLER)
+        self.touch_ahead = inner.touch_ahead
+
+
 if __name__ == "__main__":
-    loader.CpuBackend = lambda *arguments, **options: DeadlyBackend(CpuBackend(*arguments, **options), KILLER)
+    loader.CpuBackend = DeadlyCpuBackend
     main(loader.load_engine)
