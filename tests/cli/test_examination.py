@@ -29,7 +29,7 @@ def write(tmp_path: pathlib.Path) -> WriteFile:
 def test_this_machine_can_serve(tmp_path: pathlib.Path) -> None:
     findings = list(examination.examine(Environment(tmp_path, None, None, "info")))
     assert [finding.subject for finding in findings if finding.grade is Grade.FAIL] == []
-    assert len({finding.subject for finding in findings}) == len(findings) == 11
+    assert len({finding.subject for finding in findings}) == len(findings) == 12
     assert all(finding.advice for finding in findings if finding.grade is not Grade.OK)
 
 
@@ -94,6 +94,19 @@ def test_a_processor_is_told_what_would_be_faster(
 
 def test_memory_is_read_at_some_speed() -> None:
     assert examination._read_rate(2, 1 << 20, 2) > 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "built_with", "grade"),
+    [
+        ("/usr", "'--enable-shared'", Grade.OK),
+        ("/opt/python", "'--enable-optimizations' '--with-lto'", Grade.OK),
+        ("/opt/python", "'--enable-shared'", Grade.NOTE),
+    ],
+)
+def test_a_python_that_is_slower_than_need_be(prefix: str, built_with: str, grade: Grade) -> None:
+    finding = examination.interpreter(prefix, built_with)
+    assert finding.grade is grade and prefix in finding.text
 
 
 def test_no_compiler_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
