@@ -1,4 +1,7 @@
 // The team of threads by itself, for tests.
+#include <atomic>
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include "capi.h"
@@ -60,7 +63,56 @@ struct TeamTest {
   }
 };
 
+// Some threads sleep and some wake them, until the latter have done so often enough.
+struct EventTest {
+  Event event;
+  std::atomic<bool> is_over{false};
+  std::atomic<int32_t> num_left; // sleepers that have not noticed
+
+  explicit EventTest(int32_t num_sleepers) : num_left(num_sleepers) {}
+
+  void sleep() {
+    for (uint32_t seen = event.value(); !is_over.load(); seen = event.value())
+      event.sleep_past(seen);
+    num_left--;
+  }
+
+  void wake(int32_t count) {
+    for (int32_t i = 0; i < count; i++)
+      event.advance();
+  }
+
+  // Returns how many sleep on.
+  static int32_t run(int32_t num_sleepers, int32_t num_wakers, int32_t count) {
+    auto *test = new EventTest(num_sleepers); // stays where somebody sleeps on
+    std::vector<std::thread> wakers;
+    for (int32_t i = 0; i < num_sleepers; i++)
+      std::thread([test] { test->sleep(); }).detach();
+    for (int32_t i = 0; i < num_wakers; i++)
+      wakers.emplace_back([test, count] { test->wake(count); });
+    for (std::thread &waker : wakers)
+      waker.join();
+    test->is_over.store(true);
+    test->event.advance();
+    for (int32_t i = 0; i < 10'000 && test->num_left.load(); i++)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const int32_t num_asleep = test->num_left.load();
+    if (!num_asleep)
+      delete test;
+    return num_asleep;
+  }
+};
+
 } // namespace
+
+// Does this `rounds` times, unless some sleep on, and returns how many.
+OCTAVO_API int32_t octavo_test_events(int32_t num_sleepers, int32_t num_wakers, int32_t count,
+                                      int32_t rounds) {
+  for (int32_t i = 0; i < rounds; i++)
+    if (const int32_t num_left = EventTest::run(num_sleepers, num_wakers, count))
+      return num_left;
+  return 0;
+}
 
 // Makes num_teams teams, one after the other, each of which runs num_jobs jobs. Returns how many items were
 // not run exactly once in each job, or before all of the phase ahead of theirs.

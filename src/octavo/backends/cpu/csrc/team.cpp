@@ -49,16 +49,17 @@ template <class Condition> void wait_until(Event &event, Condition &&is_true) {
 } // namespace
 
 void Event::advance() {
-  word_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0 && sleepers_.exchange(0) > 0)
+  uint32_t word = word_.load();
+  while (!word_.compare_exchange_weak(word, (word & ~HAS_SLEEPERS) + 2)) {
+  }
+  if (word & HAS_SLEEPERS)
     syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 void Event::sleep_past(uint32_t seen) {
-  while (word_.load(std::memory_order_seq_cst) == seen) {
-    sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
-  }
+  const uint32_t asleep = seen | HAS_SLEEPERS;
+  for (uint32_t word = seen; word_.compare_exchange_strong(word, asleep) || word == asleep; word = seen)
+    syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
 }
 
 Team::Team(int num_threads) {

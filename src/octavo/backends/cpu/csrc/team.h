@@ -15,16 +15,19 @@
 
 namespace octavo {
 
-// A word that threads wait on until it changes.
+// An even number that threads wait on until it changes.
 class alignas(64) Event {
 public:
-  uint32_t value() const { return word_.load(std::memory_order_acquire); }
-  void advance();                 // changes the word and wakes who sleeps on it
-  void sleep_past(uint32_t seen); // returns when the word is no longer `seen`
+  uint32_t value() const { return word_.load(std::memory_order_seq_cst) & ~HAS_SLEEPERS; }
+  void advance();                 // changes the value and wakes who sleeps on it
+  void sleep_past(uint32_t seen); // returns when the value is no longer `seen`
 
 private:
+  // Beside the value, in one word: who is about to sleep sets it, and whoever changes the value takes it away
+  // and wakes. A count of its own could be taken away from one who is not asleep yet, and is not woken then.
+  static constexpr uint32_t HAS_SLEEPERS = 1;
+
   std::atomic<uint32_t> word_{0};
-  std::atomic<int> sleepers_{0}; // that nobody has woken yet
 };
 
 class Team {
