@@ -87,12 +87,16 @@ async def test_one_that_ends_badly_says_why(code: int, reason: str) -> None:
     assert (watcher.states[-1], watcher.reasons[-1]) == ("ended", reason)
 
 
-async def test_one_that_waits_to_be_started_again_has_said_why_when_it_ends() -> None:
-    watcher = Watcher("raise SystemExit(3)", Backoff(first=1e6, longest=1e6))
+async def stop_while_it_waits(watcher: Watcher) -> None:
     task = asyncio.create_task(watcher.member.run())
     await until(lambda: watcher.member.state == "waiting")
     watcher.member.stop()
     await task
+
+
+async def test_one_that_waits_to_be_started_again_has_said_why_when_it_ends() -> None:
+    watcher = Watcher("raise SystemExit(3)", Backoff(first=1e6, longest=1e6))
+    await stop_while_it_waits(watcher)
     assert watcher.reasons[-2:] == ["ended with exit code 3; started again in 1e+06 s", ""]
 
 
@@ -161,10 +165,7 @@ async def test_one_that_cannot_be_spawned_is_retried() -> None:
 
 async def test_a_stop_while_it_waits_ends_it_at_once() -> None:
     watcher = Watcher("raise SystemExit(1)", Backoff(first=1000.0, longest=1000.0))
-    task = asyncio.create_task(watcher.member.run())
-    await until(lambda: watcher.member.state == "waiting")
-    watcher.member.stop()
-    await task
+    await stop_while_it_waits(watcher)
     assert watcher.member.num_starts == 1
 
 

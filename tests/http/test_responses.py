@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from octavo.http.responses import EXCEPTION_HANDLERS, json_response
+from octavo.http.responses import exception_handlers, json_response
 
 pytestmark = pytest.mark.asyncio
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio
 async def test_starlettes_own_errors_look_like_ours(status: int, code: str) -> None:
     error = HTTPException(status, headers={"Allow": "POST"} if status == 405 else None)
     scope = {"type": "http", "method": "GET", "path": "/nothing", "app": Starlette()}
-    response = await EXCEPTION_HANDLERS[HTTPException](Request(scope), error)
+    response = await exception_handlers()[HTTPException](Request(scope), error)
     assert response.status_code == status and f'"code":"{code}"'.encode() in response.body
     assert (response.headers.get("allow") == "POST") == (status == 405)
 

@@ -14,6 +14,12 @@ def opened(clock: Clock) -> CircuitBreaker:
     return breaker
 
 
+def half_opened(clock: Clock) -> CircuitBreaker:
+    breaker = opened(clock)
+    clock.now = 5.0
+    return breaker
+
+
 def test_it_opens_after_failures_in_a_row_only() -> None:
     breaker = CircuitBreaker()
     for _ in range(10):
@@ -24,9 +30,7 @@ def test_it_opens_after_failures_in_a_row_only() -> None:
 
 
 def test_after_a_while_one_request_may_try() -> None:
-    clock = Clock()
-    breaker = opened(clock)
-    clock.now = 5.0
+    breaker = half_opened(Clock())
     assert breaker.state == "half open" and breaker.is_passable
     breaker.begin()
     assert not breaker.is_passable
@@ -36,8 +40,7 @@ def test_after_a_while_one_request_may_try() -> None:
 
 def test_the_first_token_of_the_trial_lets_others_pass_and_a_failure_opens_it_again() -> None:
     clock = Clock()
-    breaker = opened(clock)
-    clock.now = 5.0
+    breaker = half_opened(clock)
     breaker.begin()
     breaker.first_token()
     assert breaker.state == "closed" and breaker.is_passable
@@ -72,9 +75,7 @@ def test_each_opening_lasts_twice_as_long_up_to_a_limit() -> None:
 
 
 def test_a_try_whose_client_left_says_nothing() -> None:
-    clock = Clock()
-    breaker = opened(clock)
-    clock.now = 5.0
+    breaker = half_opened(Clock())
     breaker.begin()
     breaker.forget()
     assert breaker.is_passable and breaker.state == "half open"

@@ -7,17 +7,11 @@ import uvicorn
 
 from octavo.router import upstream
 from octavo.router.upstream import Upstream
-from octavo.router.upstream_connection import Answer, UpstreamError
+from octavo.router.upstream_connection import UpstreamError
 from tests.router.fake_server import FakeServer
+from tests.router.posting import JSON, STREAM, post
 
 pytestmark = pytest.mark.asyncio
-
-JSON = b'{"model":"tiny"}'
-STREAM = b'{"model":"tiny","stream":true}'
-
-
-async def post(client: Upstream, body: bytes = JSON, seconds: float = 5.0) -> Answer:
-    return await client.request("POST", "/v1/completions", [(b"x-a", b"b")], body, seconds=seconds)
 
 
 async def test_a_connection_serves_one_request_after_another(server: FakeServer, client: Upstream) -> None:

@@ -11,15 +11,9 @@ from octavo.router.upstream_connection import Answer, UpstreamError
 from tests.deaf import deafen
 from tests.router import fake_server
 from tests.router.fake_server import EVENTS, FakeServer
+from tests.router.posting import JSON, STREAM, post
 
 pytestmark = pytest.mark.asyncio
-
-JSON = b'{"model":"tiny"}'
-STREAM = b'{"model":"tiny","stream":true}'
-
-
-async def post(client: Upstream, body: bytes = JSON, seconds: float = 5.0) -> Answer:
-    return await client.request("POST", "/v1/completions", [(b"x-a", b"b")], body, seconds=seconds)
 
 
 async def test_a_whole_answer(server: FakeServer, client: Upstream) -> None:

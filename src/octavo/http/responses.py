@@ -2,6 +2,9 @@
 OpenAI's error JSON.
 """
 
+import functools
+from collections.abc import Awaitable, Callable
+
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,6 +15,8 @@ from octavo.core.errors import ECHO_LIMIT, OctavoError
 from octavo.http.errors import ErrorAnswer, answer_to
 from octavo.http.headers import Headers
 from octavo.http.wrong_path import complaint_about
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 async def send_error(send: Send, answer: ErrorAnswer) -> None:
@@ -37,13 +42,13 @@ def json_response(content: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(advice: str, request: Request, error: Exception) -> Response:
     """Starlette's own: no such path (404), or not with this method (405)."""
     assert isinstance(error, HTTPException)
     headers = error.headers or {}
     path = request.scope["path"]
     if error.status_code == 404:
-        answer = ErrorAnswer("not_found", complaint_about(path, request.app.routes))
+        answer = ErrorAnswer("not_found", complaint_about(path, request.app.routes, advice))
     else:
         message = f"{request.method} is not a method of {path[:ECHO_LIMIT]}; allowed: {headers['Allow']}."
         allow = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
@@ -62,4 +67,10 @@ def error_response(answer: ErrorAnswer) -> Response:
     return response
 
 
-EXCEPTION_HANDLERS = {HTTPException: _on_http_exception, OctavoError: _on_error, Exception: _on_error}
+def exception_handlers(advice: str = "") -> dict[object, Handler]:
+    """An application's. advice: where to look, for who asks for a path that is near to none."""
+    return {
+        HTTPException: functools.partial(_on_http_exception, advice),
+        OctavoError: _on_error,
+        Exception: _on_error,
+    }

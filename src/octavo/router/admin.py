@@ -16,7 +16,7 @@ from octavo.http.body import UNREADABLE, not_json, read_json_body
 from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
-from octavo.http.responses import EXCEPTION_HANDLERS, json_response
+from octavo.http.responses import exception_handlers, json_response
 from octavo.router.endpoints import Endpoint, EndpointSet
 from octavo.router.membership import EndpointSpec, Membership
 
@@ -44,7 +44,7 @@ def build_admin(endpoints: EndpointSet, membership: Membership, access: Access, 
             Route("/endpoints/{name}/drain", admin.drain, methods=["POST"]),
             Route("/endpoints/{name}/resume", admin.resume, methods=["POST"]),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=exception_handlers(),
     )
     app.router.redirect_slashes = False
     return Gate(app, access, log)

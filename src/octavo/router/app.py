@@ -13,12 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from octavo import __version__
 from octavo.core.errors import ECHO_LIMIT, ModelNotFoundError
 from octavo.http.access import Access
-from octavo.http.errors import ErrorAnswer, HttpError
+from octavo.http.errors import HttpError
 from octavo.http.gate import Gate
 from octavo.http.page import page_response
 from octavo.http.request_log import RequestLog, RequestRecord
-from octavo.http.responses import EXCEPTION_HANDLERS, error_response, json_response
-from octavo.http.wrong_path import complaint_about
+from octavo.http.responses import exception_handlers, json_response
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.decisions import MAX_DECISIONS
 from octavo.router.explanation import explain
@@ -94,15 +93,10 @@ def build_app(
             Route("/debug/endpoints", surface.endpoints),
             Route("/debug/route/{request_id}", surface.decision),
         ],
-        exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
+        exception_handlers=exception_handlers("GET / says what there is."),
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(Shortcut(proxy, app), access, log, counts_tokens=False))
-
-
-async def _no_such_path(request: Request, error: Exception) -> Response:
-    message = complaint_about(request.scope["path"], request.app.routes, "GET / says what there is.")
-    return error_response(ErrorAnswer("not_found", message))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

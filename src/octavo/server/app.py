@@ -11,11 +11,9 @@ from starlette.types import ASGIApp
 from octavo import __version__
 from octavo.core.relay import CHANNEL_PATH, EVENTS_PATH, KNOWN_ANSWER_PATH, MODEL_PATH, RESUME_PATH
 from octavo.http.access import Access
-from octavo.http.errors import ErrorAnswer
 from octavo.http.gate import Gate
 from octavo.http.request_log import RequestLog
-from octavo.http.responses import EXCEPTION_HANDLERS, error_response, json_response
-from octavo.http.wrong_path import complaint_about
+from octavo.http.responses import exception_handlers, json_response
 from octavo.metrics.engine_metrics import CONTENT_TYPE
 from octavo.server.chat import ChatDialect
 from octavo.server.completions import CompletionDialect
@@ -86,7 +84,7 @@ def build_app(
             *(Route(path, documentation.way) for path in ("/", "/v1")),
             *_private_routes(private),
         ],
-        exception_handlers={**EXCEPTION_HANDLERS, 404: _no_such_path},
+        exception_handlers=exception_handlers("GET /docs lists what there is."),
     )
     app.router.redirect_slashes = False
     return access.for_browsers(Gate(app, access, log))
@@ -101,12 +99,6 @@ def _private_routes(private: PrivateSurface) -> list[Route]:
         Route(RESUME_PATH, PrivateEndpoint(private.resume), methods=["POST"]),
         Route(KNOWN_ANSWER_PATH, PrivateEndpoint(private.known_answer), methods=["POST"]),
     ]
-
-
-async def _no_such_path(request: Request, error: Exception) -> Response:
-    path, routes = request.scope["path"], request.app.routes
-    message = complaint_about(path, routes, "GET /docs lists what there is.")
-    return error_response(ErrorAnswer("not_found", message))
 
 
 def _relevance_routes(services: Services, *, allows_unknown: bool) -> list[Route]:
