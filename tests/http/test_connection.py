@@ -7,10 +7,11 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octavo.http.connection import MAX_PIPELINED, ConnectionLimits, HttpConnection
 from octavo.http.errors import ErrorAnswer
+from octavo.http.outlet import AnswerOutlet
 from octavo.http.responses import send_error
 from tests.over_socket import over_socket
 
@@ -51,7 +52,7 @@ async def _wait(receive: Receive) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    app: Application, limits: ConnectionLimits = PATIENT
+    app: ASGIApp, limits: ConnectionLimits = PATIENT
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     async with over_socket(app, limits) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
@@ -263,6 +264,73 @@ async def test_an_idle_connection_is_closed() -> None:
         writer.write(GET)
         assert (await reader.read()).endswith(b"0\r\n\r\n")  # the answer, and then the end
         writer.close()
+
+
+class Prompt(Application):
+    """Answers without a task what it can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[bytes] = []
+
+    def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
+        self.bodies.append(body)
+        outlet.start(200, ((b"content-length", b"2"),))
+        outlet.end(b"ok")
+        return True
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+
+
+async def test_a_head_waits_for_its_body_which_comes_in_packets_of_its_own() -> None:
+    app = Prompt()
+    async with connected(app, ConnectionLimits(pairing_seconds=30)) as (reader, writer):
+        for _ in range(3):  # the last of which is recognized
+            for packet in (POST, b"1", b"234"):
+                writer.write(packet)
+                await asyncio.sleep(0.001)
+            await reader.readuntil(b"ok")
+    assert app.bodies == [b"1234"] * 3 and not app.has_started.is_set()
+
+
+async def test_a_head_that_waits_for_its_body_in_vain_is_answered_in_a_task() -> None:
+    app = Prompt()
+    async with connected(app, ConnectionLimits(pairing_seconds=0.01)) as (reader, writer):
+        writer.write(POST)
+        await asyncio.sleep(0.05)
+        writer.write(b"1234")
+        await reader.readuntil(b"ok")
+    assert app.bodies == [] and app.has_started.is_set()
+
+
+@pytest.mark.parametrize("field", (b"Expect: 100-continue", b"Content-Length: 99999"), ids=("asks", "long"))
+async def test_a_head_does_not_wait_for_a_body_that_waits_itself_or_is_long(field: bytes) -> None:
+    called = asyncio.Event()
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        called.set()
+
+    async with connected(note, ConnectionLimits(pairing_seconds=30)) as (_, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + field + b"\r\n")
+        writer.write(b"\r\n" if b"Length" in field else b"Content-Length: 4\r\n\r\n")
+        async with asyncio.timeout(10):
+            await called.wait()
+
+
+async def test_who_leaves_between_head_and_body_is_noticed() -> None:
+    left = asyncio.Event()
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        if (await receive())["type"] == "http.disconnect":
+            left.set()
+
+    async with connected(note, ConnectionLimits(pairing_seconds=30)) as (_, writer):
+        writer.write(POST)
+        await asyncio.sleep(0.001)
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            await left.wait()
 
 
 async def test_requests_sent_at_once_are_answered_in_turn() -> None:

@@ -181,7 +181,8 @@ class Bench:
         return _end_load(self._begin_load(port, *arguments))
 
     def _begin_load(self, port: int, *arguments: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "tools.router_overhead.load", str(port), *arguments]
+        gap = ("--gap", str(self._options.gap))
+        command = [sys.executable, "-m", "tools.router_overhead.load", str(port), *gap, *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         os.sched_setaffinity(process.pid, {self._cores.client})
         return process
@@ -249,6 +250,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of them")
     parser.add_argument("--streams", type=int, default=256, help="at once")
     parser.add_argument("--connections", type=int, default=32, help="of requests that come at once")
+    parser.add_argument("--gap", type=float, default=0.0, help="us between head and body; 0: in one packet")
     parser.add_argument("--litellm", metavar="PATH", help="LiteLLM's executable; a tenth of the load")
     parser.add_argument("--no-channels", action="store_true", help="each stream on a connection of its own")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="nginx, octavo route, LiteLLM ...")

@@ -7,6 +7,7 @@ A process of its own: python -m tools.router_overhead.load PORT [OPTIONS]; it pr
 import argparse
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -54,7 +55,9 @@ def request_bytes(port: int, num_characters: int, *, num_events: int = 0) -> byt
 class Client(asyncio.Protocol):
     """One connection; one request at a time, each answered whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, gap_seconds: float = 0.0) -> None:
+        """gap_seconds: between a head and its body, which many libraries send in two packets; 0: in one."""
+        self._gap_seconds = gap_seconds
         self.on_end: Callable[[], None] = lambda: None
         self._data = b""
 
@@ -66,6 +69,12 @@ class Client(asyncio.Protocol):
 
     def ask(self, request: bytes) -> None:
         self._data = b""
+        if self._gap_seconds:
+            head, end, request = request.partition(b"\r\n\r\n")
+            os.write(self._transport.get_extra_info("socket").fileno(), head + end)  # at once, and alone
+            until = time.perf_counter() + self._gap_seconds
+            while time.perf_counter() < until:
+                pass
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -79,8 +88,8 @@ class Client(asyncio.Protocol):
 class StreamClient(Client):
     """Its events say when they left the engine."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, gap_seconds: float = 0.0) -> None:
+        super().__init__(gap_seconds)
         self.delays: list[float] = []
 
     def data_received(self, data: bytes) -> None:
@@ -96,8 +105,9 @@ class StreamClient(Client):
 
 
 class Load:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, gap_seconds: float = 0.0) -> None:
         self._port = port
+        self._gap_seconds = gap_seconds
         self._clients: list[Client] = []
         self._idle: list[Client] = []
         self._delays: list[float] = []
@@ -169,7 +179,8 @@ class Load:
         self._num_answered += 1
 
     async def _connect(self, kind: type[Kind]) -> Kind:
-        _, client = await asyncio.get_running_loop().create_connection(kind, "127.0.0.1", self._port)
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(lambda: kind(self._gap_seconds), "127.0.0.1", self._port)
         self._clients.append(client)
         return client
 
@@ -186,7 +197,7 @@ class Load:
 
 
 async def run(options: argparse.Namespace) -> Found:
-    load = Load(options.port)
+    load = Load(options.port, options.gap / 1e6)
     if options.streams:
         return await load.streams(options.streams, options.events)
     if options.connections:
@@ -203,6 +214,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=0)
     parser.add_argument("--events", type=int, default=NUM_EVENTS, help="of each stream")
     parser.add_argument("--connections", type=int, default=0)
+    parser.add_argument("--gap", type=float, default=0.0, help="microseconds between head and body")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(msgspec.json.encode(runner.run(run(options))).decode())

@@ -39,6 +39,7 @@ class ConnectionLimits:
     head_seconds: float = 30.0  # from a connection's start, or a request's first byte, to its whole head
     linger_seconds: float = 2.0  # that a client may go on sending to a connection that is closed
     stall_seconds: float = 60.0  # that a full send buffer, or an ended answer's rest, may be left unread
+    pairing_seconds: float = 0.05  # that a head waits for its body, which often comes in a second packet
 
 
 class Deadline:
@@ -93,12 +94,13 @@ class HttpConnection(HttpToolsProtocol):
         self._idle_since: float | None = None  # on the loop's clock; None: it is not
         self._is_parsing = False
         self._has_grown = False  # the newest request, which is not whole
-        self._is_unbegun = False  # the answer: the packet that brought the head may hold the body, too
+        self._is_unbegun = False  # the answer: while the request may become whole soon
         self._is_in_head = False
         self._is_refused = False
         self._num_vain_bytes = 0  # since a head ended or a body came: of heads, trailers, chunk extensions
         self._head_deadline = Deadline(self.loop, self._limits.head_seconds, self._on_no_head)
         self._stall_deadline = Deadline(self.loop, self._limits.stall_seconds, self._on_stall)
+        self._pairing_deadline = Deadline(self.loop, self._limits.pairing_seconds, self._begin_answer_in_part)
 
     @property
     def _is_answering(self) -> bool:
@@ -127,6 +129,8 @@ class HttpConnection(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
+        if self._is_unbegun:
+            self._begin_answer_in_part()  # so that the log has it
         if self._outlet is not None:
             self._outlet.lose()
 
@@ -248,13 +252,34 @@ class HttpConnection(HttpToolsProtocol):
         self._is_unbegun = True
 
     def _begin_answer(self) -> None:
-        """At once, where the request has come whole and the application can; else in a task."""
-        cycle, outlet, self._is_unbegun = self._answering, self._outlet, False
+        """At once, where the request has come whole and the application can; else in a task. What is not
+        whole yet may be in a moment."""
+        cycle, outlet = self._answering, self._outlet
         assert cycle is not None and outlet is not None
-        is_ready = not cycle.more_body and not self.transport.is_closing()
-        scope: Any = cycle.scope
-        if not (is_ready and self._begin(scope, bytes(cycle.body), outlet)):
-            outlet.go_on(self.app)
+        if self.transport.is_closing() or (cycle.more_body and not self._is_body_near(cycle)):
+            self._begin_answer_in_part()
+        elif cycle.more_body:
+            self._pairing_deadline.start()
+        else:
+            self._pairing_deadline.stop()
+            self._is_unbegun = False
+            scope: Any = cycle.scope
+            if not self._begin(scope, bytes(cycle.body), outlet):
+                outlet.go_on(self.app)
+
+    def _is_body_near(self, cycle: RequestResponseCycle) -> bool:
+        """It is one that a client sends in one piece."""
+        if cycle.waiting_for_100_continue:
+            return False
+        lengths = [value for name, value in cycle.scope["headers"] if name == b"content-length"]
+        return bool(lengths) and int(lengths[0]) <= HIGH_WATER_LIMIT
+
+    def _begin_answer_in_part(self) -> None:
+        """In a task, which awaits the rest of the request."""
+        assert self._outlet is not None
+        self._pairing_deadline.stop()
+        self._is_unbegun = False
+        self._outlet.go_on(self.app)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
