@@ -40,7 +40,7 @@ class Replica:
             await writer.drain()
 
         self.server.behaviour = behave
-        question = Question("POST", "/v1/completions", (), b"{}", 5.0, takes_channel)
+        question = Question("POST", "/v1/completions", (), b"{}", 5.0, takes_channel=takes_channel)
         return await self.upstream.ask(question)
 
 

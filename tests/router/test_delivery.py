@@ -264,6 +264,6 @@ async def test_an_answer_that_came_whole_has_had_its_prompt_computed() -> None:
         prompt = "It was asked before. " * 40
         await router.ask(prompt=prompt)
         body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
-        request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
+        request = RequestReader().read(body, id="id", path="/v1/completions")
         found = router.knowledge.prefixes.find(router.endpoints[0], request)
         assert found == (3 * TOKENS_PER_CHUNK, 0)  # cached, and nothing of it pending

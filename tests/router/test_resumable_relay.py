@@ -202,7 +202,7 @@ async def test_a_replica_is_told_how_the_prompt_is_known(is_stream: bool) -> Non
             event = msgspec.json.decode(await anext(events.aiter_lines()), type=CacheEvent)
     (known,) = event.prompts
     body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
-    request = RequestReader().read(body, id="id", path="/v1/completions", headers=())
+    request = RequestReader().read(body, id="id", path="/v1/completions")
     hashes: list[bytes] = []
     extend_hashes(hashes, root_hash(bytes.fromhex(READY.fingerprint)), list(prompt.encode()))
     assert known.chunks == known_as(request).chunks and len(known.chunks) == 2 * CHUNK_HASH_BYTES

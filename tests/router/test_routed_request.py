@@ -1,5 +1,4 @@
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,8 @@ from octavo.router.routed_request import CHUNK_BYTES, RequestReader, RoutedReque
 
 def read(body: bytes, **options: Any) -> RoutedRequest:
     reader = RequestReader(options.pop("resolve", lambda name, key: name), session_key="X-Session")
-    return reader.read(body, id="id", path="/v1/completions", headers=options.pop("headers", ()))
+    head = reader.read_head({"headers": options.pop("headers", ())})
+    return reader.read(body, id="id", path="/v1/completions", head=head)
 
 
 def test_bytes_stay_as_they_came() -> None:
@@ -52,30 +52,21 @@ def test_a_share_is_drawn_by_session_then_by_user_then_by_prompt(fields: dict[st
 def test_a_deployment_stands_for_the_model() -> None:
     reader = RequestReader()
     for body in (b'{"prompt":"a"}', b'{"prompt":"a","model":"other"}'):
-        request = reader.read(body, id="id", path="/v1/completions", headers=(), deployment="real")
+        request = reader.read(body, id="id", path="/v1/completions", deployment="real")
         assert (request.model, json.loads(request.body)) == ("real", {"prompt": "a", "model": "real"})
     with pytest.raises(InvalidRequestError, match="must be a JSON object"):
-        reader.read(b"[]", id="id", path="/v1/completions", headers=(), deployment="real")
+        reader.read(b"[]", id="id", path="/v1/completions", deployment="real")
 
 
-def test_headers_name_session_and_policy() -> None:
-    headers = ((b"x-session", b"s1"), (b"x-octavo-policy", b"round-robin"))
-    request = read(b'{"model":"m","stream":true}', headers=headers)
-    assert (request.session, request.policy, request.is_stream) == ("s1", "round-robin", True)
-    assert read(b'{"model":"m"}').session is None
+def test_what_the_headers_say_is_kept() -> None:
+    request = read(b'{"model":"m","stream":true}', headers=((b"x-session", b"s1"),))
+    assert (request.head.session, request.is_stream) == ("s1", True)
+    assert request.forwarded_lines.endswith(b"\r\nx-request-id: id\r\n")
 
 
-def test_priority_and_patience_are_the_clients() -> None:
-    asked = read(b'{"model":"m","priority":3}', headers=((b"x-octavo-queue-seconds", b"1.5"),))
-    assert (asked.priority, asked.queue_seconds) == (3, 1.5)
-    plain = read(b'{"model":"m","priority":-3}')  # endpoints refuse it; here it gets nobody ahead
-    assert (plain.priority, plain.queue_seconds) == (0, math.inf)
-
-
-@pytest.mark.parametrize("text", (b"", b"soon", b"-1", b"nan"))
-def test_a_wrong_patience_is_refused(text: bytes) -> None:
-    with pytest.raises(InvalidRequestError, match="allowed: seconds, from 0"):
-        read(b'{"model":"m"}', headers=((b"x-octavo-queue-seconds", text),))
+def test_priority_is_the_clients() -> None:
+    assert read(b'{"model":"m","priority":3}').priority == 3
+    assert read(b'{"model":"m","priority":-3}').priority == 0  # which endpoints refuse
 
 
 @pytest.mark.parametrize(
@@ -123,7 +114,7 @@ def test_prompts_of_two_tenants_or_two_salts_have_nothing_in_common() -> None:
 
     def prefix(tenant: str | None = None, **fields: str) -> set[int]:
         body = json.dumps({"model": "m", "prompt": "x" * 1000, **fields}).encode()
-        return set(reader.read(body, id="id", path="/v1/completions", headers=(), tenant=tenant).prefix)
+        return set(reader.read(body, id="id", path="/v1/completions", tenant=tenant).prefix)
 
     everybody = [prefix(), prefix("a"), prefix("b"), prefix(cache_salt="a"), prefix("a", cache_salt="a")]
     assert len(set().union(*everybody)) == sum(map(len, everybody)) == 5 * 3

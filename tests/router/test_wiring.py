@@ -41,7 +41,7 @@ async def test_an_endpoint_given_twice_is_named() -> None:
 
 async def test_nobody_is_told_to_come_back_after_ever() -> None:
     router = wired("http://127.0.0.1:1", health_interval_seconds=math.inf)
-    request = RequestReader().read(b'{"model":"m"}', id="id", path="/", headers=())
+    request = RequestReader().read(b'{"model":"m"}', id="id", path="/")
     nobody = router.proxy._router.nobody(request)
     assert isinstance(nobody, OverloadedError) and nobody.retry_after_seconds == MAX_RETRY_AFTER_SECONDS
 

@@ -27,6 +27,7 @@ from octavo.router.first_token_times import FirstTokenTimes
 from octavo.router.knowledge import Knowledge
 from octavo.router.load import Reservation
 from octavo.router.prefix_index import CachedPrefixes, known_as
+from octavo.router.routed_head import RoutedHead
 from octavo.router.routed_request import BYTES_PER_TOKEN, RoutedRequest, prefix_hashes
 from octavo.router.routing import Router, all_policies
 from octavo.router.waiting_room import QueueLimits, WaitingRoom
@@ -277,8 +278,7 @@ def _routed(arrival: Arrival, name: str) -> RoutedRequest:
         model=MODEL,
         is_stream=True,
         body=b"",
-        headers=(),
         num_prompt_tokens=1 + len(text) // BYTES_PER_TOKEN,
         prefix=prefix_hashes(text, MODEL.encode()),
-        session=arrival.session,
+        head=RoutedHead(session=arrival.session),
     )

@@ -12,6 +12,7 @@ from octavo.core.errors import InvalidRequestError
 from octavo.http.errors import HttpError
 from octavo.http.interruption import Interruption
 from octavo.http.outlet import outlet_of
+from octavo.http.repeated_head import once
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the JSON decoder raises, for a wrong shape as well (msgspec.ValidationError is a DecodeError)."""
@@ -65,6 +66,14 @@ async def read_json_body(scope: Scope, receive: Receive, *, max_bytes: int, time
 
 def check_json_head(scope: Scope, max_bytes: int) -> None:
     """Raises HttpError: 415 not JSON, 413 too large, by what the head says."""
+    once(scope, check_is_json)
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def check_is_json(scope: Scope) -> None:
+    """Raises HttpError: 415."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     content_type = headers.get(b"content-type", b"")
     if content_type != _JSON and content_type.partition(b";")[0].strip().lower() != _JSON:
@@ -72,9 +81,6 @@ def check_json_head(scope: Scope, max_bytes: int) -> None:
     for name, plain in _PLAIN_ENCODINGS:
         if name in headers and headers[name].strip().lower() != plain:
             raise HttpError("unsupported_media_type", "A compressed body is not accepted.")
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length[:20]) > max_bytes:
-        raise _too_large(max_bytes)
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:

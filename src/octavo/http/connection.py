@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from octavo.http.errors import ErrorAnswer
 from octavo.http.lingering import LingeringTransport
 from octavo.http.outlet import AnswerOutlet, attach_outlet
+from octavo.http.repeated_head import Recognized, RepeatedHeads
 from octavo.http.request_log import request_id_of
 from octavo.http.responses import error_headers
 
@@ -92,6 +93,8 @@ class HttpConnection(HttpToolsProtocol):
         self._outlet: AnswerOutlet | None = None  # of that answer
         self._begin: Begin = getattr(self.app, "begin", _never)
         self._idle_since: float | None = None  # on the loop's clock; None: it is not
+        self._heads = RepeatedHeads()
+        self._num_body_left = 0  # of a request whose head was recognized: the parser sees nothing of it
         self._is_parsing = False
         self._has_grown = False  # the newest request, which is not whole
         self._is_unbegun = False  # the answer: while the request may become whole soon
@@ -139,9 +142,16 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering.is_lingering:
             return
-        self._num_vain_bytes += len(data)
+        is_between_requests = self._idle_since is not None and not self.cycle.more_body
         self._idle_since = None
-        self._parse(data)
+        if is_between_requests and (known := self._heads.recognize(data)) is not None:
+            self._begin_recognized(known)
+            data = data[known.num_head_bytes :]
+        if self._num_body_left:
+            data = self._take_body(data)
+        if data:
+            self._num_vain_bytes += len(data)
+            self._parse(data)
         if self._is_unbegun:
             self._begin_answer()
         if self._has_grown:
@@ -154,6 +164,23 @@ class HttpConnection(HttpToolsProtocol):
         if self._num_vain_bytes > self._limits.max_head_bytes:
             limit = self._limits.max_head_bytes
             self._refuse("headers_too_large", f"The request's head or trailer is longer than {limit} bytes.")
+
+    def _begin_recognized(self, known: Recognized) -> None:
+        self._num_vain_bytes = 0
+        self._num_body_left = known.num_body_bytes
+        self.cycle = self._new_cycle(known.scope, keep_alive=True)
+        self._start_asgi_task(self.cycle, self.app)
+        if not self._num_body_left:
+            self.on_message_complete()
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Of a request whose head was recognized. Returns what comes after it."""
+        body, rest = data[: self._num_body_left], data[self._num_body_left :]
+        self._num_body_left -= len(body)
+        self.on_body(body)
+        if not self._num_body_left:
+            self.on_message_complete()
+        return rest
 
     def _parse(self, data: bytes) -> None:
         self._is_parsing = True
@@ -185,7 +212,10 @@ class HttpConnection(HttpToolsProtocol):
         self._is_in_head = False
         self._num_vain_bytes = 0
         self._head_deadline.stop()
-        previous, self.cycle = self.cycle, self._new_cycle()
+        scope = self._new_scope()
+        self._heads.learn(scope)
+        keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
+        previous, self.cycle = self.cycle, self._new_cycle(scope, keep_alive=keep_alive)
         if previous is None or previous.response_complete:
             self._start_asgi_task(self.cycle, self.app)
             return
@@ -195,14 +225,13 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self.flow.resume_reading()  # or the client's leaving would go unnoticed
 
-    def _new_cycle(self) -> RequestResponseCycle:
+    def _new_scope(self) -> Scope:
         parser, url = self.parser, httptools.parse_url(self.url)
-        version = parser.get_http_version()
         path = url.path.decode("ascii")
-        scope: Any = {
+        return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": parser.get_http_version(),
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
@@ -213,6 +242,8 @@ class HttpConnection(HttpToolsProtocol):
             "raw_path": url.path,
             "query_string": url.query or b"",
         }
+
+    def _new_cycle(self, scope: Any, *, keep_alive: bool) -> RequestResponseCycle:
         return RequestResponseCycle(
             scope=scope,
             transport=self.transport,
@@ -223,7 +254,7 @@ class HttpConnection(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
 

@@ -20,6 +20,7 @@ from octavo.http.errors import HttpError, answer_to
 from octavo.http.headers import Header
 from octavo.http.key_ring import KEY_HEADERS
 from octavo.http.outlet import AnswerOutlet, outlet_of
+from octavo.http.repeated_head import once
 from octavo.http.request_log import RequestLog, RequestRecord
 from octavo.http.responses import send_error
 
@@ -46,10 +47,9 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        fields: dict[bytes, bytes] = dict(scope["headers"])
-        record = self._record(scope, fields)
+        record = self._record(scope)
         try:
-            entered = self._admit(scope, fields, record)
+            entered = self._admit(scope, record)
         except (HttpError, RateLimitError) as error:
             await send_error(_with_head(record, send), answer_to(error))
             self._log.write(record)
@@ -66,25 +66,26 @@ class Gate:
 
     def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
         """See connection.py. What is refused is refused by __call__."""
-        fields: dict[bytes, bytes] = dict(scope["headers"])
-        record = self._record(scope, fields)
+        record = self._record(scope)
         try:
-            entered = self._admit(scope, fields, record)
+            entered = self._admit(scope, record)
         except (HttpError, RateLimitError):
             return False
         if not self._begin(scope, body, record, functools.partial(self._end, record, entered)):
             outlet.go_on(functools.partial(self._pass, record, entered))
         return True
 
-    def _record(self, scope: Scope, fields: dict[bytes, bytes]) -> RequestRecord:
-        record = RequestRecord(_request_id(fields), scope["method"], scope["path"], self._log.clock())
+    def _record(self, scope: Scope) -> RequestRecord:
+        request_id = once(scope, _given_id) or f"{random.getrandbits(128):032x}"
+        record = RequestRecord(request_id, scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
         record.outlet = outlet_of(scope)
         return record
 
-    def _admit(self, scope: Scope, fields: dict[bytes, bytes], record: RequestRecord) -> float | None:
+    def _admit(self, scope: Scope, record: RequestRecord) -> float | None:
         """What _end is to be given. Raises HttpError, RateLimitError; then nothing has been counted."""
-        self._check(scope, fields, record)
+        once(scope, self._check_head)
+        self._check_key(scope, record)
         return record.allowance.enter() if scope["method"] == "POST" else None
 
     def _end(self, record: RequestRecord, entered: float | None) -> None:
@@ -92,23 +93,27 @@ class Gate:
             record.allowance.leave(entered)
         self._log.write(record)
 
-    def _check(self, scope: Scope, fields: dict[bytes, bytes], record: RequestRecord) -> None:
-        """Raises HttpError for a request that nothing behind the gate may see."""
+    def _check_head(self, scope: Scope) -> None:
+        """Raises HttpError for a request that nothing behind the gate may see, whoever sends it."""
         _check_size(scope)
         self._access.check_host(scope)
-        key_ring = self._access.key_ring
-        if not key_ring.is_open and scope["path"] not in OPEN_PATHS:
-            key = key_ring.owner(Headers(scope=scope))
-            if key is None:
-                raise _unauthorized(has_sent_one=any(name in fields for name in KEY_HEADERS))
-            record.key_id = key.id
-            record.allowance = self._allowances.of(key)
-        if b"upgrade" in fields:  # the HTTP parser stops at it, and would lose the body
+        if any(name == b"upgrade" for name, _ in scope["headers"]):  # the parser stops there: no body
             raise HttpError(
                 "upgrade_not_supported",
                 "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
                 headers=((b"connection", b"close"),),
             )
+
+    def _check_key(self, scope: Scope, record: RequestRecord) -> None:
+        """Raises HttpError: it has none that is known."""
+        key_ring = self._access.key_ring
+        if key_ring.is_open or scope["path"] in OPEN_PATHS:
+            return
+        key = key_ring.owner(Headers(scope=scope))
+        if key is None:
+            raise _unauthorized(has_sent_one=any(name in KEY_HEADERS for name, _ in scope["headers"]))
+        record.key_id = key.id
+        record.allowance = self._allowances.of(key)
 
 
 def _never(scope: Scope, body: bytes, record: RequestRecord, on_end: Callable[[], None]) -> bool:
@@ -127,12 +132,10 @@ def _check_size(scope: Scope) -> None:
         raise HttpError("headers_too_large", f"The header fields are longer than {MAX_HEAD_BYTES} bytes.")
 
 
-def _request_id(fields: dict[bytes, bytes]) -> str:
-    """The client's own if it is plain, else a new one."""
-    given = fields.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given.decode()
-    return f"{random.getrandbits(128):032x}"
+def _given_id(scope: Scope) -> str | None:
+    """The client's own, if it is plain."""
+    given = dict(scope["headers"]).get(b"x-request-id")
+    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 def _with_head(record: RequestRecord, send: Send) -> Send:

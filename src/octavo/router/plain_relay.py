@@ -6,7 +6,6 @@ its API's last words is taken to be broken off, however properly its connection 
 
 import msgspec
 
-from octavo.http.headers import Headers
 from octavo.router.client_answer import SAID_BY_ENDPOINT, ClientAnswer
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
@@ -19,24 +18,6 @@ from octavo.router.usage import cached_tokens
 
 MAX_WHOLE_BYTES = 64 << 20  # of an answer that is not streamed
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504))
-_AS_IT_IS = (b"accept-encoding", b"identity")  # the end of a stream, and a usage, are read here
-# Of one connection, made anew for the next one; and what only a router may say to a replica.
-_NOT_FORWARDED = frozenset(
-    (b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host",
-     b"content-length", b"expect", b"x-request-id", b"accept-encoding")
-)  # fmt: skip
-
-
-def forwarded(request: RoutedRequest) -> Headers:
-    """The client's headers, for an endpoint."""
-    kept = [
-        (name, value)
-        for name, value in request.headers
-        if name not in _NOT_FORWARDED and not name.startswith(b"x-octavo-")
-    ]
-    kept.append((b"x-request-id", request.id.encode()))
-    kept.append(_AS_IT_IS)
-    return kept
 
 
 class PlainRelay:
@@ -60,7 +41,7 @@ class PlainRelay:
     def question(self, asking: Asking) -> Question:
         limits, request = self._limits, self._request
         seconds = limits.first_token if request.is_stream else limits.total
-        return Question("POST", request.path, forwarded(request), request.body, seconds)
+        return Question("POST", request.path, (), request.body, seconds, lines=request.forwarded_lines)
 
     async def carry(self, answer: Answer, asking: Asking) -> None:
         if answer.is_event_stream and answer.status == 200:

@@ -10,10 +10,11 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octavo.core.errors import OctavoError
-from octavo.http.body import ClientGone, check_json_head, read_json_body
+from octavo.http.body import ClientGone, check_is_json, read_json_body
 from octavo.http.errors import ErrorAnswer, answer_to, shutting_down
 from octavo.http.interruption import Interruptible, Interruption, Lifetimes
 from octavo.http.outlet import AnswerOutlet
+from octavo.http.repeated_head import once
 from octavo.http.request_log import CLIENT_CLOSED_REQUEST, RequestRecord
 from octavo.metrics.router_metrics import RouterMetrics
 from octavo.router.client_answer import ClientAnswer
@@ -99,7 +100,7 @@ class Proxy:
             return False
         arrival, client = self._clock(), _client(record)
         try:
-            check_json_head(scope, self._limits.max_body_bytes)
+            once(scope, check_is_json)
             if len(body) > self._limits.max_body_bytes:
                 return False
             delivery = self._delivery(self._read(scope, body, record), client)
@@ -183,7 +184,7 @@ class Proxy:
             body,
             id=record.request_id,
             path=scope["path"],
-            headers=scope["headers"],
+            head=once(scope, self._reader.read_head),
             tenant=record.key_id,
             deployment=scope.get("path_params", {}).get("deployment"),
         )

@@ -21,7 +21,7 @@ from octavo.core.relay import (
 from octavo.router.client_answer import ClientAnswer
 from octavo.router.delivery import Asking, DeliveryLimits
 from octavo.router.endpoints import Endpoint
-from octavo.router.plain_relay import PlainRelay, forwarded
+from octavo.router.plain_relay import PlainRelay
 from octavo.router.prefix_index import known_as
 from octavo.router.recovery import AttemptFailed
 from octavo.router.routed_request import RoutedRequest
@@ -81,7 +81,7 @@ class ResumableRelay:
         card = asking.card
         if card is None:
             return self._plain.question(asking)
-        headers = [*forwarded(self._request), (SECRET_HEADER, self._secret)]
+        headers = [(SECRET_HEADER, self._secret)]
         if self._request.tenant is not None:
             headers.append((TENANT_HEADER, self._request.tenant.encode()))
         path, body = self._request.path, self._request.body
@@ -97,7 +97,10 @@ class ResumableRelay:
             )
             body = msgspec.json.encode(resumption)
         seconds = self._limits.first_token if self._request.is_stream else self._limits.total
-        return Question("POST", path, headers, body, seconds, takes_channel=self._request.is_stream)
+        return Question(
+            "POST", path, headers, body, seconds,
+            lines=self._request.forwarded_lines, takes_channel=self._request.is_stream,
+        )  # fmt: skip
 
     async def carry(self, answer: Answer, asking: Asking) -> None:
         card = asking.card

@@ -4,7 +4,6 @@ The body is not decoded further, and what an endpoint gets are the client's own 
 """
 
 import contextlib
-import math
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +13,7 @@ import xxhash
 
 from octavo.core.errors import InvalidRequestError
 from octavo.http.body import UNREADABLE, not_json, of_shape
-from octavo.http.headers import Headers
+from octavo.router.routed_head import PLAIN_HEAD, HeadReader, RoutedHead
 
 CHUNK_BYTES = 256  # of a prompt, as JSON: what a prefix is compared in
 PLAIN_FIELDS = frozenset((
@@ -24,10 +23,6 @@ PLAIN_FIELDS = frozenset((
 ))  # fmt: skip
 BYTES_PER_TOKEN = 4  # of a prompt: an estimate, for load only
 MAX_CHUNKS = 4096  # of one prompt; what comes after them is not compared
-
-
-QUEUE_SECONDS_HEADER = b"x-octavo-queue-seconds"
-POLICY_HEADER = b"x-octavo-policy"
 
 Value = TypeVar("Value")
 Resolve = Callable[[str, Callable[[], bytes]], str]
@@ -71,14 +66,16 @@ class RoutedRequest(msgspec.Struct, frozen=True):
     model: str  # as the endpoints know it
     is_stream: bool
     body: bytes
-    headers: Headers  # the client's
     num_prompt_tokens: int  # estimated
     prefix: tuple[int, ...] = ()  # a chain of hashes: equal up to where two prompts are equal
-    session: str | None = None
-    policy: str | None = None  # the client's choice
+    head: RoutedHead = PLAIN_HEAD
     tenant: str | None = None  # whose key it brought
     priority: int = 0  # lower comes first; as the endpoints allow it: from 0
-    queue_seconds: float = math.inf  # that it may wait for an endpoint, by its client
+
+    @property
+    def forwarded_lines(self) -> bytes:
+        """The client's headers, as an endpoint is to get them."""
+        return b"%bx-request-id: %b\r\n" % (self.head.forwarded, self.id.encode())
 
     @property
     def is_plain_text(self) -> bool:
@@ -97,10 +94,9 @@ class RequestReader:
 
     def __init__(self, resolve: Resolve = lambda name, key: name, *, session_key: str | None = None) -> None:
         """resolve: the model that a name stands for. session_key: the header that names a session."""
+        self.read_head = HeadReader(session_key).read
         self._decoder = msgspec.json.Decoder(_Fields)
         self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        self._session_key = session_key.lower().encode() if session_key else None
-        self._read_headers = {POLICY_HEADER, QUEUE_SECONDS_HEADER, self._session_key}
         self._resolve = resolve
 
     def read(
@@ -109,18 +105,17 @@ class RequestReader:
         *,
         id: str,
         path: str,
-        headers: Headers,
+        head: RoutedHead = PLAIN_HEAD,
         tenant: str | None = None,
         deployment: str | None = None,
     ) -> RoutedRequest:
-        """deployment: stands for the body's model. Raises InvalidRequestError for a body that is no JSON
-        object or names no model."""
+        """head: from read_head. deployment: stands for the body's model. Raises InvalidRequestError: the body
+        is no JSON object, or names no model."""
         if deployment is not None:
             body = self._renamed(body, deployment)
         fields = _decode(self._decoder, body)
         prompt = bytes(fields.messages) or bytes(fields.prompt) or bytes(fields.input)
-        given = {name: value.decode("latin-1") for name, value in headers if name in self._read_headers}
-        session = None if self._session_key is None else given.get(self._session_key)
+        session = head.session
         model = self._resolve(
             fields.model, lambda: session.encode() if session is not None else fields.end_user or prompt
         )
@@ -131,14 +126,11 @@ class RequestReader:
             model=model,
             is_stream=bool(fields.stream),
             body=body if model == fields.model else self._renamed(body, model),
-            headers=headers,
             num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
             prefix=prefix_hashes(bytes(fields.tools) + prompt, root),
-            session=session,
-            policy=given.get(POLICY_HEADER),
+            head=head,
             tenant=tenant,
             priority=max(0, fields.priority or 0),
-            queue_seconds=_seconds(given.get(QUEUE_SECONDS_HEADER)),
         )
 
     def _renamed(self, body: bytes, model: str) -> bytes:
@@ -155,18 +147,6 @@ def _decode(decoder: msgspec.json.Decoder[Value], body: bytes) -> Value:
         raise _refusal(str(error)) from None
     except UNREADABLE as error:
         raise not_json(error) from None
-
-
-def _seconds(text: str | None) -> float:
-    if text is None:
-        return math.inf
-    with contextlib.suppress(ValueError):
-        if (seconds := float(text)) >= 0:
-            return seconds
-    raise InvalidRequestError(
-        f"{QUEUE_SECONDS_HEADER.decode()} is {text[:40]!r}; allowed: seconds, from 0.",
-        param=QUEUE_SECONDS_HEADER.decode(),
-    )
 
 
 def _refusal(message: str) -> InvalidRequestError:

@@ -84,7 +84,7 @@ class Router:
         return decision
 
     def _policy(self, request: RoutedRequest) -> RoutingPolicy:
-        name = request.policy or self._model_policies.get(request.model, self._default_policy)
+        name = request.head.policy or self._model_policies.get(request.model, self._default_policy)
         if name not in self._policies:
             raise InvalidRequestError(
                 f"x-octavo-policy is {name[:ECHO_LIMIT]!r}; allowed: {', '.join(self._policies)}.",

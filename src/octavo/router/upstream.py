@@ -24,13 +24,15 @@ SILENCE_SECONDS = 30  # of who acknowledges nothing; health.py is sooner, where 
 
 class Question(msgspec.Struct, frozen=True):
     """headers must name neither Host nor Content-Length. seconds: to the answer's head, if nothing comes.
-    takes_channel: a stream that answers it may come by the endpoint's channel."""
+    lines: more headers, as they are sent. takes_channel: a stream that answers it may come by the endpoint's
+    channel."""
 
     method: str
     path: str
     headers: Iterable[Header]
     body: bytes
     seconds: float
+    lines: bytes = b""
     takes_channel: bool = False
 
 
@@ -80,7 +82,7 @@ class Upstream:
         lines = [b"%b: %b\r\n" % header for header in (*question.headers, *way)]
         first = f"{question.method} {self.address.path}{question.path} HTTP/1.1\r\n".encode()
         length = b"content-length: %d\r\n\r\n" % len(question.body)
-        return b"".join((first, self._host, *lines, length, question.body))
+        return b"".join((first, self._host, question.lines, *lines, length, question.body))
 
     def _take_idle(self) -> Connection | None:
         oldest = time.monotonic() - MAX_IDLE_SECONDS

@@ -97,7 +97,7 @@ class WaitingRoom:
         take is called without a pause before this returns. Raises OverloadedError, RateLimitError.
         """
         with self._standing(request, arrival) as (line, waiter):
-            deadline = arrival + min(seconds, request.queue_seconds)
+            deadline = arrival + min(seconds, request.head.queue_seconds)
             while (left := deadline - self._clock()) > 0:
                 is_first = line.peek() is waiter
                 place = take() if is_first else None

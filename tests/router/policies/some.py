@@ -3,6 +3,7 @@
 from typing import Any
 
 from octavo.router.endpoints import Endpoint
+from octavo.router.routed_head import RoutedHead
 from octavo.router.routed_request import RoutedRequest
 
 
@@ -12,7 +13,8 @@ def endpoints(count: int) -> list[Endpoint]:
 
 def request(**fields: Any) -> RoutedRequest:
     defaults: dict[str, Any] = {
-        "id": "id", "path": "/v1/completions", "model": "m", "is_stream": False, "body": b"", "headers": (),
+        "id": "id", "path": "/v1/completions", "model": "m", "is_stream": False, "body": b"",
         "num_prompt_tokens": 100,
     }  # fmt: skip
-    return RoutedRequest(**{**defaults, **fields})
+    head = RoutedHead(**{name: fields.pop(name) for name in RoutedHead.__struct_fields__ if name in fields})
+    return RoutedRequest(**{**defaults, "head": head, **fields})

@@ -27,9 +27,9 @@ class SessionAffinity:
         self._without_session = LeastLoad()
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
-        if request.session is None:
+        if request.head.session is None:
             return self._without_session.score(candidates, request)
-        session = request.session
+        session = request.head.session
         order = sorted(candidates, key=lambda endpoint: _weight(session, endpoint.name), reverse=True)
         rank = {endpoint: position for position, endpoint in enumerate(order)}
         num_requests = 1 + sum(endpoint.load.num_requests for endpoint in candidates)
