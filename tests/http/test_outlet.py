@@ -64,7 +64,7 @@ def without_date(data: bytes) -> bytes:
 
 async def test_a_stream_is_written_in_chunks_whichever_way() -> None:
     async def answer(outlet: AnswerOutlet, send: Send) -> None:
-        await start(send, (b"X-A", b"b"))
+        await start(send, (b"x-a", b"b"))
         outlet.write(b"one")
         await body(send, more=True)
         await body(send, b"two", more=True)

@@ -146,8 +146,8 @@ class HttpConnection(HttpToolsProtocol):
         self._idle_since = None
         if is_between_requests and (known := self._heads.recognize(data)) is not None:
             self._begin_recognized(known)
-            data = data[known.num_head_bytes :]
-        if self._num_body_left:
+            data = self._take_body(data[known.num_head_bytes :])
+        elif self._num_body_left:
             data = self._take_body(data)
         if data:
             self._num_vain_bytes += len(data)
@@ -170,14 +170,15 @@ class HttpConnection(HttpToolsProtocol):
         self._num_body_left = known.num_body_bytes
         self.cycle = self._new_cycle(known.scope, keep_alive=True)
         self._start_asgi_task(self.cycle, self.app)
-        if not self._num_body_left:
-            self.on_message_complete()
 
     def _take_body(self, data: bytes) -> bytes:
         """Of a request whose head was recognized. Returns what comes after it."""
-        body, rest = data[: self._num_body_left], data[self._num_body_left :]
-        self._num_body_left -= len(body)
-        self.on_body(body)
+        rest = data[self._num_body_left :]
+        if rest:
+            data = data[: self._num_body_left]
+        self._num_body_left -= len(data)
+        if data:
+            self.on_body(data)
         if not self._num_body_left:
             self.on_message_complete()
         return rest

@@ -47,8 +47,9 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        record = self._record(scope)
+        record = self._record(scope, _given_id(scope))
         try:
+            once(scope, self._check_head)
             entered = self._admit(scope, record)
         except (HttpError, RateLimitError) as error:
             await send_error(_with_head(record, send), answer_to(error))
@@ -66,8 +67,8 @@ class Gate:
 
     def begin(self, scope: Scope, body: bytes, outlet: AnswerOutlet) -> bool:
         """See connection.py. What is refused is refused by __call__."""
-        record = self._record(scope)
         try:
+            record = self._record(scope, once(scope, self._check_head))
             entered = self._admit(scope, record)
         except (HttpError, RateLimitError):
             return False
@@ -75,8 +76,8 @@ class Gate:
             outlet.go_on(functools.partial(self._pass, record, entered))
         return True
 
-    def _record(self, scope: Scope) -> RequestRecord:
-        request_id = once(scope, _given_id) or f"{random.getrandbits(128):032x}"
+    def _record(self, scope: Scope, given_id: str | None) -> RequestRecord:
+        request_id = given_id or f"{random.getrandbits(128):032x}"
         record = RequestRecord(request_id, scope["method"], scope["path"], self._log.clock())
         record.attach(scope)
         record.outlet = outlet_of(scope)
@@ -84,7 +85,6 @@ class Gate:
 
     def _admit(self, scope: Scope, record: RequestRecord) -> float | None:
         """What _end is to be given. Raises HttpError, RateLimitError; then nothing has been counted."""
-        once(scope, self._check_head)
         self._check_key(scope, record)
         return record.allowance.enter() if scope["method"] == "POST" else None
 
@@ -93,8 +93,9 @@ class Gate:
             record.allowance.leave(entered)
         self._log.write(record)
 
-    def _check_head(self, scope: Scope) -> None:
-        """Raises HttpError for a request that nothing behind the gate may see, whoever sends it."""
+    def _check_head(self, scope: Scope) -> str | None:
+        """The id that the client gives it. Raises HttpError for a request that nothing behind the gate may
+        see, whoever sends it."""
         _check_size(scope)
         self._access.check_host(scope)
         if any(name == b"upgrade" for name, _ in scope["headers"]):  # the parser stops there: no body
@@ -103,6 +104,7 @@ class Gate:
                 "This server speaks HTTP/1.1 and nothing else: send no Upgrade header.",
                 headers=((b"connection", b"close"),),
             )
+        return _given_id(scope)
 
     def _check_key(self, scope: Scope, record: RequestRecord) -> None:
         """Raises HttpError: it has none that is known."""

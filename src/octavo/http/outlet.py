@@ -159,19 +159,16 @@ class AnswerOutlet:
     def _start(self, cycle: RequestResponseCycle, status: int, headers: Iterable[Header]) -> None:
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
-        lines = [(name.lower(), value) for name, value in (*cycle.default_headers, *headers)]
-        says_close = False
-        for name, value in lines:
-            if name == b"content-length" and cycle.chunked_encoding is None:
-                cycle.expected_content_length = int(value)
-                cycle.chunked_encoding = False
-            elif name == b"transfer-encoding" and value.lower() == b"chunked":
-                cycle.expected_content_length = 0
-                cycle.chunked_encoding = True
-            elif name == b"connection" and b"close" in value.lower():
-                cycle.keep_alive = False
-                says_close = True
-        if not cycle.keep_alive and not says_close:
+        lines = [*cycle.default_headers, *headers]
+        fields = dict(lines)
+        if b"content-length" in fields:
+            cycle.expected_content_length = int(fields[b"content-length"])
+            cycle.chunked_encoding = False
+        elif fields.get(b"transfer-encoding", b"").lower() == b"chunked":
+            cycle.chunked_encoding = True
+        if b"close" in fields.get(b"connection", b"").lower():
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
             lines.append((b"connection", b"close"))
         if cycle.chunked_encoding is None and cycle.scope["method"] != "HEAD" and status not in _BODILESS:
             self._ends_with_connection = cycle.scope["http_version"] == "1.0"  # which knows no chunks

@@ -72,14 +72,15 @@ class RequestRecord(msgspec.Struct):
         if left:  # a router's client hears what the router counts
             ours = {name for name, _ in left}
             headers = [header for header in headers if header[0] not in ours]
-        return [*headers, (b"x-request-id", self.request_id.encode()), *self._ignored_header(), *left]
+        whole = [*headers, (b"x-request-id", self.request_id.encode()), *left]
+        if self.ignored:
+            whole.append((b"x-octavo-ignored", self._ignored_names()))
+        return whole
 
-    def _ignored_header(self) -> Headers:
-        """It names what was asked for without effect; a client chose the names of unknown fields."""
-        if not self.ignored:
-            return []
+    def _ignored_names(self) -> bytes:
+        """Of what was asked for without effect; a client chose those of unknown fields."""
         names = [_NO_NAME.sub("?", name[:MAX_IGNORED_NAME]) for name in self.ignored[:MAX_IGNORED_NAMES]]
-        return [(b"x-octavo-ignored", ", ".join(names).encode())]
+        return ", ".join(names).encode()
 
     def note(self, recorded: Mapping[str, object], unknown: tuple[str, ...]) -> None:
         """What the request asked for without effect."""
@@ -133,8 +134,8 @@ class RequestLog:
     def _as_json(self, record: RequestRecord, total: float) -> str:
         now = self._wall_clock()
         line: dict[str, Any] = {
-            "time": round(now, 3),
-            "arrival": round(now - total, 3),
+            "time": round(now * 1000) / 1000,
+            "arrival": round((now - total) * 1000) / 1000,
             "id": record.request_id,
             "method": record.method,
             "path": record.path,
@@ -202,7 +203,7 @@ class RequestLog:
 
 
 def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+    return round(seconds * 10_000) / 10  # round(x, 1) prints the number and reads it again
 
 
 def _rate(record: RequestRecord, total: float) -> float | None:

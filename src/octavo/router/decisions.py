@@ -15,24 +15,11 @@ class Candidate(msgspec.Struct, frozen=True):
     """What was known of an endpoint when it was scored; the lowest score was chosen."""
 
     endpoint: str
-    score: float
+    score: float  # in full; an operator is shown three decimals
     cached_tokens: int  # of the prompt, predicted
     tells_its_cache: bool
     reserved_tokens: int
     requests: int
-
-    @classmethod
-    def of(cls, score: Score) -> "Candidate":
-        endpoint, load = score.endpoint, score.endpoint.load
-        tells_its_cache = endpoint.cached_blocks is not None
-        return cls(
-            endpoint.name,
-            round(score.value, 3),
-            score.num_cached_tokens,
-            tells_its_cache,
-            load.num_tokens,
-            load.num_requests,
-        )
 
 
 class Attempt(msgspec.Struct):
@@ -58,7 +45,14 @@ class Decision(msgspec.Struct):
     attempts: list[Attempt] = msgspec.field(default_factory=list)
 
     def add(self, chosen: Score, scores: Sequence[Score], num_resumed_tokens: int = 0) -> Attempt:
-        candidates = [Candidate.of(score) for score in scores]
+        candidates = []
+        for score in scores:
+            endpoint, load = score.endpoint, score.endpoint.load
+            tells = endpoint.cached_blocks is not None
+            cached = score.num_cached_tokens
+            candidates.append(
+                Candidate(endpoint.name, score.value, cached, tells, load.num_tokens, load.num_requests)
+            )
         attempt = Attempt(chosen.endpoint.name, candidates, chosen.num_cached_tokens, num_resumed_tokens)
         self.attempts.append(attempt)
         return attempt

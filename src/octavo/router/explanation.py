@@ -17,6 +17,7 @@ def explain(decision: Decision) -> dict[str, Any]:
     explained: dict[str, Any] = msgspec.to_builtins(decision)
     for attempt, shown in zip(decision.attempts, explained["attempts"], strict=True):
         for candidate, row in zip(attempt.scores, shown["scores"], strict=True):
+            row["score"] = round(candidate.score, 3)
             row["first_missing_byte"] = first_missing_byte(decision, candidate)
     return explained
 

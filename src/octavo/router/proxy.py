@@ -23,6 +23,7 @@ from octavo.router.plain_relay import PlainRelay
 from octavo.router.recovery import Recovery
 from octavo.router.resumable_relay import RESUMABLE_PATHS, ResumableRelay
 from octavo.router.retry_budget import RetryBudget
+from octavo.router.routed_head import RoutedHead
 from octavo.router.routed_request import RequestReader, RoutedRequest
 from octavo.router.routing import Router
 
@@ -100,7 +101,6 @@ class Proxy:
             return False
         arrival, client = self._clock(), _client(record)
         try:
-            once(scope, check_is_json)
             if len(body) > self._limits.max_body_bytes:
                 return False
             delivery = self._delivery(self._read(scope, body, record), client)
@@ -184,10 +184,15 @@ class Proxy:
             body,
             id=record.request_id,
             path=scope["path"],
-            head=once(scope, self._reader.read_head),
+            head=once(scope, self._read_head),
             tenant=record.key_id,
             deployment=scope.get("path_params", {}).get("deployment"),
         )
+
+    def _read_head(self, scope: Scope) -> RoutedHead:
+        """Raises HttpError, InvalidRequestError."""
+        check_is_json(scope)
+        return self._reader.read_head(scope)
 
     def _delivery(self, request: RoutedRequest, client: ClientAnswer) -> Delivery:
         self._budget.earn()

@@ -40,4 +40,5 @@ class RoutingPolicy(Protocol):
 def pick(scores: Sequence[Score], lots: random.Random) -> Score:
     """The best; among equals a random one, or routers and bursts would all choose the same."""
     best = min([score.value for score in scores])
-    return lots.choice([score for score in scores if score.value == best])
+    equals = [score for score in scores if score.value == best]
+    return equals[int(lots.random() * len(equals))]
