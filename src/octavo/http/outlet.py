@@ -176,7 +176,7 @@ class AnswerOutlet:
                 cycle.chunked_encoding = True
                 lines.append((b"transfer-encoding", b"chunked"))
         head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        if not head.count(b"\r") == head.count(b"\n") == head.count(b"\r\n") == len(lines) or b"\0" in head:
+        if not head.count(b"\r") == head.count(b"\n") == len(lines) or b"\0" in head:
             raise RuntimeError("A header's name or value has more than one line.")
         self._has_chunks = bool(cycle.chunked_encoding)
         self._head = b"%b%b\r\n" % (STATUS_LINE[status], head)

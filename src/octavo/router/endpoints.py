@@ -211,13 +211,12 @@ class EndpointSet:
         """Those to choose from. When every breaker is open none counts: a bad endpoint beats none.
 
         A standby is one of them in place of each endpoint that is none. is_fit: None: anybody is."""
-        serving = self.serving(model)
-        available = [endpoint for endpoint in serving if endpoint.is_available]
+        available = [one for one in self.endpoints if model in one.cards and one.is_available]
         if is_fit is not None:
             available = list(filter(is_fit, available))
         good = [endpoint for endpoint in available if endpoint.breaker.is_passable] or available
         regular = [endpoint for endpoint in good if not endpoint.is_standby]
         if len(regular) == len(good):
             return good
-        num_missing = sum(not endpoint.is_standby for endpoint in serving) - len(regular)
+        num_missing = sum(not endpoint.is_standby for endpoint in self.serving(model)) - len(regular)
         return regular + [endpoint for endpoint in good if endpoint.is_standby][:num_missing]

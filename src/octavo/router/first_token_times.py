@@ -8,7 +8,7 @@ forgotten: one that was slow is tried again. One that is new is taken to be like
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from octavo.core.linear_fit import LinearFit
@@ -61,8 +61,10 @@ class Rates(NamedTuple):
 
     def predict(self, work: Work) -> float:
         """To the first token."""
-        seconds = self.base + self.per_token * work.num_tokens + self.per_shared_token * work.num_shared
-        return seconds + self.per_prompt * work.num_prompts + self.per_answer * work.num_answers
+        base, per_token, per_shared_token, per_prompt, per_answer = self  # quicker than by name
+        num_tokens, num_shared, num_prompts, num_answers = work
+        seconds = base + per_token * num_tokens + per_shared_token * num_shared
+        return seconds + per_prompt * num_prompts + per_answer * num_answers
 
 
 class FirstTokenTimes:
@@ -78,29 +80,36 @@ class FirstTokenTimes:
         self._rates_as_of = -math.inf
 
     def rates(self, endpoint: Endpoint, model: str) -> Rates:
-        now = self._clock()
+        return self.rates_of((endpoint,), model)[0]
+
+    def rates_of(self, endpoints: Sequence[Endpoint], model: str) -> list[Rates]:
+        now, known = self._clock(), self._rates
         if not 0 <= now - self._rates_as_of < RATES_SECONDS:
-            self._rates.clear()
+            known.clear()
             self._rates_as_of = now
-        key = (endpoint, model)
-        rates = self._rates.get(key)
-        if rates is None:
-            slowness = math.exp(self._significant(self._beside_usual(endpoint)))
-            rates = self._rates[key] = Rates(*[value * slowness for value in self._fit(model).coefficients])
+        return [known.get((endpoint, model)) or self._new_rates(endpoint, model) for endpoint in endpoints]
+
+    def _new_rates(self, endpoint: Endpoint, model: str) -> Rates:
+        slowness = math.exp(self._significant(self._beside_usual(endpoint)))
+        rates = Rates(*[value * slowness for value in self._fit(model).coefficients])
+        self._rates[endpoint, model] = rates
         return rates
 
     def work(self, endpoint: Endpoint, rates: Rates, num_tokens: int, num_pending: int) -> Work:
         """For a prompt that is sent there now and has num_tokens to compute; num_pending: see Load."""
-        load = endpoint.load
+        load, now = endpoint.load, self._clock()
+        if not load.num_requests:
+            load.rest(now)
+            return Work(num_tokens, 0.0, 0, 0)
         num_prompts = load.num_prompts
         num_answers = load.num_requests - num_prompts
         num_before = load.tokens_before(
             num_tokens,
             num_pending,
-            now=self._clock(),
+            now=now,
             seconds_per_token=rates.whole_pace(load.num_prompt_tokens, num_prompts, num_answers),
         )
-        num_shared = num_tokens if load.num_requests else 0.0  # what are prompts now will be answers by then
+        num_shared = float(num_tokens)  # what are prompts now will be answers by then
         if num_answers:
             num_shared += num_before
         return Work(num_tokens + num_before, num_shared, num_prompts, num_answers)

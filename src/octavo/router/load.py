@@ -39,7 +39,7 @@ class Load:
         them has two to go to. seconds_per_token: of all that the prompts there take.
         """
         if not self.num_prompt_tokens:
-            self._num_due, self._as_of = 0.0, now
+            self.rest(now)
             return 0.0
         num_left = self._tokens_left(now, seconds_per_token)
         share_left, num_needed = num_left / self.num_prompt_tokens, num_tokens + num_pending
@@ -47,6 +47,10 @@ class Load:
         if share_left * max(self._prompts.values()) > num_needed:
             num_waiting = sum(min(share_left * tokens, num_needed) for tokens in self._prompts.values())
         return max(num_waiting, min(num_pending, self.num_prompt_tokens))
+
+    def rest(self, now: float) -> None:
+        """There is no prompt to compute."""
+        self._num_due, self._as_of = 0.0, now
 
     def _tokens_left(self, now: float, seconds_per_token: float) -> float:
         """Of all prompts without a first token, by the time and by there being none yet: the mean

@@ -108,10 +108,14 @@ class CachedPrefixes:
         """Of the request's prompt, in the router's own estimate of tokens."""
         return self.find(endpoint, request)[0]
 
+    def find_at(self, endpoints: Sequence[Endpoint], request: RoutedRequest) -> list[tuple[int, int]]:
+        """What find() says of each."""
+        if not request.prefix:
+            return [(0, 0)] * len(endpoints)
+        return [self.find(endpoint, request) for endpoint in endpoints]
+
     def find(self, endpoint: Endpoint, request: RoutedRequest) -> tuple[int, int]:
         """The same, and how many of them another prompt is having computed now, at the end of them."""
-        if not request.prefix:
-            return 0, 0
         cached = endpoint.cached_blocks
         index = self._indexes.get(endpoint)
         now = self._clock()

@@ -119,15 +119,19 @@ class RequestReader:
         model = self._resolve(
             fields.model, lambda: session.encode() if session is not None else fields.end_user or prompt
         )
-        root = f"{path} {model} {tenant} ".encode() + bytes(fields.cache_salt)  # who may share blocks
+        text = bytes(fields.tools) + prompt
+        prefix: tuple[int, ...] = ()
+        if len(text) >= CHUNK_BYTES:
+            root = f"{path} {model} {tenant} ".encode() + bytes(fields.cache_salt)  # who may share blocks
+            prefix = prefix_hashes(text, root)
         return RoutedRequest(
             id=id,
             path=path,
             model=model,
             is_stream=bool(fields.stream),
             body=body if model == fields.model else self._renamed(body, model),
-            num_prompt_tokens=1 + (len(prompt) + len(fields.tools)) // BYTES_PER_TOKEN,
-            prefix=prefix_hashes(bytes(fields.tools) + prompt, root),
+            num_prompt_tokens=1 + len(text) // BYTES_PER_TOKEN,
+            prefix=prefix,
             head=head,
             tenant=tenant,
             priority=max(0, fields.priority or 0),

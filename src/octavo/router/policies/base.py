@@ -1,5 +1,6 @@
 """The seam of routing: a policy scores the candidates, the lowest score wins, ties are drawn by lot."""
 
+import operator
 import random
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,6 +16,9 @@ class Score(msgspec.Struct, frozen=True):
     value: float  # the lower, the better
     num_cached_tokens: int = 0  # of the prompt, predicted
     num_pending_tokens: int = 0  # of those: another prompt is having them computed
+
+
+_VALUE = operator.attrgetter("value")
 
 
 class RoutingPolicy(Protocol):
@@ -39,6 +43,6 @@ class RoutingPolicy(Protocol):
 
 def pick(scores: Sequence[Score], lots: random.Random) -> Score:
     """The best; among equals a random one, or routers and bursts would all choose the same."""
-    best = min([score.value for score in scores])
+    best = min(map(_VALUE, scores))
     equals = [score for score in scores if score.value == best]
     return equals[int(lots.random() * len(equals))]

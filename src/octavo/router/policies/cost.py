@@ -8,6 +8,7 @@ who will come for it. So one that has joined, or begun behind the others, catche
 The weights are those that did best with all workloads of tools/fleet_simulation together.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from octavo.router.endpoints import Endpoint
@@ -33,23 +34,23 @@ class PredictedCost:
         self._demand = knowledge.demand
 
     def score(self, candidates: Sequence[Endpoint], request: RoutedRequest) -> list[Score]:
-        rates = [self._times.rates(endpoint, request.model) for endpoint in candidates]
-        found = [self._prefixes.find(endpoint, request) for endpoint in candidates]
-        num_cached = [cached for cached, _ in found]
-        shared = self._tokens_for_others(candidates, rates, request, num_cached)
-        return [
-            self._score(*row, request.num_prompt_tokens)
-            for row in zip(candidates, rates, found, shared, strict=True)
-        ]
+        rates = self._times.rates_of(candidates, request.model)
+        found = self._prefixes.find_at(candidates, request)
+        shared = self._tokens_for_others(candidates, rates, request, found)
+        num_prompt_tokens = itertools.repeat(request.num_prompt_tokens)
+        return list(map(self._score, candidates, rates, found, shared, num_prompt_tokens))
 
     def _tokens_for_others(
         self,
         candidates: Sequence[Endpoint],
         rates: Sequence[Rates],
         request: RoutedRequest,
-        num_cached: Sequence[int],
+        found: Sequence[tuple[int, int]],
     ) -> list[float]:
         """Of what each lacks and another one has: as much as those who will come for it would account for."""
+        if not request.prefix:
+            return [0.0] * len(candidates)
+        num_cached = [cached for cached, _ in found]
         most = max(num_cached)
         num_chunks = min(most // TOKENS_PER_CHUNK, len(request.prefix))
         if not num_chunks or most == min(num_cached):
