@@ -46,6 +46,7 @@ BODIES = (
     b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n",
     b"\r\n\r\n",
 )
+EXPECTING = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
 CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -210,6 +211,17 @@ def test_a_connection_that_is_kept_makes_of_each_request_what_a_new_one_does(
                 assert [await connection.answer() for _ in requests] == alone
 
     asyncio.run(run())
+
+
+@pytest.mark.asyncio
+async def test_what_another_head_asks_for_is_not_taken_to_be_asked_again() -> None:
+    plain, asking = HEADS[0] % 2 + b"{}", EXPECTING % 2 + b"{}"
+    async with over_socket(tell) as served, connected(served.port) as connection:
+        for request in (plain, plain, asking, plain):
+            await connection.send(request)
+            if request is asking:
+                assert await connection.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert (await connection.answer())[0].startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.asyncio

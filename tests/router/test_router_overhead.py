@@ -32,6 +32,8 @@ async def test_everything_is_counted_through_a_router_and_without(
             start = time.monotonic()
             found = await Load(target).short(rate=200.0, seconds=0.1, num_characters=100)
             assert (found.num_asked, found.num_answered, found.num_delays) == (20, 20, 20)
+            in_two = await Load(target, gap_seconds=1e-4).short(rate=200.0, seconds=0.05, num_characters=100)
+            assert (in_two.num_asked, in_two.num_answered) == (10, 10)
             saturated = await Load(target).saturate(4, seconds=0.05, num_characters=100)
             assert saturated.num_answered == saturated.num_asked == saturated.num_delays > 4
             streamed = await Load(target).streams(3, num_events=5)

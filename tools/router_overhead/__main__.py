@@ -4,9 +4,10 @@
 Delays are those added to no router's. CPU is the router's: for a request where nothing else comes, for an
 event with its share of what streams cost to begin and to end, for a request where they come as fast as they
 are answered; then, while streams are under way, for an event, and for a request beside them, which is what
-both cost more than the streams alone; and for 1,000 tokens of prompt more. The router under test has a core
-of its own; client and engines share the next one, or have one each. LiteLLM wants an environment of its own:
-python -m venv V, V/bin/pip install 'litellm[proxy]', then --litellm V/bin/litellm.
+both cost more than the streams beside a client that hardly asks; and for 1,000 tokens of prompt more. The
+router under test has a core of its own; client and engines share the next one, or have one each. LiteLLM
+wants an environment of its own: python -m venv V, V/bin/pip install 'litellm[proxy]', then --litellm
+V/bin/litellm.
 """
 
 import argparse
@@ -34,7 +35,8 @@ NUM_ENGINES = 2
 LIGHT = 25  # times less load, for who cannot bear it all
 BEGIN_SECONDS = 2.5  # until all streams are under way: the client's start and load.START_SECONDS
 STEADY_SECONDS = BESIDE_SECONDS = 5.0  # of them alone, and with requests beside them
-LONG_STREAM = int(EVENTS_PER_SECOND * (BEGIN_SECONDS + STEADY_SECONDS + BESIDE_SECONDS + 2))  # events
+LONG_STREAM = int(EVENTS_PER_SECOND * (BEGIN_SECONDS + STEADY_SECONDS + 2 * BESIDE_SECONDS + 3))  # events
+FEW = 1.0  # requests a second: a client that is there and asks for next to nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,19 +154,23 @@ class Bench:
         return max(1, self._options.streams // share)
 
     def _together(self, port: int, running: Running | None, share: int) -> tuple[float, Row]:
-        """CPU for an event while streams are under way (NaN: some were lost); for requests beside them."""
+        """CPU for an event while streams are under way (NaN: some were lost); for requests beside them.
+
+        A client with a clock of its own disturbs those it shares a core with, and so cuts what they send into
+        smaller pieces: what the streams take beside it is measured with one that asks for next to nothing."""
         count, rate = self._num_streams(share), self._options.rate / share
         streams = self._begin_load(port, "--streams", str(count), "--events", str(LONG_STREAM))
         time.sleep(BEGIN_SECONDS)
         _, steady, seconds = self._watched(running, lambda: time.sleep(STEADY_SECONDS))
-        per_second = steady / seconds
-        found, both, seconds = self._watched(
-            running, lambda: self._load(port, "--rate", str(rate), "--seconds", str(BESIDE_SECONDS))
-        )
+        event_seconds = steady / seconds / (count * EVENTS_PER_SECOND)
+        _, few, few_seconds = self._watched(running, lambda: self._beside(port, FEW))
+        found, both, both_seconds = self._watched(running, lambda: self._beside(port, rate))
         streamed = _end_load(streams)
         is_whole = streamed.num_delays == count * LONG_STREAM
-        event_seconds = per_second / (count * EVENTS_PER_SECOND) if is_whole else math.nan
-        return event_seconds, Row(found, both - per_second * seconds)
+        return event_seconds if is_whole else math.nan, Row(found, both - few / few_seconds * both_seconds)
+
+    def _beside(self, port: int, rate: float) -> Found:
+        return self._load(port, "--rate", str(rate), "--seconds", str(BESIDE_SECONDS))
 
     def _measured(self, port: int, running: Running | None, *arguments: str) -> Row:
         found, cpu_seconds, _ = self._watched(running, lambda: self._load(port, *arguments))

@@ -96,7 +96,7 @@ class RepeatedHeads:
         packet, self._packet = self._packet, None
         if packet is not None:
             self._num_learned += 1
-            self._known = RepeatedHead.of(packet, scope)
+            self._known = RepeatedHead.of(packet, scope) or self._known
 
 
 def once(scope: Scope, find: Callable[[Scope], Found]) -> Found:
