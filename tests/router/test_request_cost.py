@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 NUM_REQUESTS = 20
 NUM_EVENTS = 40
-CALLS_OF_A_REQUEST = 352  # of Python and of C functions, by octavo's code and uvicorn's
+CALLS_OF_A_REQUEST = 290  # of Python and of C functions, by octavo's code and uvicorn's
 # By the secret: passed on as it is, or by a channel, with its mark taken out. Of several streams of a channel
 # only the first one's event costs so much.
 CALLS_OF_AN_EVENT = {None: 11, "shared": 39}
