@@ -294,6 +294,16 @@ async def test_a_head_waits_for_its_body_which_comes_in_packets_of_its_own() -> 
     assert app.bodies == [b"1234"] * 3 and not app.has_started.is_set()
 
 
+async def test_a_client_that_goes_on_asking_is_not_taken_to_send_no_head() -> None:
+    app = Prompt()
+    async with connected(app, ConnectionLimits(head_seconds=0.2)) as (reader, writer):
+        for _ in range(15):  # most of them are recognized
+            writer.write(POST + b"1234")
+            await reader.readuntil(b"ok")
+            await asyncio.sleep(0.02)
+    assert app.bodies == [b"1234"] * 15
+
+
 async def test_a_head_that_waits_for_its_body_in_vain_is_answered_in_a_task() -> None:
     app = Prompt()
     async with connected(app, ConnectionLimits(pairing_seconds=0.01)) as (reader, writer):

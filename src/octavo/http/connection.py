@@ -167,6 +167,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _begin_recognized(self, known: Recognized) -> None:
         self._num_vain_bytes = 0
+        self._head_deadline.stop()
         self.expect_100_continue = False
         self._num_body_left = known.num_body_bytes
         self.cycle = self._new_cycle(known.scope, keep_alive=True)
