@@ -42,12 +42,13 @@ class RepeatedHead:
 
     @classmethod
     def of(cls, packet: bytes, scope: Scope) -> "RepeatedHead | None":
-        """packet: begins with the head that the parser has made scope of. None: it is not learned."""
+        """packet: the first that held some of the head that the parser has made scope of. None: it is not
+        learned."""
         head, end, _ = packet.partition(b"\r\n\r\n")
         headers = scope["headers"]
         names = [name for name, _ in headers]
         found = _LENGTH.search(head + end)
-        if found is None or len(head) > MAX_HEAD_BYTES or names.count(b"content-length") != 1:
+        if not end or found is None or len(head) > MAX_HEAD_BYTES or names.count(b"content-length") != 1:
             return None
         if scope["http_version"] != "1.1" or not head.startswith(b"POST ") or not _is_plain(head, headers):
             return None
